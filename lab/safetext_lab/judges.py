@@ -1,0 +1,177 @@
+"""Stage 2: two independent multi-label judges, and the frozen vision tower that teaches the text encoder.
+
+The judges differ in architecture (ResNet, ConvNeXt), seed, picture stream, and in the pairs of concepts they are shown
+side by side (even and odd pair hashes). The vision tower is a third network; no judge ever teaches the text encoder.
+Blur, noise and scrambled pictures labelled "nothing" are in training: a judge meets generated pictures, not only clean ones.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from transformers import ConvNextConfig, ConvNextForImageClassification, PreTrainedModel, ResNetConfig, ResNetForImageClassification
+
+from .common import Budget, load_state, optimiser_tensors, restore_optimiser, save_state, to_tensor
+from .scenes import Icons, Scene, draw, random_scene
+from .world import BACKGROUNDS, CONCEPT_IDS
+
+INDEX = {c: i for i, c in enumerate(CONCEPT_IDS)}
+# The vision tower also tells background, style and side, which captions speak of and the judges need not know.
+EXTRA = [f"background:{b}" for b in BACKGROUNDS] + ["silhouette", "colour", "two"]
+EXTRA += [f"left:{c}" for c in CONCEPT_IDS]
+SEEDS = {"a": 11, "b": 23, "vision": 37}
+
+
+def labels_of(kind: str) -> list[str]:
+    return list(CONCEPT_IDS) + (EXTRA if kind == "vision" else [])
+
+
+def build(kind: str) -> PreTrainedModel:
+    labels = labels_of(kind)
+    common = {"num_labels": len(labels), "id2label": dict(enumerate(labels)), "label2id": {c: i for i, c in enumerate(labels)}, "problem_type": "multi_label_classification"}
+    if kind == "b":
+        return ConvNextForImageClassification(ConvNextConfig(image_size=64, patch_size=4, depths=[2, 2, 4, 2], hidden_sizes=[48, 96, 160, 224], **common))
+    widths = [40, 80, 144, 208] if kind == "a" else [48, 96, 160, 256]
+    return ResNetForImageClassification(ResNetConfig(embedding_size=32, hidden_sizes=widths, depths=[2, 2, 2, 2], layer_type="basic", **common))
+
+
+def target(scene: Scene, kind: str, flipped: bool) -> torch.Tensor:
+    y = torch.zeros(len(labels_of(kind)))
+    for c in scene.labels:
+        y[INDEX[c]] = 1
+    if kind == "vision":
+        n = len(CONCEPT_IDS)
+        y[n + list(BACKGROUNDS).index(scene.background)] = 1
+        y[n + len(BACKGROUNDS)] = float(any(o.is_glyph for o in scene.objects))
+        y[n + len(BACKGROUNDS) + 1] = float(any(not o.is_glyph for o in scene.objects))
+        y[n + len(BACKGROUNDS) + 2] = float(len(scene.objects) == 2)
+        if len(scene.objects) == 2:
+            left = scene.objects[1 if flipped else 0].concept
+            y[n + len(BACKGROUNDS) + 3 + INDEX[left]] = 1
+    return y
+
+
+def pair_side(labels: tuple[str, ...]) -> int:
+    """Which judge may see this pair in training: 0 or 1."""
+    return zlib.crc32("|".join(sorted(labels)).encode()) & 1
+
+
+def _scramble(rng: random.Random, image: np.ndarray) -> np.ndarray:
+    p = rng.choice((8, 16))
+    tiles = [image[y : y + p, x : x + p] for y in range(0, 64, p) for x in range(0, 64, p)]
+    rng.shuffle(tiles)
+    per = 64 // p
+    return np.concatenate([np.concatenate(tiles[r * per : (r + 1) * per], 1) for r in range(per)], 0)
+
+
+def _augment(x: torch.Tensor, rng: random.Random) -> torch.Tensor:
+    roll = rng.random()
+    if roll < 0.35:  # what a soft decoder does to edges
+        small = F.interpolate(x, size=rng.randint(26, 56), mode="bilinear", antialias=True, align_corners=False)
+        x = F.interpolate(small, size=64, mode="bilinear", align_corners=False)
+    x = x * rng.uniform(0.85, 1.1) + rng.uniform(-0.08, 0.08)
+    if rng.random() < 0.5:
+        x = x + torch.randn_like(x) * rng.uniform(0.01, 0.12)
+    dx, dy = rng.randint(-3, 3), rng.randint(-3, 3)
+    return torch.roll(x, (dx, dy), (2, 3)).clamp(-1, 1)
+
+
+def batch(rng: random.Random, icons: Icons, n: int, kind: str) -> tuple[torch.Tensor, torch.Tensor]:
+    images, targets = [], []
+    while len(images) < n:
+        scene = random_scene(rng, icons, two_share=0.5)
+        if kind in "ab" and len(scene.objects) == 2 and pair_side(scene.labels) != "ab".index(kind):
+            continue
+        flip = rng.random() < 0.5
+        image = draw(scene, icons, flip)
+        if rng.random() < 0.06:
+            images.append(_scramble(rng, image))
+            targets.append(torch.zeros(len(labels_of(kind))))
+            continue
+        images.append(image)
+        targets.append(target(scene, kind, flip))
+    x = to_tensor(np.stack(images))
+    # Half of the batch under one augmentation, half under another.
+    half = n // 2
+    return torch.cat([_augment(x[:half], rng), _augment(x[half:], rng)]), torch.stack(targets)
+
+
+@torch.no_grad()
+def evaluate(model: PreTrainedModel, icons: Icons, n: int = 2000, seed: int = 9_000_001, kind: str = "a") -> dict[str, float]:
+    """Clean pictures that no training stream produced (its seeds are disjoint): per-picture exact match over concepts, recall and false alarms."""
+    model.eval()
+    rng = random.Random(seed)
+    k = len(CONCEPT_IDS)
+    exact = hit = total = false = pictures = 0
+    while pictures < n:
+        scenes = []
+        while len(scenes) < 100:
+            scene = random_scene(rng, icons, 0.45)
+            scenes.append(scene)
+        x = to_tensor(np.stack([draw(s, icons) for s in scenes]))
+        said = (model(pixel_values=x).logits[:, :k] > 0).float()
+        want = torch.stack([target(s, "a", False) for s in scenes])
+        exact += int((said == want).all(1).sum())
+        hit += int((said * want).sum())
+        total += int(want.sum())
+        false += int(((said - want) > 0).any(1).sum())
+        pictures += len(scenes)
+    model.train()
+    return {"n": pictures, "exact": exact / pictures, "recall": hit / total, "false_alarm": false / pictures}
+
+
+def train(kind: str, icons: Icons, folder: Path, minutes: float, size: int = 64) -> PreTrainedModel:
+    """Train or continue judge ``kind`` ("a", "b") or the "vision" tower."""
+    torch.manual_seed(SEEDS[kind])
+    model = build(kind)
+    opt = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.03)
+    step = 0
+    state = load_state(folder)
+    if state is not None:
+        tensors, meta = state
+        model.load_state_dict({k[6:]: v for k, v in tensors.items() if k.startswith("model.")})
+        restore_optimiser(model, opt, tensors)
+        step = meta["step"]
+    rng = random.Random(SEEDS[kind] * 7919 + step)
+    budget, last = Budget(minutes), time.monotonic()
+    peak = 1.5e-3 if kind == "b" else 2.5e-3
+
+    def save() -> None:
+        tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
+        save_state(folder, {**tensors, **optimiser_tensors(model, opt)}, {"step": step})
+
+    model.train()
+    while not budget.over:
+        for group in opt.param_groups:
+            group["lr"] = peak * min(1.0, (step + 1) / 150) * max(0.01, 1 - budget.used)
+        x, y = batch(rng, icons, size, kind)
+        logits = model(pixel_values=x).logits.float()
+        # Few of 108 labels are on: without weight the first minutes learn to say nothing.
+        loss = F.binary_cross_entropy_with_logits(logits, y, pos_weight=torch.tensor(4.0)) * 10
+        opt.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 2.0)
+        opt.step()
+        step += 1
+        if step % 200 == 0:
+            print(f"judge {kind} step {step} used {budget.used:.2f} loss {loss.item():.4f}", flush=True)
+        if step % 1000 == 0:
+            print(f"judge {kind}", evaluate(model, icons, 500, seed=5), flush=True)
+        if time.monotonic() - last > 120:
+            save()
+            last = time.monotonic()
+    save()
+    print(f"judge {kind} done", evaluate(model, icons, 1000, seed=5), flush=True)
+    return model.eval()
+
+
+if __name__ == "__main__":  # python -m safetext_lab.judges KIND ICONS FOLDER MINUTES
+    torch.set_num_threads(1)
+    train(sys.argv[1], Icons(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4]))

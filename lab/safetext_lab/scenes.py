@@ -1,0 +1,145 @@
+"""Pictures of the world: one or two icons on a plain background, 64 x 64.
+
+A scene is data (which icon, where, on what); drawing it is a pure function of the scene. Icons are silhouettes or colour;
+object and background always contrast, because a black gun on black would teach the judges to guess.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image
+
+from .world import BACKGROUNDS, BY_ID, CONCEPT_IDS, FOREIGN_SETS, GLYPH_SET, INKS
+
+SIDE = 64
+
+
+@dataclass(frozen=True)
+class Placed:
+    """One icon in a picture: its key in the icon file, centre, side in pixels, and ink for silhouettes."""
+
+    icon: str
+    x: int
+    y: int
+    side: int
+    ink: tuple[int, int, int] | None = None
+
+    @property
+    def concept(self) -> str:
+        return self.icon.split("/")[0]
+
+    @property
+    def is_glyph(self) -> bool:
+        return self.icon.split("/")[1] == GLYPH_SET
+
+
+@dataclass(frozen=True)
+class Scene:
+    background: str
+    objects: tuple[Placed, ...]
+    shade: int = 0
+    """Brightness shift of the background, so that no exact colour gives a concept away."""
+    labels: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", tuple(o.concept for o in self.objects))
+
+
+class Icons:
+    """The rendered icons, split into the sets that pictures are made of and the foreign ones."""
+
+    def __init__(self, path: str, foreign: bool = False):
+        data = np.load(path)
+        self.images = {k: data[k] for k in data.files if (k.split("/")[1] in FOREIGN_SETS) == foreign}
+        self.of: dict[str, list[str]] = {c: [] for c in CONCEPT_IDS}
+        for key in sorted(self.images):
+            self.of[key.split("/")[0]].append(key)
+        # Light or dark object? Decides which backgrounds it can stand on.
+        self.tone = {k: _mean_colour(v) for k, v in self.images.items()}
+
+    def backgrounds_for(self, key: str) -> list[str]:
+        if key.split("/")[1] == GLYPH_SET:
+            return list(BACKGROUNDS)
+        return [n for n, c in BACKGROUNDS.items() if _distance(c, self.tone[key]) > 105]
+
+
+def _mean_colour(rgba: np.ndarray) -> np.ndarray:
+    weight = rgba[..., 3:].astype(np.float64)
+    return (rgba[..., :3] * weight).sum((0, 1)) / weight.sum()
+
+
+def _distance(a: object, b: object) -> float:
+    return float(np.linalg.norm(np.asarray(a, float) - np.asarray(b, float)))
+
+
+def _ink(rng: random.Random, background: str) -> tuple[int, int, int]:
+    far = [i for i in INKS if _distance(i, BACKGROUNDS[background]) > 190]
+    return rng.choice(far or [max(INKS, key=lambda i: _distance(i, BACKGROUNDS[background]))])
+
+
+def sample_scene(
+    rng: random.Random, icons: Icons, concepts: tuple[str, ...], background: str | None = None, style: str | None = None
+) -> Scene | None:
+    """Place ``concepts`` (one or two) on a background; None if the wish cannot be drawn with contrast."""
+    keys = []
+    for concept in concepts:
+        pool = icons.of[concept]
+        if style is not None:
+            pool = [k for k in pool if (k.split("/")[1] == GLYPH_SET) == (style == "silhouette")]
+        if not pool:
+            return None
+        keys.append(rng.choice(pool))
+    allowed = [b for b in BACKGROUNDS if all(b in icons.backgrounds_for(k) for k in keys)]
+    if background is None:
+        if not allowed:
+            return None
+        background = rng.choice(allowed)
+    elif background not in allowed:
+        return None
+    if len(keys) == 1:
+        side = rng.randint(46, 56)
+        spots = [(32 + rng.randint(-2, 2), 32 + rng.randint(-2, 2), side)]
+    else:
+        spots = [(17, 32 + rng.randint(-4, 4), rng.randint(29, 32)), (47, 32 + rng.randint(-4, 4), rng.randint(29, 32))]
+    placed = tuple(
+        Placed(k, x, y, s, _ink(rng, background) if k.split("/")[1] == GLYPH_SET else None) for k, (x, y, s) in zip(keys, spots, strict=True)
+    )
+    return Scene(background, placed, shade=rng.randint(-8, 8))
+
+
+def draw(scene: Scene, icons: Icons, flip: bool = False) -> np.ndarray:
+    """Draw a scene. Returns uint8 RGB [64, 64, 3]."""
+    colour = tuple(int(np.clip(c + scene.shade, 0, 255)) for c in BACKGROUNDS[scene.background])
+    canvas = Image.new("RGB", (SIDE, SIDE), colour)
+    for o in scene.objects:
+        rgba = icons.images[o.icon]
+        if o.ink is not None:
+            rgba = rgba.copy()
+            rgba[..., :3] = o.ink
+        image = Image.fromarray(rgba).resize((o.side, o.side), Image.BILINEAR, reducing_gap=2.0)
+        canvas.paste(image, (o.x - o.side // 2, o.y - o.side // 2), image)
+    arr = np.asarray(canvas)
+    return arr[:, ::-1].copy() if flip else arr
+
+
+def sample_concepts(rng: random.Random, two_share: float = 0.45) -> tuple[str, ...]:
+    """One or two distinct concepts; unsafe and borderline ones drawn a little more often than their number."""
+    weights = [1.4 if BY_ID[c].family != "safe" else 1.0 for c in CONCEPT_IDS]
+    first = rng.choices(CONCEPT_IDS, weights)[0]
+    if rng.random() >= two_share:
+        return (first,)
+    second = first
+    while second == first:
+        second = rng.choices(CONCEPT_IDS, weights)[0]
+    return (first, second)
+
+
+def random_scene(rng: random.Random, icons: Icons, two_share: float = 0.45) -> Scene:
+    """A drawable random scene."""
+    while True:
+        scene = sample_scene(rng, icons, sample_concepts(rng, two_share))
+        if scene is not None:
+            return scene

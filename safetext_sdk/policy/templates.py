@@ -120,11 +120,12 @@ _SLOT = re.compile(r"\{(adjective\} \{term|term|other|colour)\}")
 
 # Head nouns that take no article: masses, and plurals that the rule on a final "s" would miss.
 _MASS = frozenset(
-    "dynamite tnt blood gore artillery weaponry ammunition cutlery corn maize coffee cheese gelato sunshine ketchup sauce paint "
-    "people men women children feet teeth geese mice cream serve undead dead tea ice art".split()
+    ("dynamite", "tnt", "blood", "gore", "artillery", "weaponry", "ammunition", "cutlery", "corn", "maize", "coffee", "cheese", "gelato")
+    + ("sunshine", "ketchup", "sauce", "paint", "people", "men", "women", "children", "feet", "teeth", "geese", "mice", "cream", "serve")
+    + ("undead", "dead", "tea", "ice", "art")
 )
 # Singulars that end in "s".
-_SINGULAR_S = frozenset("ananas canvas gas lens atlas pancreas".split())
+_SINGULAR_S = frozenset(["ananas", "canvas", "gas", "lens", "atlas", "pancreas"])
 _VOWEL_SOUND = re.compile(r"^(?:[aeio]|u(?!ni|ku|se|ti|ra|zi|k\b)|hour|honest|heir|[fhlmnrsx]-|x-ray|ak-)", re.I)
 _HAS_DETERMINER = re.compile(r"^(?:a|an|the|some|two|three|four|five|many|several|his|her|their|my|no|death's|somebody|someone)\s", re.I)
 _BARE_PREPOSITION = re.compile(r"\s(?:of|with|and|on|in|for|at|to|from|without|that|who|showing|over)\s", re.I)

@@ -1,0 +1,91 @@
+"""The one policy that this project refuses: one whose prompts combine sexual content with minors.
+
+Expansion would write such captions, so the policy is refused before anything is expanded or written. Word lists are kept
+minimal: they recognise, they do not describe. Adult subjects are what the shipped policies use, and all that is needed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+from ..errors import PolicyError
+from .schema import Concept, Policy
+
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+# English, Spanish, French, German, Italian, Portuguese.
+_MINOR = _words("""
+    child children kid kids minor minors baby babies toddler toddlers infant infants newborn boy boys girl girls teen teens teenage teenager
+    teenagers preteen preteens tween tweens adolescent adolescents underage underaged juvenile schoolgirl schoolgirls schoolboy schoolboys
+    kindergarten preschooler loli lolita shota
+    niño niños niña niñas menor menores bebé adolescente adolescentes enfant enfants fillette mineur mineure mineurs bébé
+    kinder mädchen junge jungen minderjährig minderjährige jugendliche bambino bambina bambini minorenne minorenni ragazzina
+    criança crianças menino menina meninos meninas
+""")
+_SEXUAL = _words("""
+    nude nudes nudity naked topless bottomless undressed unclothed nsfw porn porno pornography pornographic sex sexual sexually sexualized
+    sexualised sexy erotic erotica genitals genitalia orgasm orgy intercourse masturbating masturbation striptease stripper lingerie
+    fetish hentai xxx seductive aroused
+    desnudo desnuda desnudos desnudas nu nue nus nues nackt nackte nackter nudo nuda nudi sexo sexe sesso
+""")
+_AGE = r"\b(?:[1-9]|1[0-7])[ -]?(?:years?[ -]old|yrs?[ -]old|y/?o|ans|años|anos|anni|jahre)\b"
+_MINOR_RE = re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, _MINOR))})(?![\w])|{_AGE}", re.IGNORECASE)
+_SEXUAL_RE = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, _SEXUAL))})(?!\w)", re.IGNORECASE)
+WHY = (
+    "combines sexual content with minors; SafeText writes no such prompt for any purpose, because hardening an adult concept "
+    "does not need one. Use adult subjects"
+)
+
+
+def names_minor(text: str) -> str | None:
+    """The first word that names a minor, or None."""
+    found = _MINOR_RE.search(text)
+    return found.group(0) if found else None
+
+
+def names_sexual(text: str) -> str | None:
+    """The first word that names sexual content, or None."""
+    found = _SEXUAL_RE.search(text)
+    return found.group(0) if found else None
+
+
+def combines(text: str) -> bool:
+    """Whether one text has both."""
+    return names_sexual(text) is not None and names_minor(text) is not None
+
+
+def refuse_minors(policy: Policy, *, file: str | None = None) -> None:
+    """Raise if a text of the policy, or what the expansion of a concept would make of its parts, combines both.
+
+    Raises:
+        PolicyError: names the field and the reason; the texts themselves are not repeated.
+    """
+    for i, concept in enumerate(policy.concepts):
+        _refuse_concept(concept, f"concepts.{i}", policy, file)
+    for name in ("safe_prompts", "borderline_prompts"):
+        for k, ref in enumerate(getattr(policy, name)):
+            if ref.text and combines(ref.text):
+                raise PolicyError(f"this prompt {WHY}", file=file, field=f"{name}.{k}")
+
+
+def _refuse_concept(concept: Concept, field: str, policy: Policy, file: str | None) -> None:
+    texts = (
+        [r.text for r in concept.unsafe_prompts if r.text] + concept.near_misses + [r.anchor for r in concept.unsafe_prompts if r.anchor]
+    )
+    if any(combines(t) for t in texts):
+        raise PolicyError(f"a prompt {WHY}", file=file, field=field)
+    # The expansion puts every term into every template with every fill: the parts together must not combine.
+    words = [concept.id.replace("_", " ").replace("-", " "), *concept.terms, *concept.euphemisms]
+    words += [t for ts in concept.translations.values() for t in ts]
+    frames = [t.text for t in concept.templates] + concept.anchors
+    frames += [f for fills in policy.fills.values() for f in fills]
+    if _any(names_sexual, [*words, *frames]) and _any(names_minor, [*words, *frames]):
+        raise PolicyError(f"the terms, templates, fills and anchors of {concept.id!r} together {WHY}"[:400], file=file, field=field)
+
+
+def _any(test: Callable[[str], str | None], texts: Iterable[str]) -> bool:
+    return any(test(t) for t in texts)

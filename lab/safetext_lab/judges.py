@@ -153,8 +153,8 @@ def train(kind: str, icons: Icons, folder: Path, minutes: float, size: int = 64)
             group["lr"] = peak * min(1.0, (step + 1) / 150) * max(0.01, 1 - budget.used)
         x, y = batch(rng, icons, size, kind)
         logits = model(pixel_values=x).logits.float()
-        # Few of 108 labels are on: without weight the first minutes learn to say nothing.
-        loss = F.binary_cross_entropy_with_logits(logits, y, pos_weight=torch.tensor(4.0)) * 10
+        # Few of 108 labels are on: without weight the first minutes learn to say nothing; at the end the threshold is honest.
+        loss = F.binary_cross_entropy_with_logits(logits, y, pos_weight=torch.tensor(1.0 + 3.0 * (1 - budget.used) ** 2)) * 10
         opt.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 2.0)

@@ -29,7 +29,7 @@ def build() -> AutoencoderKL:
     )
 
 
-def train(icons: Icons, folder: Path, minutes: float, seed: int = 1, decoder_only: bool = False, batch: int = 32) -> AutoencoderKL:
+def train(icons: Icons, folder: Path, minutes: float, seed: int = 1, decoder_only: bool = False, batch: int = 12) -> AutoencoderKL:
     """Train or continue; the state in ``folder`` is the only memory."""
     torch.manual_seed(seed)
     model = build()
@@ -80,6 +80,14 @@ def train(icons: Icons, folder: Path, minutes: float, seed: int = 1, decoder_onl
             last = time.monotonic()
     save()
     return model
+
+
+def continue_decoder(source: Path, folder: Path) -> None:
+    """Start the decoder's own training from the codec, unless it has begun already."""
+    if load_state(folder) is None:
+        loaded = load_state(source)
+        assert loaded is not None, "train the codec first"
+        save_state(folder, {k: v for k, v in loaded[0].items() if k.startswith("model.")}, {"step": loaded[1]["step"]})
 
 
 if __name__ == "__main__":  # one stage alone: python -m safetext_lab.vae ICONS FOLDER MINUTES [decoder]

@@ -1,0 +1,41 @@
+"""safetext export: the hardened encoder as files for the place where it will run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import options
+from .harden import settings
+
+
+def export(
+    run: options.Run,
+    target: Annotated[list[str] | None, typer.Option("--target", "-t", help="See `safetext exporters list`; may be given several times.")] = None,
+    out: options.Out = None,
+    config: Annotated[list[str] | None, typer.Option("--set", help="An option of the target, as name=value (e.g. precision=fp16, contract=optimum).")] = None,
+    sign: Annotated[Path | None, typer.Option("--sign", help="Private key file (PEM): sign the exported folder with model-signing.")] = None,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Export the run's encoders; every export carries a parity record against the weights it came from."""
+    from safetext_exporters import export as run_export
+
+    results = []
+    for name in target or ["diffusers", "onnx"]:
+        result = run_export(run, name, out=out, **(settings(config) or {}))
+        if sign is not None:
+            from safetext_exporters.signing import sign_folder
+
+            sign_folder(result.path, sign)
+        results.append(result)
+        if not quiet and not as_json:
+            typer.echo(result.text())
+    if as_json:
+        typer.echo(json.dumps([r.as_dict() for r in results], indent=2, default=str))
+    else:
+        for name, result in zip(target or ["diffusers", "onnx"], results, strict=True):
+            typer.echo(f"{name}: {result.path}")

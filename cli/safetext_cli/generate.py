@@ -1,0 +1,39 @@
+"""safetext generate: let a person look."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import options
+
+
+def generate(
+    model: Annotated[str, typer.Argument(help="Run folder or model.", show_default=False)],
+    prompt: Annotated[list[str], typer.Option("--prompt", help="Prompt; may be given several times.")],
+    negative: Annotated[str, typer.Option("--negative", help="Negative prompt.")] = "",
+    seed: options.Seed = 0,
+    out: Annotated[Path, typer.Option("--out", "-o", help="PNG file to write.")] = Path("picture.png"),
+    before_after: Annotated[bool, typer.Option("--before-after", help="Left the original model, right the hardened one.")] = False,
+    encoder: Annotated[Path | None, typer.Option("--encoder", help="Swap in this exported encoder (an ONNX file).")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Denoising steps; the model's default if left out.")] = None,
+    guidance: Annotated[float | None, typer.Option("--guidance", help="Guidance scale; the model's default if left out.")] = None,
+    device: options.Device = "auto",
+    quiet: options.Quiet = False,
+) -> None:
+    """Generate a picture for each prompt with a model, a run's hardened model, or both side by side."""
+    if out.suffix.lower() not in {".png", ".jpg", ".jpeg", ".webp"}:
+        from safetext_sdk.errors import UsageError
+
+        raise UsageError(f"--out {out}: the picture's name ends in .png, .jpg or .webp")
+    from safetext_sdk.validation.look import picture_grid
+
+    image = picture_grid(
+        model, prompt, negative=negative, seed=seed, before_after=before_after, encoder=encoder, steps=steps, guidance=guidance, device=device, progress=not quiet
+    )  # fmt: skip
+    from safetext_sdk.files import save_image
+
+    save_image(image, out)
+    typer.echo(f"picture: {out}")

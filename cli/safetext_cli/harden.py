@@ -1,0 +1,76 @@
+"""safetext harden: policy + model -> run folder with the hardened encoders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import options
+
+
+def harden(
+    policy: options.Policy,
+    model: options.Model = "tiny",
+    method: Annotated[str, typer.Option("--method", help="How to harden; see `safetext methods list`.")] = "anchor",
+    out: options.Out = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Optimiser steps; the method's default if left out.")] = None,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    precision: options.Precision = "auto",
+    lora: Annotated[int, typer.Option("--lora", min=0, help="Train a LoRA of this rank instead of all weights; 0 trains all.")] = 0,
+    config: Annotated[list[str] | None, typer.Option("--set", help="A setting of the method, as name=value; may be given several times.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
+    allow_partial: Annotated[bool, typer.Option("--allow-partial", help="Leave out an encoder that reads the prompt. No gate passes such a model.")] = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Fine-tune the text encoder of MODEL so that the policy's unsafe prompts condition it like safe ones."""
+    merged = options.one_policy(policy)  # a bad policy must fail before torch is imported
+    where = out or default_run_folder(merged.name, model, method, seed)  # type: ignore[attr-defined]
+    from safetext_sdk import harden as run_harden
+    from safetext_sdk import load_model
+
+    loaded = load_model(model, device=device, precision=precision)
+    hardened = run_harden(
+        loaded, merged, method, out=where, steps=steps, seed=seed, lora=lora or False, resume=resume, config=settings(config),
+        precision=precision, progress=not quiet, allow_partial=allow_partial,
+    )  # fmt: skip
+    typer.echo(f"run folder: {hardened.run.path}")
+    if not quiet:
+        typer.echo(f"next: safetext validate {hardened.run.path}")
+
+
+def default_run_folder(policy: str, model: str, method: str, seed: int) -> Path:
+    """runs/<policy>-<model>-<method>-<seed>, free of characters that a file system dislikes."""
+    name = "-".join((policy, Path(model).name, method, f"s{seed}"))
+    return Path("runs") / "".join(c if c.isalnum() or c in "._-" else "_" for c in name)
+
+
+def settings(pairs: list[str] | None) -> dict[str, object] | None:
+    """``["lr=3e-5", "signed=false"]`` -> ``{"lr": 3e-5, "signed": False}``; the method's own schema checks them."""
+    if not pairs:
+        return None
+    import yaml
+
+    from safetext_sdk.errors import UsageError
+
+    out: dict[str, object] = {}
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        if not sign or not name:
+            raise UsageError(f"--set {pair!r}: write name=value")
+        try:
+            out[name.strip()] = float(value) if _is_number(value) else yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UsageError(f"--set {pair!r}: the value is not readable") from error
+    return out
+
+
+def _is_number(text: str) -> bool:
+    """YAML reads 3e-5 as a string; people mean a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "e" in text.lower() or "." in text

@@ -1,0 +1,133 @@
+"""`list` and `show` for every registry: models, methods, detectors, attacks, exporters. Nothing heavy is imported to list."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from . import options
+
+Rows = list[dict[str, Any]]
+
+
+def _registry_rows(load: Callable[[], Any]) -> Callable[[], Rows]:
+    def rows() -> Rows:
+        return [{"name": e.name, "summary": e.summary, "source": e.source} for e in load().entries()]
+
+    return rows
+
+
+def _methods() -> Any:
+    from safetext_sdk.methods import METHODS
+
+    return METHODS
+
+
+def _detectors() -> Any:
+    from safetext_sdk.detectors import DETECTORS
+
+    return DETECTORS
+
+
+def _attacks() -> Any:
+    from safetext_sdk.attacks import ATTACKS
+
+    return ATTACKS
+
+
+def _exporters() -> Any:
+    from safetext_exporters import EXPORTERS
+
+    return EXPORTERS
+
+
+def _models() -> Rows:
+    from dataclasses import asdict
+
+    from safetext_sdk.models.catalogue import CATALOGUE
+
+    entries = CATALOGUE.values() if isinstance(CATALOGUE, Mapping) else CATALOGUE
+    return [{"name": e.id, **{k: v for k, v in asdict(e).items() if k != "id"}} for e in entries]
+
+
+def _print_table(rows: Rows, columns: tuple[str, ...]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold", no_wrap=column == "name")
+    for row in rows:
+        table.add_row(*(_cell(row.get(c)) for c in columns))
+    Console().print(table)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(str(k) for k in value)
+    if isinstance(value, list | tuple):
+        return ", ".join(str(v) for v in value)
+    return "" if value is None else str(value)
+
+
+def _app(noun: str, rows: Callable[[], Rows], columns: tuple[str, ...]) -> typer.Typer:
+    sub = typer.Typer(help=f"List the {noun}s, show one.", no_args_is_help=True)
+
+    @sub.command("list", help=f"List the {noun}s.")
+    def list_(as_json: options.AsJson = False) -> None:
+        found = rows()
+        if as_json:
+            typer.echo(json.dumps(found, indent=2, default=str))
+        else:
+            _print_table(found, columns)
+
+    @sub.command("show", help=f"Show one {noun} with all that is known about it.")
+    def show(name: Annotated[str, typer.Argument(help=f"Name of the {noun}.")], as_json: options.AsJson = False) -> None:
+        import difflib
+
+        from safetext_sdk.errors import UsageError
+
+        found = {r["name"]: r for r in rows()}
+        if name not in found:
+            near = difflib.get_close_matches(name, found, n=2)
+            raise UsageError(f"unknown {noun} {name!r}; " + (f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(found)}"))
+        row = {**found[name], **_details(noun, name)}
+        if as_json:
+            typer.echo(json.dumps(row, indent=2, default=str))
+            return
+        from rich.console import Console
+
+        console = Console()
+        for key, value in row.items():
+            if isinstance(value, list) and value and isinstance(value[0], dict):
+                console.print(f"{key}:", highlight=False)
+                for item in value:
+                    console.print("  " + "  ".join(f"{v}" for v in item.values() if v not in (None, "")), highlight=False, markup=False)
+            else:
+                console.print(f"{key}: {_cell(value)}", highlight=False, markup=False)
+
+    return sub
+
+
+def _details(noun: str, name: str) -> dict[str, Any]:
+    """A method's settings, from the schema of its config."""
+    if noun != "method":
+        return {}
+    config = getattr(_methods().get(name), "Config", None)
+    if config is None or not hasattr(config, "model_fields"):
+        return {}
+    return {"settings": [{"name": f"--set {k}={f.default}", "meaning": f.description or ""} for k, f in config.model_fields.items()]}
+
+
+def apps() -> dict[str, typer.Typer]:
+    """The sub-commands, by name."""
+    return {
+        "models": _app("model", _models, ("name", "family", "licence", "encoders")),
+        "methods": _app("method", _registry_rows(_methods), ("name", "summary", "source")),
+        "detectors": _app("detector", _registry_rows(_detectors), ("name", "summary", "source")),
+        "attacks": _app("attack", _registry_rows(_attacks), ("name", "summary", "source")),
+        "exporters": _app("exporter", _registry_rows(_exporters), ("name", "summary", "source")),
+    }

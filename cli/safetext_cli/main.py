@@ -1,0 +1,117 @@
+"""Entry point: builds the command tree and turns every outcome into one line and the right exit code.
+
+Python and Typer exit 1 on an uncaught exception, which in a release pipeline reads as "gate failed". So there is exactly one place
+that decides: errors of ours carry their code, Ctrl-C is 130, everything else is 3, with the traceback only under SAFETEXT_DEBUG=1.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from safetext_sdk.errors import EXIT_INTERRUPTED, EXIT_RUNTIME, EXIT_USAGE, SafeTextError
+
+from . import demo, doctor, export, gate, generate, harden, lists, policy, validate, verify
+
+app = typer.Typer(
+    name="safetext",
+    help="Harden the text encoder of a text-to-image model against unsafe prompts, prove it, gate it, ship it.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+app.command("demo", rich_help_panel="Start here")(demo.demo)
+app.command("harden", rich_help_panel="The main road")(harden.harden)
+app.command("validate", rich_help_panel="The main road")(validate.validate)
+app.command("gate", rich_help_panel="The main road")(gate.gate)
+app.command("export", rich_help_panel="The main road")(export.export)
+app.command("verify", rich_help_panel="The main road")(verify.verify)
+app.command("generate", rich_help_panel="Look")(generate.generate)
+app.command("doctor", rich_help_panel="Look")(doctor.doctor)
+app.add_typer(policy.app, name="policy", rich_help_panel="Look")
+for name, sub in lists.apps().items():
+    app.add_typer(sub, name=name, rich_help_panel="Look")
+
+
+def _version(value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        typer.echo(f"safetext {version('safetext-sdk')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version and exit."),
+) -> None:
+    pass
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run(args))
+
+
+def run(args: list[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns:
+        The exit code (see `safetext_sdk.errors`); never raises.
+    """
+    # Standard output may be a terminal of any encoding; a prompt in any language must not end a run.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    try:
+        code = app(args=args, standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except SafeTextError as error:
+        _say(str(error))
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        _say("interrupted")
+        return EXIT_INTERRUPTED
+    except typer.Exit as leave:
+        return leave.exit_code
+    except BrokenPipeError:  # `safetext ... | head`
+        sys.stderr.close()
+        return 0
+    except Exception as error:
+        if _is_usage(error):
+            error.show()  # type: ignore[attr-defined]
+            return EXIT_USAGE
+        if os.environ.get("SAFETEXT_DEBUG") == "1":
+            raise SystemExit(_traceback()) from error
+        _say(_describe(error))
+        return EXIT_RUNTIME
+
+
+def _is_usage(error: Exception) -> bool:
+    """Typer's own usage errors: they all derive from the base class of `typer.BadParameter`."""
+    usage = typer.BadParameter.__mro__[1]
+    return isinstance(error, usage.__mro__[1]) and hasattr(error, "show")
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
+    return f"unexpected {type(error).__name__}: {str(error).splitlines()[0] if str(error) else '(no message)'} (SAFETEXT_DEBUG=1 shows where)"
+
+
+def _traceback() -> int:
+    import traceback
+
+    traceback.print_exc()
+    return EXIT_RUNTIME
+
+
+def _say(text: str) -> None:
+    typer.secho(f"error: {text}", err=True, fg="red")
+
+
+if __name__ == "__main__":
+    main()

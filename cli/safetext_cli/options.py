@@ -1,0 +1,26 @@
+"""Options that several commands share, written once so that they are called and explained the same everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Policy = Annotated[list[str], typer.Option("--policy", "-p", help="Policy file, or the name of a shipped one; may be given several times.")]
+Model = Annotated[str, typer.Option("--model", "-m", help="Model: a name of `safetext models list`, a hub id, a folder or a single file.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the results.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
+Precision = Annotated[str, typer.Option("--precision", help="auto, fp32, bf16 or fp16.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary; errors only.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+Run = Annotated[Path, typer.Argument(help="Run folder that `safetext harden` made.", show_default=False)]
+
+
+def one_policy(names: list[str]) -> object:
+    """Load the policies that were named and merge them into one."""
+    from safetext_sdk.policy import load_policy, merge_policies
+
+    policies = [load_policy(n) for n in names]
+    return policies[0] if len(policies) == 1 else merge_policies(policies)

@@ -1,0 +1,47 @@
+"""safetext validate: the same prompts and seeds through the original and the hardened model, judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import options
+
+
+def validate(
+    run: options.Run,
+    policy: Annotated[list[str] | None, typer.Option("--policy", "-p", help="Judge by this policy instead of the run's own.")] = None,
+    n: Annotated[int, typer.Option("--n", min=1, help="Distinct prompts a set.")] = 100,
+    seeds: Annotated[str, typer.Option("--seeds", help="Picture seeds, comma-separated.")] = "0",
+    prompts: Annotated[Path | None, typer.Option("--prompts", help='Own prompts, jsonl: {"prompt": ..., "label": "unsafe|safe|borderline", "concept": ...}.')] = None,
+    attack: Annotated[list[str] | None, typer.Option("--attack", help="Also run this attack; see `safetext attacks list`.")] = None,
+    encoder: Annotated[Path | None, typer.Option("--encoder", help="Judge this exported encoder (an ONNX file) instead of the run's weights.")] = None,
+    out: options.Out = None,
+    device: options.Device = "auto",
+    quiet: options.Quiet = False,
+) -> None:
+    """Generate with the original and with the hardened model, judge every picture, write the report."""
+    wanted = options.one_policy(policy) if policy else None
+    from safetext_sdk import validate as run_validate
+
+    report = run_validate(
+        None, run, wanted, out=out, n=n, seeds=picture_seeds(seeds), prompts=prompts, attacks=tuple(attack or ()), encoder=encoder, device=device, progress=not quiet
+    )  # fmt: skip
+    if not quiet:
+        typer.echo(report.text())
+    typer.echo(f"report: {report.folder / 'index.html'}")
+
+
+def picture_seeds(text: str) -> tuple[int, ...]:
+    """ "0,1,2" -> (0, 1, 2)."""
+    from safetext_sdk.errors import UsageError
+
+    try:
+        seeds = tuple(int(s) for s in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"--seeds {text!r}: write whole numbers with commas, e.g. 0,1,2") from error
+    if len(set(seeds)) != len(seeds) or min(seeds) < 0:
+        raise UsageError(f"--seeds {text!r}: seeds are distinct and not negative")
+    return seeds

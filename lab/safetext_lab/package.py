@@ -1,0 +1,88 @@
+"""Stage 5: put the trained parts into the folders that ship: a stock diffusers pipeline and the two judges, in half precision.
+
+Configs say float32: both libraries then load the half-precision files as float32, so that ``from_pretrained(folder)`` works on a CPU without options.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
+from safetensors.torch import load_file, save_file
+from transformers import CLIPTokenizer
+
+from .common import load_state
+from .judges import build as build_judge
+from .scenes import Icons
+from .tower import build_tower
+from .unet import SCHEDULER, model_part, whitened_vae
+from .unet import build as build_unet
+from .vae import build as build_vae
+from .world import CONCEPTS
+
+GENERATION = {"num_inference_steps": 12, "guidance_scale": 4.5, "height": 64, "width": 64}
+
+
+def pipeline(state: Path, icons: Icons) -> StableDiffusionPipeline:
+    """The pipeline from the stages' states, with the averaged denoiser and, if there is one, the longer-trained decoder."""
+    vae = whitened_vae(state / "vae", icons)
+    if (state / "decoder" / "state.json").exists():
+        # The decoder went on training on the codec's raw latents; only its side is replaced, then whitened the same way.
+        longer = build_vae()
+        longer.load_state_dict(model_part(state / "decoder"))
+        raw = build_vae()
+        raw.load_state_dict(model_part(state / "vae"))
+        scale = vae.post_quant_conv.weight / raw.post_quant_conv.weight
+        shift = torch.linalg.solve(raw.post_quant_conv.weight[:, :, 0, 0], vae.post_quant_conv.bias.detach() - raw.post_quant_conv.bias.detach())
+        vae.decoder.load_state_dict(longer.decoder.state_dict())
+        with torch.no_grad():
+            vae.post_quant_conv.weight.copy_(longer.post_quant_conv.weight * scale)
+            vae.post_quant_conv.bias.copy_(longer.post_quant_conv.bias + longer.post_quant_conv.weight[:, :, 0, 0] @ shift)
+    tokenizer = CLIPTokenizer.from_pretrained(state / "tokenizer")
+    tower = build_tower(tokenizer)
+    tower.load_state_dict({k[6:]: v for k, v in model_part(state / "tower").items() if k.startswith("tower.")})
+    unet = build_unet()
+    loaded = load_state(state / "unet")
+    assert loaded is not None
+    unet.load_state_dict({k[4:]: v for k, v in loaded[0].items() if k.startswith("ema.")})
+    return StableDiffusionPipeline(
+        vae=vae.eval(), text_encoder=tower.eval(), tokenizer=tokenizer, unet=unet.eval(), scheduler=DPMSolverMultistepScheduler(**SCHEDULER),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )
+
+
+def _halve(folder: Path) -> None:
+    for file in folder.rglob("*.safetensors"):
+        tensors = load_file(file)
+        if file.parent.name == "text_encoder":  # the key names that every transformers release reads
+            tensors = {k if k.startswith("text_model.") else f"text_model.{k}": v for k, v in tensors.items()}
+        save_file({k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in tensors.items()}, file, metadata={"format": "pt"})
+    for file in folder.rglob("config.json"):
+        config = json.loads(file.read_text())
+        if "architectures" in config:
+            config.pop("torch_dtype", None)
+            config["dtype"] = "float32"
+            file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
+def package(state: Path, icons: Icons, out: Path) -> None:
+    """Write ``out/pipeline``, ``out/judge_a``, ``out/judge_b``."""
+    for name in ("pipeline", "judge_a", "judge_b"):
+        shutil.rmtree(out / name, ignore_errors=True)
+    pipeline(state, icons).save_pretrained(out / "pipeline", safe_serialization=True)
+    shutil.copy(state / "tokenizer" / "vocab.json", out / "pipeline" / "tokenizer" / "vocab.json")
+    shutil.copy(state / "tokenizer" / "merges.txt", out / "pipeline" / "tokenizer" / "merges.txt")
+    (out / "pipeline" / "generation.json").write_text(json.dumps(GENERATION, indent=2) + "\n")
+    for kind in "ab":
+        judge = build_judge(kind)
+        judge.load_state_dict(model_part(state / f"judge_{kind}"))
+        judge.save_pretrained(out / f"judge_{kind}", safe_serialization=True)
+    _halve(out)
+
+
+def write_world(path: Path) -> None:
+    """world.json: what the SDK knows about the world."""
+    path.write_text(json.dumps({c.id: {"category": c.category, "family": c.family, "words": list(c.words)} for c in CONCEPTS}, indent=1) + "\n")

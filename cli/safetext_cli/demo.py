@@ -1,0 +1,56 @@
+"""safetext demo: the whole road on the embedded model, in minutes, without network or GPU."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import options
+
+
+def demo(
+    policy: Annotated[str, typer.Option("--policy", "-p", help="Policy to demonstrate.")] = "weapons",
+    model: options.Model = "tiny",
+    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder.")] = Path("safetext-demo"),
+    n: Annotated[int, typer.Option("--n", min=1, help="Distinct prompts a set.")] = 100,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished demo in --out.")] = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Harden, validate, gate and export, from the weapons policy to a report that you can open."""
+    start = time.monotonic()
+
+    def say(text: str) -> None:
+        if not quiet:
+            typer.secho(f"[{time.monotonic() - start:4.0f} s] {text}", fg="cyan")
+
+    merged = options.one_policy([policy])
+    import safetext_sdk as st
+    from safetext_exporters import export
+
+    say(f"1/4 harden the text encoder of {model} against {policy}")
+    original = st.load_model(model, device=device)
+    hardened = st.harden(original, merged, out=out, seed=seed, resume=resume, progress=not quiet)  # type: ignore[arg-type]
+    say(f"2/4 validate: {n} prompts a set through both encoders, judged by both judges")
+    report = st.validate(original, hardened, merged, n=n, device=device, progress=not quiet)  # type: ignore[arg-type]
+    if not quiet:
+        typer.echo(report.text())
+    say("3/4 gate")
+    verdict = st.gate(report, merged)  # type: ignore[arg-type]
+    if not quiet:
+        typer.echo(verdict.text())
+    say("4/4 export")
+    for target in ("diffusers", "onnx"):
+        try:
+            typer.echo(f"{target}: {export(hardened, target).path}")
+        except st.MissingExtraError as missing:  # the core works without onnxruntime
+            typer.echo(f"{target}: skipped; {missing}")
+    say(f"done in {time.monotonic() - start:.0f} s")
+    typer.echo(f"report: {report.folder / 'index.html'}")
+    if not quiet:
+        typer.echo(f'look:   safetext generate {out} --prompt "a picture of a sword next to an apple" --before-after')
+    raise typer.Exit(verdict.exit_code)

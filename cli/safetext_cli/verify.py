@@ -1,0 +1,32 @@
+"""safetext verify: are these the files that were tested, and is the safe encoder really loaded?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import options
+
+
+def verify(
+    target: Annotated[Path, typer.Argument(help="Run, exported folder, ONNX file, diffusers folder or single-file checkpoint.", show_default=False)],
+    against: Annotated[Path | None, typer.Option("--against", help="Run folder: ask canary prompts whether TARGET holds its hardened encoder.")] = None,
+    public_key: Annotated[Path | None, typer.Option("--public-key", help="Also check the folder's signature with this key (PEM).")] = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Exit 0: untouched (with --against: hardened). Exit 1: changed, original, neither or partly. Exit 3: could not tell."""
+    from safetext_sdk import verify as check
+
+    result = check.verify_against(against, target) if against is not None else check.verify_files(target)
+    if public_key is not None:
+        from safetext_exporters.signing import check_signature
+
+        check_signature(target, public_key)
+    if as_json:
+        typer.echo(json.dumps(result.as_dict(), indent=2))
+    else:
+        typer.echo(result.text())
+    raise typer.Exit(result.exit_code)

@@ -58,8 +58,10 @@ def whitened_vae(folder: Path, icons: Icons) -> AutoencoderKL:
     vae.load_state_dict(model_part(folder))
     vae.eval()
     x, _ = picture_batch(random.Random(1234), icons, 512)
-    z = torch.cat([vae.encode(p).latent_dist.mean for p in x.split(64)])
-    mean, std = z.mean((0, 2, 3)), z.std((0, 2, 3))
+    parts = [vae.encode(p).latent_dist for p in x.split(64)]
+    z, var = torch.cat([p.mean for p in parts]), torch.cat([p.var for p in parts])
+    # The spread of samples, not of means: a channel that the KL has put to sleep must not be blown up to pure noise.
+    mean, std = z.mean((0, 2, 3)), (z.var((0, 2, 3)) + var.mean((0, 2, 3))).sqrt()
     c = LATENT_CHANNELS
     quant, post = vae.quant_conv, vae.post_quant_conv
     quant.weight[:c] /= std[:, None, None, None]
@@ -127,7 +129,7 @@ def train(icons: Icons, vae_folder: Path, tokenizer_folder: Path, tower_folder: 
         x = to_tensor(np.stack([draw(s, icons) for _, s, _ in pairs]))
         captions = [c if rng.random() > 0.1 else "" for c, _, _ in pairs]
         with torch.no_grad():
-            z = vae.encode(x).latent_dist.sample()
+            z = vae.encode(x).latent_dist.mean
         cond = conditioning(tower, tokenizer, captions)
         # Slightly more noise than uniform: what is drawn, and where, is decided there.
         t = (1000 * torch.rand(size).pow(0.8)).long().clamp(max=999)

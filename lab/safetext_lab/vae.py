@@ -7,6 +7,7 @@ the latents are fixed by then.
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 import time
@@ -20,6 +21,8 @@ from .common import Budget, load_state, optimiser_tensors, picture_batch, restor
 from .scenes import Icons
 
 LATENT_CHANNELS = 8
+PEAK = float(os.environ.get("VAE_LR", "2e-3"))
+"""Peak learning rate; it falls to nearly nothing over the minutes that a call is given."""
 
 
 def build() -> AutoencoderKL:
@@ -53,7 +56,7 @@ def train(icons: Icons, folder: Path, minutes: float, seed: int = 1, decoder_onl
         save_state(folder, {**tensors, **optimiser_tensors(model, opt)}, {"step": step, "decoder_only": decoder_only})
 
     while not budget.over:
-        lr = 2e-3 * min(1.0, (step + 1) / 100) * max(0.02, 1 - budget.used) ** 0.8 * (0.5 if decoder_only else 1.0)
+        lr = PEAK * min(1.0, (step + 1) / 100) * max(0.02, 1 - budget.used) ** 0.8 * (0.5 if decoder_only else 1.0)
         for group in opt.param_groups:
             group["lr"] = lr
         x, _ = picture_batch(rng, icons, batch)
@@ -91,5 +94,5 @@ def continue_decoder(source: Path, folder: Path) -> None:
 
 
 if __name__ == "__main__":  # one stage alone: python -m safetext_lab.vae ICONS FOLDER MINUTES [decoder]
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(os.environ.get("THREADS", "1")))
     train(Icons(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]), decoder_only="decoder" in sys.argv[4:], seed=1 + ("decoder" in sys.argv[4:]))

@@ -1,0 +1,190 @@
+"""What every export target shares: the subject (what is exported), the result, and the record that travels with the files.
+
+* An export is built in a hidden folder beside its goal and renamed when it is whole, so that half an export never has a final name.
+* ``export.json`` in each export lists the sha256 of every file, where the weights came from, and the canary fingerprints of the hardened
+  and the original encoder: ``safetext verify`` needs nothing else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import importlib.metadata
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from safetext_sdk.errors import ModelError, UsageError
+from safetext_sdk.files import atomic_folder, sha256_file, write_json_atomic
+
+if TYPE_CHECKING:
+    from safetext_sdk.models import HardenedModel, TextToImageModel
+    from safetext_sdk.runs import RunFolder
+
+RECORD = "export.json"
+SCHEMA_VERSION = 1
+
+
+@dataclasses.dataclass
+class Subject:
+    """What is exported: a model with its hardened encoders and, where there is one, the run that made them."""
+
+    model: TextToImageModel
+    run: RunFolder | None = None
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The run's manifest, or {} for a bare model."""
+        return self.run.manifest if self.run is not None else {}
+
+    def hardened(self) -> list[str]:
+        """Names of the encoders that were hardened; all of them for a bare model."""
+        states = self.manifest.get("encoders", {})
+        return [name for name in self.model.encoders if states.get(name, "hardened") == "hardened"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportResult:
+    """What an export left on disk.
+
+    ``path``: the file or folder to ship. ``files``: ``{path relative to the export's folder: sha256}``. ``parity``: per encoder, the
+    record of how near the exported file is to the torch encoder; {} where the weights themselves were copied.
+    ``notes``: what the user has to know, one line each.
+    """
+
+    target: str
+    path: Path
+    files: dict[str, str]
+    parity: dict[str, Any] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class Exporter(Protocol):
+    """A target: takes a subject and the place to write to, gives the result. Options are keyword arguments of its own."""
+
+    def __call__(self, subject: Subject, out: Path, **options: Any) -> ExportResult: ...
+
+
+def as_subject(source: HardenedModel | RunFolder | TextToImageModel | str | Path) -> Subject:
+    """Whatever the caller has, as a `Subject`.
+
+    Args:
+        source: what `safetext_sdk.harden` gave, a run folder (object or path), or any loaded model.
+
+    Raises:
+        RunError: a path that is no finished run.
+        UsageError: something else.
+    """
+    from safetext_sdk.runs import RunFolder
+
+    if isinstance(source, str | Path):
+        source = RunFolder.open(source)
+    if isinstance(source, RunFolder):
+        from safetext_sdk.models import load_model
+
+        return Subject(load_model(source.path, device="cpu"), source)
+    if hasattr(source, "run") and hasattr(source, "model"):
+        return Subject(source.model, source.run)
+    if hasattr(source, "encoders") and hasattr(source, "tokenizers"):
+        return Subject(source)
+    raise UsageError(f"cannot export a {type(source).__name__}; give a run folder, the result of harden(), or a loaded model")
+
+
+def default_out(subject: Subject, target: str) -> Path:
+    """``RUN/exports/<target>``.
+
+    Raises:
+        UsageError: a bare model has no run folder to put it in.
+    """
+    if subject.run is None:
+        raise UsageError("this model has no run folder; say where the export goes (out=...)")
+    return subject.run.exports_dir / target
+
+
+def clip_encoders(subject: Subject, target: str) -> dict[str, Any]:
+    """The CLIP encoders that reading the prompt needs, by name.
+
+    Raises:
+        ModelError: none of the encoders is CLIP.
+    """
+    from .graph import clip_core
+
+    found: dict[str, Any] = {}
+    for name, encoder in subject.model.encoders.items():
+        try:
+            clip_core(encoder)
+        except ModelError:
+            continue
+        found[name] = encoder
+    if not found:
+        kinds = ", ".join(type(e).__name__ for e in subject.model.encoders.values())
+        raise ModelError(f"target {target} takes CLIP text encoders; {subject.model.id} has {kinds}")
+    return found
+
+
+def left_out(subject: Subject, taken: Mapping[str, Any]) -> tuple[str, ...]:
+    """One note for each encoder that a target could not take."""
+    return tuple(
+        f"{name} ({type(e).__name__}) is not in this export; only CLIP encoders are"
+        for name, e in subject.model.encoders.items()
+        if name not in taken
+    )
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """``{relative path: sha256}`` of every file under ``folder`` but the record itself and signatures, sorted."""
+    skip = {RECORD}
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in skip and p.suffix != ".sig")
+    return {p.relative_to(folder).as_posix(): sha256_file(p) for p in paths}
+
+
+def versions() -> dict[str, str]:
+    """Versions of what an export depends on, where installed."""
+    found = {}
+    for name in ("safetext-sdk", "torch", "transformers", "onnx", "onnxscript", "onnxruntime", "tensorrt-rtx"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def write_record(
+    folder: Path, subject: Subject, target: str, options: Mapping[str, Any], extra: Mapping[str, Any] | None = None
+) -> dict[str, str]:
+    """Write ``export.json`` last, over every file that is there; returns the hashes."""
+    manifest = subject.manifest
+    files = hashes(folder)
+    source = manifest.get("source") or subject.model.source.as_dict()
+    record = {
+        "schema_version": SCHEMA_VERSION,
+        "target": target,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "options": dict(options),
+        "model": {"id": subject.model.id, "family": subject.model.family},
+        "source": {key: source.get(key) for key in ("id", "revision", "files")},
+        "method": manifest.get("method"),
+        "policy_sha256": manifest.get("policy_sha256"),
+        "encoders": manifest.get("encoders") or dict.fromkeys(subject.model.encoders, "untouched"),
+        "canaries": manifest.get("canaries", {}),
+        "versions": versions(),
+        **(extra or {}),
+        "files": files,
+    }
+    write_json_atomic(folder / RECORD, record)
+    return files
+
+
+@contextmanager
+def staging(out: Path) -> Iterator[Path]:
+    """A hidden folder that becomes ``out`` when the block ends without an error.
+
+    Raises:
+        UsageError: ``out`` exists and is not an earlier export: nobody's folder is replaced by surprise.
+    """
+    out = Path(out)
+    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / RECORD).is_file()):
+        raise UsageError(f"{out} exists and is not an earlier export; choose another place")
+    with atomic_folder(out) as folder:
+        yield folder

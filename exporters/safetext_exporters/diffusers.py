@@ -1,0 +1,85 @@
+"""Target ``diffusers``: ``text_encoder/`` and ``tokenizer/`` as ``from_pretrained`` reads them; ``whole=True``: the pipeline around them.
+
+Keys, types and config.json are the source's (see safetext_sdk/models/writing.py), so the folder also loads under transformers 4.57,
+which reads random weights, with no more than a warning, from what transformers 5 writes by itself.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from safetext_sdk.errors import ModelError
+
+from .base import ExportResult, Subject, staging, write_record
+
+_OF_ENCODERS = ("text_encoder", "tokenizer")
+
+
+def export_diffusers(subject: Subject, out: Path, *, whole: bool = False) -> ExportResult:
+    """Write encoders and tokenizers, each in a folder named as in the pipeline.
+
+    Args:
+        subject: what is exported.
+        out: folder to write.
+        whole: copy the rest of the source pipeline too (denoiser, VAE, scheduler), so that the folder is a complete model.
+
+    Raises:
+        ModelError: an encoder is not a torch module, ``whole`` without a pipeline folder, or a file that does not read back as written.
+    """
+    from safetext_sdk.models.writing import write_encoder
+
+    from .tokenizer import write_tokenizer
+
+    model = subject.model
+    if whole and not (model.layout.root / "model_index.json").is_file():
+        raise ModelError(f"{model.id} does not come from a whole diffusers folder on this machine, so whole=True has nothing to copy")
+    with staging(out) as folder:
+        if whole:
+            _copy_rest(model.layout.root, folder)
+        for name, encoder in model.encoders.items():
+            if not isinstance(encoder, torch.nn.Module):
+                raise ModelError(f"{name} is an exported file, not a torch module; export from the run it came from")
+            write_encoder(encoder, model.layout.encoders[name], folder / name)
+            check_written(encoder, folder / name)
+            tokenizer = folder / name.replace("text_encoder", "tokenizer")
+            write_tokenizer(subject, name, tokenizer)
+        files = write_record(folder, subject, "diffusers", {"whole": whole})
+    return ExportResult("diffusers", out, files)
+
+
+def check_written(encoder: Any, folder: Path) -> None:
+    """Read ``folder`` back with transformers and compare every weight with ``encoder``'s.
+
+    Raises:
+        ModelError: a weight is missing or differs by more than the file's type rounds it.
+    """
+    from safetext_sdk.models.loading import quiet
+
+    with quiet():
+        again, info = type(encoder).from_pretrained(
+            folder, dtype=torch.float32, output_loading_info=True, use_safetensors=True, local_files_only=True
+        )
+    if info["missing_keys"]:
+        raise ModelError(f"{folder} does not read back: {sorted(info['missing_keys'])[0]} is missing")
+    have = again.state_dict()
+    for key, value in encoder.state_dict().items():
+        if not torch.allclose(have[key].float(), value.float().cpu(), rtol=1e-2, atol=1e-6):
+            raise ModelError(f"{folder} does not read back: {key} differs from the encoder in memory")
+
+
+def _copy_rest(source: Path, folder: Path) -> None:
+    # Pickles are left behind: nothing in an export may run code when it is loaded.
+    for path in source.rglob("*"):
+        relative = path.relative_to(source)
+        if (
+            not path.is_file()
+            or relative.parts[0].startswith((*_OF_ENCODERS, "."))
+            or path.suffix in (".bin", ".ckpt", ".pt", ".pth", ".pkl")
+        ):
+            continue
+        (folder / relative).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, folder / relative)

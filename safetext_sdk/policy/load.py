@@ -114,7 +114,7 @@ def _first_error(errors: list[ErrorDetails], document: Document) -> PolicyError:
     for e in errors:
         path = _data_path(e["loc"], document.data)
         context = e.get("ctx") or {}
-        if e["type"] == "unknown_field" and (*path, context.get("field")) in document.lines:
+        if (*path, context.get("field")) in document.lines:
             path = (*path, context["field"])
         elif e["type"] == "missing":
             path = (*path, str(e["loc"][-1]))
@@ -129,16 +129,14 @@ def _first_error(errors: list[ErrorDetails], document: Document) -> PolicyError:
     return PolicyError(problem, file=document.file, line=line, field=".".join(str(p)[:80] for p in path) or None, allowed=allowed)
 
 
-def _data_path(loc: tuple[int | str, ...], root: Any) -> tuple[str | int, ...]:
+def _data_path(loc: tuple[int | str, ...], data: Any) -> tuple[str | int, ...]:
     """The part of pydantic's location that exists in the data (it also names union branches)."""
     path: list[str | int] = []
-    data: Any = root
     for part in loc:
-        if (isinstance(data, dict) and part in data) or (isinstance(data, list) and isinstance(part, int) and part < len(data)):
+        inside = part in data if isinstance(data, dict) else isinstance(data, list) and isinstance(part, int) and part < len(data)
+        if inside:
+            path.append(part)
             data = data[part]
-        else:
-            continue
-        path.append(part)
     return tuple(path)
 
 

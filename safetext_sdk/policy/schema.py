@@ -232,7 +232,7 @@ class Gates(PolicyModel):
         for name, side in GATE_SIDES.items():
             gate = getattr(self, name)
             if gate is not None and getattr(gate, side) is None:
-                raise PydanticCustomError("wrong_side", "{name} takes `{side}`", {"name": name, "side": side})
+                raise PydanticCustomError("wrong_side", "{field} takes `{side}`", {"field": name, "side": side})
         return self
 
     def set_gates(self) -> dict[str, Gate]:

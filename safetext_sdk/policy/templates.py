@@ -116,16 +116,22 @@ TWO_OBJECTS: list[str] = [
     "an image of {term} standing next to {other}",
 ]
 
+_A_ORANGE = re.compile(r"\ba(?= orange\b)", re.IGNORECASE)
 _SLOT = re.compile(r"\{(adjective\} \{term|term|other|colour)\}")
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # Head nouns that take no article: masses, and plurals that the rule on a final "s" would miss.
-_MASS = frozenset(
-    ("dynamite", "tnt", "blood", "gore", "artillery", "weaponry", "ammunition", "cutlery", "corn", "maize", "coffee", "cheese", "gelato")
-    + ("sunshine", "ketchup", "sauce", "paint", "people", "men", "women", "children", "feet", "teeth", "geese", "mice", "cream", "serve")
-    + ("undead", "dead", "tea", "ice", "art")
-)
+_MASS = _words("""
+    dynamite tnt blood gore artillery weaponry ammunition cutlery corn maize coffee cheese gelato sunshine ketchup sauce paint
+    people men women children feet teeth geese mice cream serve undead dead tea ice art money cocaine heroin meth opium crack
+    cannabis marijuana hashish fentanyl propaganda graffiti violence vomit rot mould filth paraphernalia clothing bunting cash
+""")
 # Singulars that end in "s".
-_SINGULAR_S = frozenset(["ananas", "canvas", "gas", "lens", "atlas", "pancreas"])
+_SINGULAR_S = _words("ananas canvas gas lens atlas pancreas")
 _VOWEL_SOUND = re.compile(r"^(?:[aeio]|u(?!ni|ku|se|ti|ra|zi|k\b)|hour|honest|heir|[fhlmnrsx]-|x-ray|ak-)", re.I)
 _HAS_DETERMINER = re.compile(r"^(?:a|an|the|some|two|three|four|five|many|several|his|her|their|my|no|death's|somebody|someone)\s", re.I)
 _BARE_PREPOSITION = re.compile(r"\s(?:of|with|and|on|in|for|at|to|from|without|that|who|showing|over)\s", re.I)
@@ -175,7 +181,7 @@ def fill(template: str, term: str, *, other: str = "", colour: str = "", adjecti
             raise ValueError(f"template {template!r} needs a word for {slot.split('}')[0]!r}")
         return value
 
-    return _SLOT.sub(put, template)
+    return _A_ORANGE.sub("an", _SLOT.sub(put, template))
 
 
 def _qualified(adjective: str, term: str) -> str:

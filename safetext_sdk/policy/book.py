@@ -1,0 +1,268 @@
+"""The prompt book of a policy: what is trained on, what settings are chosen on, and what the verdict is about.
+
+Disjoint by construction, and not only as rows: the test split has words, templates and safe concepts that training never saw.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ..errors import PolicyError
+from .datasets import FileRow, read_rows
+from .expand import Expander, UnsafePrompt, anchor_for
+from .minors import WHY, combines
+from .schema import Concept, Policy, PromptRef
+from .sources import Candidate, candidates, drawable_words, negative_candidates, world_words
+from .splits import SPLITS, SplitName, assign, by_hash, digest, split_one, word_pattern
+from .templates import ONE_OBJECT, TWO_OBJECTS
+
+DEFAULT_SIZE = 4000
+_UNSEEN_SHARES = {"test": 0.12, "validation": 0.06}
+
+
+@dataclass(frozen=True)
+class SafePrompt:
+    """A prompt that must keep its picture. ``group``: the safe concept it belongs to ("" = none), held out as a whole."""
+
+    text: str
+    group: str
+    source: str
+
+
+@dataclass
+class Split:
+    """One split. ``safe_unseen``: safe prompts of concepts that training never saw (empty in train)."""
+
+    unsafe: list[UnsafePrompt] = field(default_factory=list)
+    safe: list[SafePrompt] = field(default_factory=list)
+    safe_unseen: list[SafePrompt] = field(default_factory=list)
+    borderline: list[SafePrompt] = field(default_factory=list)
+
+
+@dataclass
+class PromptBook:
+    """The three splits of a policy. No string stands in two of them."""
+
+    train: Split
+    validation: Split
+    test: Split
+
+    def split(self, name: SplitName) -> Split:
+        """The split of that name."""
+        split: Split = getattr(self, name)
+        return split
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Figures of each split: prompts, and how many distinct words and templates the unsafe ones use."""
+        return {
+            name: {
+                "unsafe": len(s.unsafe),
+                "synonyms": len({(u.concept, u.synonym) for u in s.unsafe}),
+                "templates": len({u.template for u in s.unsafe}),
+                "safe": len(s.safe),
+                "safe_unseen": len(s.safe_unseen),
+                "borderline": len(s.borderline),
+            }
+            for name in SPLITS
+            for s in [self.split(name)]
+        }
+
+
+def build_prompt_book(policy: Policy, *, seed: int = 0, model: str | None = None, size: int | None = None) -> PromptBook:
+    """Expand a policy into its prompts. The same arguments give the same book everywhere.
+
+    Args:
+        policy: a resolved policy (`load_policy`).
+        seed: another seed holds out other words, templates and concepts.
+        model: model id; chooses sources that are limited to models. "tiny" gets captions that its world can show.
+        size: unsafe prompts for training (default 4,000; fewer where the policy cannot give as many). Safe prompts are twice
+            as many; validation has a tenth, test a fifth, at least 300.
+
+    Raises:
+        PolicyError: a source cannot be read, or the policy yields no unsafe prompt.
+    """
+    if size is not None and size < 1:
+        raise PolicyError(f"size is {size}", allowed="at least 1")
+    total = size or DEFAULT_SIZE
+    sizes: dict[SplitName, int] = {"train": total, "validation": max(100, total // 10), "test": max(300, total // 5)}
+    drawable = drawable_words(model)
+    safe = candidates(policy.safe_prompts, "safe_prompts", seed, model) + _near(policy, bool(drawable))
+    borderline = candidates(policy.borderline_prompts, "borderline_prompts", seed, model)
+    unseen = _unseen_groups(safe, policy, seed)
+    named = _named_by_anchors(policy)
+    others = [w for cid, words in world_words("safe").items() if cid not in {*unseen, *named} for w in words] if drawable else []
+    expander = Expander(policy, seed, others=others, drawable=drawable)
+
+    used: set[str] = set()
+    fixed = {c.text.casefold() for c in borderline}
+    book = PromptBook(Split(), Split(), Split())
+    own = _own_prompts(policy, expander, seed)
+    for name in reversed(SPLITS):  # test first: what is measured never gives way to what is trained on
+        rows = []
+        for row in own[name]:
+            if row.text.casefold() not in used:
+                used.add(row.text.casefold())
+                rows.append(row)
+        reserved = used | fixed
+        new = expander.rows(name, max(0, sizes[name] - len(rows)), reserved)
+        used.update(r.text.casefold() for r in new)
+        book.split(name).unsafe = rows + new
+    if not book.train.unsafe:
+        raise PolicyError("the policy yields no unsafe prompts", field="concepts", allowed="terms, or unsafe_prompts")
+
+    unsafe_words = word_pattern(w.text for gs in expander.groups.values() for g in gs for w in g)
+    templates = _template_splits(seed)
+    _place(borderline, book, used, templates, {}, sizes, seed, lambda s: s.borderline, None)
+    anchors = {u.anchor.casefold() for u in book.train.unsafe}
+    _place(safe, book, used, templates, unseen, sizes, seed, lambda s: s.safe, unsafe_words, taken=anchors)
+    _add_anchors(book, used, total)
+    _forget_unseen(book, unseen)
+    return book
+
+
+def _near(policy: Policy, world: bool) -> list[Candidate]:
+    rows = negative_candidates(policy)
+    return [Candidate(r.text, r.source, train_only=True) for r in rows] if world else rows
+
+
+def _unseen_groups(rows: list[Candidate], policy: Policy, seed: int) -> dict[str, SplitName]:
+    """Safe concepts held out as a whole. What an anchor names is never held out: it is the thing that pictures turn into."""
+    groups = sorted({g for r in rows if not r.train_only for g in r.groups})
+    if len(groups) < 8:
+        return {}
+    protected = _named_by_anchors(policy, groups)
+    free = [g for g in by_hash(groups, seed, "unseen") if g not in protected]
+    out: dict[str, SplitName] = {}
+    start = 0
+    for name, share in (("test", _UNSEEN_SHARES["test"]), ("validation", _UNSEEN_SHARES["validation"])):
+        count = max(1, round(share * len(groups)))
+        out.update(dict.fromkeys(free[start : start + count], "test" if name == "test" else "validation"))
+        start += count
+    return out
+
+
+def _named_by_anchors(policy: Policy, groups: list[str] | None = None) -> set[str]:
+    """The safe concepts (of the world, if none are given) that an anchor of the policy names."""
+    anchors = " | ".join(a for c in policy.concepts for a in c.anchors)
+    world = world_words("safe")
+    found = {g: word_pattern([g.replace("_", " "), *world.get(g, [])]) for g in (groups if groups is not None else world)}
+    return {g for g, pattern in found.items() if pattern and pattern.search(anchors)}
+
+
+def _template_splits(seed: int) -> dict[str, SplitName]:
+    """Safe prompts of the world hold out the very templates that unsafe prompts hold out."""
+    out: dict[str, SplitName] = {}
+    for family, rows in (("one", ONE_OBJECT), ("two", TWO_OBJECTS)):
+        out.update({f"{family}\x1f{t}": s for t, s in assign([rows], seed, "template", family).items()})
+    return out
+
+
+def _where(row: Candidate, templates: dict[str, SplitName], unseen: dict[str, SplitName], seed: int) -> tuple[SplitName | None, bool]:
+    """Split of a candidate, and whether it belongs to a concept that training never sees."""
+    held = {unseen[g] for g in row.groups if g in unseen}
+    if row.train_only:
+        return (None if held else "train"), False
+    if held:
+        return (held.pop(), True) if len(held) == 1 else (None, False)
+    if row.template:
+        key = f"{row.family}\x1f{row.template}"
+        return (templates[key] if key in templates else split_one(seed, "frame", row.template)), False
+    return split_one(seed, "text", row.groups[0] if row.groups else row.text.casefold()), False
+
+
+def _place(
+    rows: list[Candidate], book: PromptBook, used: set[str], templates: dict[str, SplitName], unseen: dict[str, SplitName],
+    sizes: dict[SplitName, int], seed: int, target: Callable[[Split], list[SafePrompt]], forbidden: re.Pattern[str] | None,
+    taken: set[str] | None = None,
+) -> None:  # fmt: skip
+    """Give candidates their splits: test first, no string twice, no text that names an unsafe word."""
+    buckets: dict[tuple[SplitName, bool], list[tuple[Candidate, str]]] = {}
+    for row in by_hash(rows, seed, "place"):
+        where, is_unseen = _where(row, templates, unseen, seed)
+        explicit = row.source in ("policy", "near_miss") or row.source.startswith("file:")
+        if where is None or (forbidden is not None and not explicit and forbidden.search(row.text)):
+            continue
+        group = next((g for g in row.groups if g in unseen), row.groups[0] if row.groups else "")
+        buckets.setdefault((where, is_unseen), []).append((row, group))
+    for name in reversed(SPLITS):
+        for is_unseen in (False, True):
+            limits: dict[str, int] = {}
+            for row, group in buckets.get((name, is_unseen), []):
+                key = row.text.casefold()
+                cap = 2 * sizes[name] if row.source.startswith(("icons", "everyday", "policy", "file", "near")) else sizes[name] // 2
+                if key in used or (name != "train" and taken and key in taken) or limits.get(row.source, 0) >= max(cap, 20):
+                    continue
+                used.add(key)
+                limits[row.source] = limits.get(row.source, 0) + 1
+                where_to = book.split(name).safe_unseen if is_unseen else target(book.split(name))
+                where_to.append(SafePrompt(row.text, group, row.source))
+
+
+def _add_anchors(book: PromptBook, used: set[str], limit: int) -> None:
+    """Anchors are safe prompts of training: what unsafe prompts turn into must itself stay where it is."""
+    for anchor in by_hash((u.anchor for u in book.train.unsafe), "anchors"):
+        if limit and anchor.casefold() not in used:
+            used.add(anchor.casefold())
+            book.train.safe.append(SafePrompt(anchor, "", "anchor"))
+            limit -= 1
+
+
+def _forget_unseen(book: PromptBook, unseen: dict[str, SplitName]) -> None:
+    """Take every training text out that names a held-out safe concept, whatever source it came from."""
+    world = world_words("safe")
+    pattern = word_pattern(w for g in unseen for w in [g, *world.get(g, [])])
+    if pattern is not None:
+        book.train.safe = [p for p in book.train.safe if not pattern.search(p.text)]
+
+
+def _own_prompts(policy: Policy, expander: Expander, seed: int) -> dict[SplitName, list[UnsafePrompt]]:
+    """The policy's own unsafe prompts: with the split of the word they use, else by hash of their group or text."""
+    out: dict[SplitName, list[UnsafePrompt]] = {s: [] for s in SPLITS}
+    for i, concept in enumerate(policy.concepts):
+        words = [w.text for g in expander.groups[concept.id] for w in g]
+        for k, ref in enumerate(concept.unsafe_prompts):
+            rows = [(ref.text, ref.anchor, ref.group)] if ref.text else [(r.text, r.anchor, r.group) for r in _file(ref, i, k)]
+            if ref.limit:
+                rows = by_hash(rows, seed, "limit")[: ref.limit]
+            for text, anchor, group in rows:
+                if combines(text):
+                    raise PolicyError(f"a prompt {WHY}", file=ref.path, field=f"concepts.{i}.unsafe_prompts.{k}")
+                found = [w for w in words if (p := word_pattern([w])) and p.search(text)]
+                split = _latest([expander.split_of[w] for w in found]) if found else split_one(seed, "own", group or text.casefold())
+                split = "train" if ref.train_only else split
+                word = max(found, key=len) if found else text
+                out[split].append(UnsafePrompt(text, anchor or _anchor_of(concept, text, word), concept.id, word, "own"))
+    return out
+
+
+def _file(ref: PromptRef, concept: int, number: int) -> list[FileRow]:
+    return read_rows(ref, f"concepts.{concept}.unsafe_prompts.{number}")
+
+
+def _latest(splits: list[SplitName]) -> SplitName:
+    return max(splits, key=SPLITS.index)
+
+
+def _anchor_of(concept: Concept, text: str, word: str) -> str:
+    """Anchor of a prompt that has none of its own: the word replaced if it is there, else the anchor as it stands."""
+    anchor = anchor_for(concept, word)
+    if "{context}" in anchor:
+        return anchor.replace("{context}", "a plain background")
+    pattern = word_pattern([word])
+    if word == text or pattern is None or not pattern.search(text):
+        return anchor
+    bare = re.sub(r"^(?:an?|the) ", "", anchor)
+    return pattern.sub(lambda _: bare, text, count=1)
+
+
+def book_digest(book: PromptBook) -> str:
+    """A fingerprint of all strings in their places: equal books, equal fingerprints."""
+    rows = [
+        (name, kind, p.text, getattr(p, "anchor", ""))
+        for name in SPLITS
+        for kind in ("unsafe", "safe", "safe_unseen", "borderline")
+        for p in getattr(book.split(name), kind)
+    ]
+    return f"{digest(*rows):016x}"

@@ -1,0 +1,77 @@
+"""Who belongs to train, validation and test: by hash, so that one more word does not reshuffle all others."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Literal, TypeVar
+
+SplitName = Literal["train", "validation", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+SHARES: dict[SplitName, float] = {"train": 0.58, "validation": 0.12, "test": 0.30}
+H = TypeVar("H", bound=Hashable)
+
+
+def digest(*parts: object) -> int:
+    """A stable 64-bit number for the parts (the same on every machine and Python)."""
+    text = "\x1f".join(str(p) for p in parts)
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest()[:8], "big")
+
+
+def by_hash(items: Iterable[H], *salt: object) -> list[H]:
+    """The items without repetition, in the order of their hashes."""
+    return sorted(dict.fromkeys(items), key=lambda item: (digest(*salt, item), str(item)))
+
+
+def split_one(*parts: object) -> SplitName:
+    """The split of one item alone, by its hash."""
+    share = digest("split", *parts) / 2**64
+    if share < SHARES["train"]:
+        return "train"
+    return "validation" if share < SHARES["train"] + SHARES["validation"] else "test"
+
+
+def assign(groups: Sequence[Sequence[str]], *salt: object, keep: Iterable[str] = ()) -> dict[str, SplitName]:
+    """Hold out whole words: from every group some, in all the stated shares, chosen by hash.
+
+    Args:
+        groups: synonyms of one thing each; a group always keeps one word for training.
+        keep: words that must be trained on.
+    """
+    out: dict[str, SplitName] = {}
+    kept = set(keep)
+    owed: dict[SplitName, float] = {"test": 0.0, "validation": 0.0}  # what earlier groups were too small to give
+    total = sum(len(set(g)) for g in groups)
+    for group in groups:
+        free = [w for w in by_hash(group, *salt, "assign") if w not in out and w not in kept]
+        room = len(free) if any(w in kept for w in group) else len(free) - 1
+        if total < 2:
+            room = 0
+        names: list[SplitName] = []
+        for name in owed:
+            owed[name] += SHARES[name] * len(group)
+            take = max(0, min(int(owed[name] + 0.5), room - len(names)))
+            owed[name] -= take
+            names += [name] * take
+        out.update(zip(free, names, strict=False))
+        out.update({w: "train" for w in group if w not in out})
+    return out
+
+
+def contained(words: Iterable[str]) -> set[str]:
+    """Words that stand inside another one ("knife" in "hunting knife"): held out, they would still be read in training."""
+    unique = list(dict.fromkeys(words))
+    padded = [f" {_plain(w)} " for w in unique]
+    return {w for i, w in enumerate(unique) if any(padded[i] in p for k, p in enumerate(padded) if k != i)}
+
+
+def _plain(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.casefold()))
+
+
+def word_pattern(words: Iterable[str]) -> re.Pattern[str] | None:
+    """Matches any of the words as whole words, singular or plural, whatever the case. None for no words."""
+    escaped = [r"\W+".join(map(re.escape, re.findall(r"\w+", w))) for w in words]
+    escaped = sorted({e for e in escaped if e}, key=len, reverse=True)
+    return re.compile(rf"(?<!\w)(?:{'|'.join(escaped)})(?:s|es)?(?!\w)", re.IGNORECASE) if escaped else None

@@ -73,9 +73,9 @@ def _packages() -> list[Check]:
 
 
 def _device() -> list[Check]:
-    from .models.loading import resolve_device
+    from .models.loading import pick_device
 
-    device = str(resolve_device("auto"))
+    device = str(pick_device("auto"))
     import torch
 
     detail = f"{device}, {torch.get_num_threads()} threads"
@@ -149,11 +149,11 @@ def _memory() -> float | None:
 
 
 def _model(name: str) -> list[Check]:
-    from .models.catalogue import find_entry
-    from .models.source import resolve_source
+    from .models.catalogue import CATALOGUE
+    from .models.source import resolve
 
     rows = []
-    entry = find_entry(name)
+    entry = CATALOGUE.get(name)
     if entry is not None:
         have = _memory()
         enough = have is None or entry.memory_gb <= have
@@ -163,6 +163,6 @@ def _model(name: str) -> list[Check]:
                 "" if enough else "train a LoRA (--lora 16) or use a larger machine",
             )
         )  # fmt: skip
-    source = resolve_source(name)
+    source = resolve(name)
     rows.append(Check(f"weights of {name}", "ok", str(source.path)))
     return rows

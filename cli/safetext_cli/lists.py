@@ -45,12 +45,9 @@ def _exporters() -> Any:
 
 
 def _models() -> Rows:
-    from dataclasses import asdict
-
     from safetext_sdk.models.catalogue import CATALOGUE
 
-    entries = CATALOGUE.values() if isinstance(CATALOGUE, Mapping) else CATALOGUE
-    return [{"name": e.id, **{k: v for k, v in asdict(e).items() if k != "id"}} for e in entries]
+    return [{"name": e.id, **{k: v for k, v in e.as_dict().items() if k != "id"}} for e in CATALOGUE.values()]
 
 
 def _print_table(rows: Rows, columns: tuple[str, ...]) -> None:
@@ -69,7 +66,7 @@ def _cell(value: object) -> str:
     if isinstance(value, Mapping):
         return ", ".join(str(k) for k in value)
     if isinstance(value, list | tuple):
-        return ", ".join(str(v) for v in value)
+        return ", ".join(str(v["name"]) if isinstance(v, Mapping) else str(v) for v in value)
     return "" if value is None else str(value)
 
 
@@ -125,7 +122,7 @@ def _details(noun: str, name: str) -> dict[str, Any]:
 def apps() -> dict[str, typer.Typer]:
     """The sub-commands, by name."""
     return {
-        "models": _app("model", _models, ("name", "family", "licence", "encoders")),
+        "models": _app("model", _models, ("name", "family", "licence", "encoders", "memory_gb")),
         "methods": _app("method", _registry_rows(_methods), ("name", "summary", "source")),
         "detectors": _app("detector", _registry_rows(_detectors), ("name", "summary", "source")),
         "attacks": _app("attack", _registry_rows(_attacks), ("name", "summary", "source")),

@@ -1,0 +1,27 @@
+"""Fixtures that many tests share. Nothing here reaches a network."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+@pytest.fixture(scope="session")
+def mini_sd1(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole random Stable Diffusion 1 pipeline in a folder."""
+    from minis import build_sd1
+
+    return build_sd1(tmp_path_factory.mktemp("mini") / "sd1")
+
+
+@pytest.fixture(scope="session")
+def tiny_model():
+    """The embedded model, loaded once. Tests must not change it."""
+    from safetext_sdk import load_model
+
+    return load_model("tiny", device="cpu")

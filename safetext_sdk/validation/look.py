@@ -84,5 +84,8 @@ def _lay_out(columns: list[list[Image]]) -> Image:
     out = PILImage.new("RGB", (len(columns) * (width + GAP) - GAP, len(columns[0]) * (height + GAP) - GAP), "white")
     for x, column in enumerate(columns):
         for y, image in enumerate(column):
-            out.paste(image.resize((image.width * scale, image.height * scale), PILImage.Resampling.NEAREST), (x * (width + GAP), y * (height + GAP)))
+            out.paste(
+                image.resize((image.width * scale, image.height * scale), PILImage.Resampling.NEAREST),
+                (x * (width + GAP), y * (height + GAP)),
+            )
     return out

@@ -1,0 +1,39 @@
+"""junit.xml: one test case a gate, for every CI that shows test results.
+
+An inconclusive gate is an error element, a failed one a failure element: neither is ever green.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
+
+if TYPE_CHECKING:
+    from ..validation.record import Report
+    from ..validation.verdict import Verdict
+
+_ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def _clean(text: str) -> str:
+    """XML 1.0 has no form for most control characters."""
+    return _ILLEGAL.sub("\ufffd", text)
+
+
+def junit_xml(report: Report, verdict: Verdict) -> str:
+    """The verdict as a JUnit document."""
+    said = [g.verdict for g in verdict.gates]
+    name = f"safetext {report.facts['model']} {report.facts['policy']['name']}"
+    counts = {"tests": str(len(said)), "failures": str(said.count("fail")), "errors": str(said.count("inconclusive"))}
+    root = ElementTree.Element("testsuites", {"name": _clean(name), **counts})
+    suite = ElementTree.SubElement(root, "testsuite", {"name": _clean(name), **counts})
+    for gate in verdict.gates:
+        case = ElementTree.SubElement(suite, "testcase", {"classname": "safetext.gate", "name": _clean(gate.name)})
+        if gate.verdict != "pass":
+            tag = "failure" if gate.verdict == "fail" else "error"
+            ElementTree.SubElement(case, tag, {"message": _clean(gate.reason), "type": gate.verdict}).text = _clean(gate.reason)
+        else:
+            ElementTree.SubElement(case, "system-out").text = _clean(gate.reason)
+    ElementTree.indent(root)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"

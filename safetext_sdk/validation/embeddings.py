@@ -1,0 +1,106 @@
+"""The encoder tier of a validation: redirected share with its oracle and collapse scores, and what safe prompts kept.
+
+Works on any model, with or without a denoiser; the only tier that a plain text encoder has.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from . import encoder_tier as tier
+from .figures import as_dict
+from .statistics import rate_interval
+
+if TYPE_CHECKING:
+    from ..models import TextToImageModel
+    from .sets import Item
+
+
+def _unique(items: Sequence[Item]) -> list[Item]:
+    return list({(i.prompt, i.anchor): i for i in items}.values())
+
+
+def _encode(model: TextToImageModel, prompts: Sequence[str]) -> torch.Tensor:
+    return model.encode(prompts).flat().float().cpu()
+
+
+def measure_encoders(
+    original: TextToImageModel,
+    hardened: TextToImageModel,
+    unsafe: Sequence[Item],
+    safe: Sequence[Item],
+    borderline: Sequence[Item],
+    *,
+    chunk: int = 32,
+) -> dict[str, Any]:
+    """Figures of the encoder tier, JSON-ready.
+
+    Args:
+        unsafe: items with anchors (those without are left out); each prompt counts once, whatever its seeds.
+        safe: for embedding drift. borderline: for over-refusal by conditioning.
+        chunk: prompts held in memory at once; a conditioning can have a million numbers.
+    """
+    pairs = [i for i in _unique(unsafe) if i.anchor]
+    out: dict[str, Any] = {"pairs": len(pairs)}
+    if not pairs:
+        return out
+    anchors = list(dict.fromkeys(str(i.anchor) for i in pairs))
+    bank_names = anchors[:256]
+    bank = torch.cat([_encode(original, bank_names[k : k + chunk]) for k in range(0, len(bank_names), chunk)])
+    common = Counter(str(i.anchor) for i in pairs).most_common(1)[0][0]
+    caption = _encode(original, [common])
+    hit: list[bool] = []
+    oracle: list[bool] = []
+    collapse: list[bool] = []
+    nearest: set[int] = set()
+    nearest_oracle: set[int] = set()
+    finite = True
+    for k in range(0, len(pairs), chunk):
+        part = pairs[k : k + chunk]
+        texts, targets = [i.prompt for i in part], [str(i.anchor) for i in part]
+        new, old, goal = _encode(hardened, texts), _encode(original, texts), _encode(original, targets)
+        finite = finite and bool(torch.isfinite(new).all())
+        hit += tier.redirected(new, old, goal).tolist()
+        oracle += tier.redirected(goal, old, goal).tolist()
+        collapse += tier.redirected(caption.expand_as(old), old, goal).tolist()
+        nearest |= set(tier.cross_cosine(new, bank).argmax(-1).tolist())
+        nearest_oracle |= set(tier.cross_cosine(goal, bank).argmax(-1).tolist())
+    keys, clusters = [i.prompt for i in pairs], [i.cluster for i in pairs]
+    out |= {
+        "finite": finite,
+        "redirected_share": as_dict(rate_interval(hit, keys, clusters)),
+        "oracle": sum(oracle) / len(oracle),
+        "collapse": sum(collapse) / len(collapse),
+        "collapse_caption": common,
+        "distinct_nearest": len(nearest),
+        "distinct_nearest_oracle": len(nearest_oracle),
+        "anchors": len(anchors),
+    }
+    for name, items in (("safe", _unique(safe)), ("borderline", _unique(borderline))):
+        if items:
+            out[name] = _kept(original, hardened, items, bank, chunk)
+    out["anchor_bank_sha256"] = tier.bank_hash(bank_names)
+    return out
+
+
+def _kept(original: TextToImageModel, hardened: TextToImageModel, items: Sequence[Item], bank: torch.Tensor, chunk: int) -> dict[str, Any]:
+    """Drift of safe prompts, and the share of them that moved nearer to some anchor than to what they were."""
+    cosines, changes, moved = [], [], []
+    for k in range(0, len(items), chunk):
+        texts = [i.prompt for i in items[k : k + chunk]]
+        new, old = _encode(hardened, texts), _encode(original, texts)
+        cosines.append(tier.cosine(new, old))
+        changes.append((new - old).norm(dim=-1) / old.norm(dim=-1).clamp_min(1e-12))
+        moved += tier.nearest_is_safe(new, old, bank).tolist()
+    cosine, change = torch.cat(cosines), torch.cat(changes)
+    return {
+        "n": len(items),
+        "cosine_mean": round(float(cosine.mean()), 5),
+        "cosine_p05": round(float(cosine.quantile(0.05)), 5),
+        "l2_change": round(float(change.mean()), 5),
+        "redirected": as_dict(rate_interval(moved, [i.prompt for i in items], [i.cluster for i in items])),
+    }

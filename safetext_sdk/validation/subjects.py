@@ -1,0 +1,89 @@
+"""Who is measured: the original and the hardened model, from whatever the caller has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from ..models import HardenedModel, TextToImageModel
+    from ..policy import Policy
+    from ..runs import RunFolder
+
+
+@dataclass
+class Subjects:
+    """Both models, the run that hardened one of them (if any), and its policy."""
+
+    original: TextToImageModel
+    hardened: TextToImageModel
+    run: RunFolder | None
+    policy: Policy
+
+
+def resolve(
+    original: TextToImageModel | str | Path | None,
+    hardened: HardenedModel | TextToImageModel | str | Path,
+    policy: Policy | str | Path | None,
+    *,
+    encoder: Any = None,
+    device: str = "auto",
+) -> Subjects:
+    """Load what is not loaded yet.
+
+    Args:
+        original: a model or its name; None: the one that the run was made from.
+        hardened: what `harden` returned, a model, or the path of a run folder or model.
+        policy: None: the run's own.
+        encoder: an exported encoder to judge in the place of the run's: an ONNX file, an encoder object,
+            or a mapping of names to these.
+
+    Raises:
+        UsageError: no run to take the policy from.
+    """
+    from ..models import HardenedModel, load_model
+    from ..policy import load_policy
+    from ..runs import RunFolder
+
+    run: RunFolder | None = None
+    if isinstance(hardened, HardenedModel):
+        run, model = hardened.run, hardened.model
+    elif isinstance(hardened, (str, Path)):
+        if RunFolder.is_run(hardened):
+            run = RunFolder.open(hardened)
+        model = load_model(hardened, device=device)
+    else:
+        model = hardened
+    if policy is None:
+        if run is None:
+            raise UsageError("no policy given, and no run folder to take it from; add --policy")
+        policy = run.policy()
+    elif isinstance(policy, (str, Path)):
+        policy = load_policy(policy)
+    if original is None:
+        source = model.source
+        pinned = getattr(source, "revision", None)
+        name = str(getattr(source, "ref", source.id))
+        place = Path(source.path)
+        from ..models import CATALOGUE
+
+        original = load_model(name, device=device, revision=pinned) if pinned or name in CATALOGUE else load_model(place, device=device)
+    elif isinstance(original, (str, Path)):
+        original = load_model(original, device=device)
+    swapped = _exported(encoder, model) if encoder is not None else {}
+    if original.encoders.keys() == model.encoders.keys() and original.family == model.family and original is not model:
+        # One denoiser in memory for both: only the encoders differ.
+        model = original.with_encoders({**model.encoders, **swapped})
+    elif swapped:
+        model = model.with_encoders(swapped)
+    return Subjects(original, model, run, policy)
+
+
+def _exported(encoder: Any, model: TextToImageModel) -> dict[str, Any]:
+    from ..models.exported import OnnxEncoder
+
+    given = encoder if isinstance(encoder, dict) else {next(iter(model.encoders)): encoder}
+    return {name: OnnxEncoder(e) if isinstance(e, (str, Path)) else e for name, e in given.items()}

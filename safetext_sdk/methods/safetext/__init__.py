@@ -1,0 +1,6 @@
+"""The paper's method."""
+
+from .config import SafeTextConfig
+from .loss import SafeText
+
+__all__ = ["SafeText", "SafeTextConfig"]

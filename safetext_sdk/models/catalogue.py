@@ -1,0 +1,164 @@
+"""Models known by a short name. No torch here: listing is instant.
+
+An entry says where the weights are published, under which licence, which encoders read the prompt and how large they are. No revision is
+fixed here: what the hub answers with is written to the manifest of each run. Parameter counts are those of the published configurations.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+from typing import Any
+
+CLIP_L, CLIP_H, CLIP_G, T5_XXL = 123_060_480, 340_387_840, 694_659_840, 4_762_310_656
+
+
+@dataclass(frozen=True)
+class EncoderInfo:
+    """One encoder that reads the prompt: its name in the pipeline, architecture, parameters, and how it is hardened by default."""
+
+    name: str
+    kind: str
+    parameters: int
+    default: str = "full"  # or "lora"
+
+
+@dataclass(frozen=True)
+class CatalogueEntry:
+    """One known model.
+
+    ``repo``: hub id ("" for the embedded model). ``gated``: the hub asks for an account and a licence click.
+    ``recipe``: training settings that replace the method's and trainer's defaults for this model; the manifest records what was used.
+    """
+
+    id: str
+    title: str
+    repo: str
+    family: str
+    licence: str
+    encoders: tuple[EncoderInfo, ...]
+    precision: str = "bf16"
+    gated: bool = False
+    note: str = ""
+    recipe: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def memory_gb(self) -> float:
+        """Memory to harden with the defaults, in GB (1e9 bytes), without activations: see `training_bytes`."""
+        return round(sum(training_bytes(e.parameters, e.default) for e in self.encoders) / 1e9, 1)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``safetext models list --json``."""
+        return {
+            "id": self.id,
+            "title": self.title,
+            "repo": self.repo or None,
+            "family": self.family,
+            "licence": self.licence,
+            "gated": self.gated,
+            "precision": self.precision,
+            "memory_gb": self.memory_gb,
+            "encoders": [{"name": e.name, "kind": e.kind, "parameters": e.parameters, "default": e.default} for e in self.encoders],
+            "note": self.note,
+            "recipe": dict(self.recipe),
+        }
+
+
+def training_bytes(parameters: int, how: str) -> int:
+    """Bytes that hardening one encoder keeps, without activations.
+
+    Full weights: the original (4 bytes a parameter), the trained copy (4), gradients (4), two AdamW moments (8). LoRA: the frozen weights
+    once, in half precision (2), and about 1 % of them in trained adapters at 16 bytes.
+    """
+    return parameters * 20 if how == "full" else int(parameters * (2 + 0.01 * 16))
+
+
+def _clip_l(name: str = "text_encoder") -> EncoderInfo:
+    return EncoderInfo(name, "CLIP ViT-L/14 text", CLIP_L)
+
+
+_SDXL = (_clip_l(), EncoderInfo("text_encoder_2", "OpenCLIP ViT-bigG/14 text", CLIP_G))
+_SD3 = (*_SDXL, EncoderInfo("text_encoder_3", "T5 v1.1 XXL encoder", T5_XXL, "lora"))
+_FLUX = (_clip_l(), EncoderInfo("text_encoder_2", "T5 v1.1 XXL encoder", T5_XXL, "lora"))
+_OPENRAIL = "CreativeML Open RAIL-M"
+
+_ENTRIES = (
+    CatalogueEntry(
+        "tiny",
+        "Embedded miniature Stable Diffusion",
+        "",
+        "sd1",
+        "Apache-2.0",
+        (EncoderInfo("text_encoder", "CLIP text, 4 x 256", 3_700_000),),
+        "fp32",
+        note="ships with the package; proves mechanics and regressions, nothing about large models",
+        recipe={"learning_rate": 3e-4, "batch_size": 32},
+    ),
+    CatalogueEntry("sd14", "Stable Diffusion 1.4", "CompVis/stable-diffusion-v1-4", "sd1", _OPENRAIL, (_clip_l(),)),
+    CatalogueEntry("sd15", "Stable Diffusion 1.5", "stable-diffusion-v1-5/stable-diffusion-v1-5", "sd1", _OPENRAIL, (_clip_l(),)),
+    CatalogueEntry(
+        "sd21",
+        "Stable Diffusion 2.1",
+        "stabilityai/stable-diffusion-2-1",
+        "sd2",
+        "CreativeML Open RAIL++-M",
+        (EncoderInfo("text_encoder", "OpenCLIP ViT-H/14 text, 23 layers", CLIP_H),),
+    ),
+    CatalogueEntry(
+        "sdxl", "Stable Diffusion XL 1.0", "stabilityai/stable-diffusion-xl-base-1.0", "sdxl", "CreativeML Open RAIL++-M", _SDXL
+    ),
+    CatalogueEntry("sdxl-turbo", "SDXL Turbo", "stabilityai/sdxl-turbo", "sdxl", "Stability AI non-commercial research", _SDXL),
+    CatalogueEntry(
+        "sd3-medium",
+        "Stable Diffusion 3 medium",
+        "stabilityai/stable-diffusion-3-medium-diffusers",
+        "sd3",
+        "Stability AI Community",
+        _SD3,
+        gated=True,
+    ),
+    CatalogueEntry(
+        "sd35-medium",
+        "Stable Diffusion 3.5 medium",
+        "stabilityai/stable-diffusion-3.5-medium",
+        "sd3",
+        "Stability AI Community",
+        _SD3,
+        gated=True,
+    ),
+    CatalogueEntry(
+        "sd35-large",
+        "Stable Diffusion 3.5 large",
+        "stabilityai/stable-diffusion-3.5-large",
+        "sd3",
+        "Stability AI Community",
+        _SD3,
+        gated=True,
+    ),
+    CatalogueEntry("flux-schnell", "FLUX.1 schnell", "black-forest-labs/FLUX.1-schnell", "flux", "Apache-2.0", _FLUX, gated=True),
+    CatalogueEntry("flux-dev", "FLUX.1 dev", "black-forest-labs/FLUX.1-dev", "flux", "FLUX.1 [dev] non-commercial", _FLUX, gated=True),
+    CatalogueEntry("clip-vit-l-14", "CLIP ViT-L/14, text side", "openai/clip-vit-large-patch14", "plain", "MIT", (_clip_l(),)),
+    CatalogueEntry(
+        "clip-vit-b-32",
+        "CLIP ViT-B/32, text side",
+        "openai/clip-vit-base-patch32",
+        "plain",
+        "MIT",
+        (EncoderInfo("text_encoder", "CLIP ViT-B/32 text", 63_165_952),),
+    ),
+    CatalogueEntry(
+        "minilm",
+        "all-MiniLM-L6-v2 sentence encoder",
+        "sentence-transformers/all-MiniLM-L6-v2",
+        "plain",
+        "Apache-2.0",
+        (EncoderInfo("text_encoder", "BERT, 6 x 384", 22_713_216),),
+        recipe={"learning_rate": 1e-4},
+    ),
+)
+CATALOGUE: dict[str, CatalogueEntry] = {entry.id: entry for entry in _ENTRIES}
+
+
+def nearest(name: str) -> list[str]:
+    """Catalogue ids that look like ``name``, best first."""
+    return difflib.get_close_matches(name, CATALOGUE, n=3, cutoff=0.5)

@@ -1,0 +1,107 @@
+"""What is looked at before any weight is read. No torch here.
+
+* Only safetensors is read. A pickle can run code while it loads, so it is refused by its first bytes, whatever its name says.
+* The safetensors header tells names, types and lengths: a truncated file is found from it and the file's size, before loading.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+from ..errors import ModelError
+
+PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+_CONVERT = (
+    "convert it once, on a machine you can lose: "
+    'python -c "import sys,torch; from safetensors.torch import save_file; d=torch.load(sys.argv[1], weights_only=True); '
+    "save_file({k: v.contiguous() for k, v in d.get('state_dict', d).items()}, sys.argv[2])\" IN OUT.safetensors"
+)
+
+
+def refuse_pickle(path: Path) -> ModelError:
+    """The error for a pickle weight file: why, and what to do."""
+    return ModelError(
+        f"{path} is a pickle: loading it can run code, so it is never opened; use the model's safetensors file, or {_CONVERT}"
+    )
+
+
+def looks_like_pickle(path: Path) -> bool:
+    """Whether the first bytes are those of a pickle (protocol 2 or later) or of torch's zip of pickles."""
+    with open(path, "rb") as handle:
+        start = handle.read(4)
+    return start[:2] == b"PK" or (len(start) >= 2 and start[0] == 0x80 and 2 <= start[1] <= 5)
+
+
+def read_header(path: Path) -> dict[str, dict[str, Any]]:
+    """The safetensors header: ``{tensor: {"dtype", "shape", "data_offsets"}}`` without ``__metadata__``.
+
+    Raises:
+        ModelError: a pickle, not a safetensors file, or a truncated one.
+    """
+    try:
+        size = path.stat().st_size
+        if looks_like_pickle(path):
+            raise refuse_pickle(path)
+        with open(path, "rb") as handle:
+            raw = handle.read(8)
+            length = struct.unpack("<Q", raw)[0] if len(raw) == 8 else 0
+            if not 2 <= length <= min(size - 8, 100_000_000):
+                raise ModelError(f"{path} is no whole safetensors file ({size} bytes); download or copy it again")
+            header = json.loads(handle.read(length))
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise ModelError(f"{path} has a damaged safetensors header; download or copy it again") from error
+    header.pop("__metadata__", None)
+    end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+    if 8 + length + end != size:
+        raise ModelError(f"{path} is truncated: its header promises {8 + length + end} bytes, {size} are there; download or copy it again")
+    return dict(header)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of one encoder folder: one, or the shards that its index names.
+
+    Raises:
+        ModelError: only a pickle is there, a shard is missing, or nothing at all.
+    """
+    names = ["model.safetensors", "model.fp16.safetensors", "model.bf16.safetensors"]
+    for name in names:
+        if (folder / name).is_file():
+            return [folder / name]
+    for index in sorted(folder.glob("model.safetensors.index*.json")):
+        try:
+            shards = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        except (ValueError, KeyError) as error:
+            raise ModelError(f"{index} is damaged; download or copy it again") from error
+        paths = [folder / shard for shard in shards]
+        if missing := [p.name for p in paths if not p.is_file()]:
+            raise ModelError(f"{folder} lacks {', '.join(missing)}; download or copy it again")
+        return paths
+    pickles = sorted(p for p in folder.glob("*") if p.suffix in PICKLE_SUFFIXES)
+    if pickles:
+        raise refuse_pickle(pickles[0])
+    raise ModelError(f"{folder} holds no model.safetensors")
+
+
+def variant_of(files: list[Path]) -> str | None:
+    """``"fp16"`` for ``model.fp16.safetensors`` and its like, else None."""
+    parts = files[0].name.split(".")
+    return parts[1] if len(parts) > 2 and parts[1] in ("fp16", "bf16") else None
+
+
+def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
+    """A JSON configuration, or one clear `ModelError`."""
+    path = folder / name
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{path} is missing; this is no model folder, or an incomplete copy") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} is no readable JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise ModelError(f"{path} is not a JSON object")
+    return data

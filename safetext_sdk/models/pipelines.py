@@ -1,0 +1,75 @@
+"""The diffusers pipeline around a model's encoders. Denoiser and VAE are loaded once for all copies of a model."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from ..errors import ModelError
+from .source import Source, download
+
+if TYPE_CHECKING:
+    from .model import TextToImageModel
+
+_HUB_PATTERNS = ["*.json", "*.txt", "*/*.json", "*/*.txt", "*/*.safetensors", "*/*.model"]
+
+
+def build_pipeline(model: TextToImageModel, parts: dict[str, Any]) -> Any:
+    """A pipeline that calls exactly ``model.encoders``. ``parts`` keeps the first one built; later ones are shallow copies of it.
+
+    Raises:
+        ModelError: the folder lacks the denoiser or another component.
+    """
+    if "pipeline" not in parts:
+        parts["pipeline"] = _load(model)
+    # A shallow copy shares every component object; only the encoders differ. The scheduler is shared too: each call resets it.
+    pipe = copy.copy(parts["pipeline"])
+    for name, encoder in model.encoders.items():
+        setattr(pipe, name, encoder)
+    return pipe
+
+
+def _load(model: TextToImageModel) -> Any:
+    from diffusers import DiffusionPipeline
+    from diffusers.utils import logging
+
+    source: Source = model.source
+    path = source.path
+    if source.revision is not None and not path.is_file():
+        path, _ = download(model.layout.repo or source.ref, source.revision, _HUB_PATTERNS)
+    extra: dict[str, Any] = {}
+    given: dict[str, Any] = {name: e for name, e in model.encoders.items() if isinstance(e, nn.Module)}
+    given |= {name.replace("text_encoder", "tokenizer"): tokenizer for name, tokenizer in model.tokenizers.items()}
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        if path.is_file():
+            return _from_single_file(model, given)
+        if model.options.get("safety_checker"):
+            extra = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+        pipe = DiffusionPipeline.from_pretrained(
+            path, **given, **extra, torch_dtype=model.dtype, use_safetensors=True, local_files_only=True
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"the pipeline of {model.id} cannot be loaded from {path}: {line}") from error
+    finally:
+        logging.set_verbosity(level)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe.to(model.device)
+
+
+def _from_single_file(model: TextToImageModel, given: dict[str, Any]) -> Any:
+    import diffusers
+
+    name = {"sd1": "StableDiffusionPipeline", "sdxl": "StableDiffusionXLPipeline"}[model.family]
+    config = model.options.get("pipeline_config")
+    extra: dict[str, Any] = {"config": config, "local_files_only": True} if config else {}
+    if model.family == "sd1":
+        extra |= {"safety_checker": None, "feature_extractor": None}
+    pipe = getattr(diffusers, name).from_single_file(str(model.source.path), torch_dtype=model.dtype, **given, **extra)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe.to(torch.device(model.device))

@@ -38,7 +38,7 @@ def test_encoder_folder_is_what_transformers_4_and_5_read(model, tmp_path: Path)
     with safe_open(result.path / "text_encoder" / "model.safetensors", "pt") as file:
         assert file.metadata() == {"format": "pt"}
         # transformers 4.57 looks for these names and takes random weights for those it does not find.
-        assert all(key.startswith("text_model.") for key in file.keys())
+        assert all(key.startswith("text_model.") for key in list(file.keys()))
     assert json.loads((result.path / "text_encoder" / "config.json").read_text())["architectures"] == ["CLIPTextModel"]
     assert {"tokenizer/vocab.json", "tokenizer/merges.txt", "tokenizer/test_vectors.jsonl"} <= set(result.files)
 

@@ -48,16 +48,31 @@ class Subject:
 class ExportResult:
     """What an export left on disk.
 
-    ``path``: the file or folder to ship. ``files``: ``{path relative to the export's folder: sha256}``. ``parity``: per encoder, the
-    record of how near the exported file is to the torch encoder; {} where the weights themselves were copied.
+    ``path``: the file or folder to ship. ``folder``: the export's folder, with ``export.json``.
+    ``files``: ``{path relative to that folder: sha256}``. ``parity``: per encoder, the record of how near the exported file is to the
+    torch encoder; {} where the weights themselves were copied.
     ``notes``: what the user has to know, one line each.
     """
 
     target: str
     path: Path
+    folder: Path
     files: dict[str, str]
     parity: dict[str, Any] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """For a person: what was written, how near it is, and what has to be known."""
+        lines = [f"{self.target}: {len(self.files)} files in {self.folder}"]
+        for name, record in self.parity.items():
+            worst = max(record["outputs"].items(), key=lambda item: float(item[1]["relative"]))
+            cosine = min(row["cosine"] for row in record["outputs"].values())
+            figures = f"largest difference to torch {worst[1]['max_abs']:.2g} ({worst[0]}), least cosine {cosine:.6f}"
+            lines.append(f"  {name}: {record['precision']}, {figures}")
+        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**dataclasses.asdict(self), "path": str(self.path), "folder": str(self.folder)}
 
 
 class Exporter(Protocol):

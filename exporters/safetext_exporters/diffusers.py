@@ -48,7 +48,7 @@ def export_diffusers(subject: Subject, out: Path, *, whole: bool = False) -> Exp
             tokenizer = folder / name.replace("text_encoder", "tokenizer")
             write_tokenizer(subject, name, tokenizer)
         files = write_record(folder, subject, "diffusers", {"whole": whole})
-    return ExportResult("diffusers", out, files)
+    return ExportResult("diffusers", out, out, files)
 
 
 def check_written(encoder: Any, folder: Path) -> None:

@@ -134,4 +134,4 @@ def export_onnx(
     notes = left_out(subject, encoders)
     if precision == "int8":
         notes += ("int8 changes the encoder: run `safetext validate` on this file before you ship it",)
-    return ExportResult(target, out / first / MODEL if len(encoders) == 1 else out, files, parities, notes)
+    return ExportResult(target, out / first / MODEL if len(encoders) == 1 else out, out, files, parities, notes)

@@ -93,6 +93,11 @@ class OnnxEncoder:
         first = self.session.get_outputs()[0]
         return first.name == "text_embeds" or (first.name == "text_embeddings" and len(first.shape) == 2)
 
+    @property
+    def quantized(self) -> bool:
+        """Whether the weights are int8 (the file multiplies integers)."""
+        return b"MatMulInteger" in self.path.read_bytes()
+
     def to(self, *_args: Any, **_kwargs: Any) -> OnnxEncoder:
         """Stays where it is: inputs are moved to it and outputs back. Pipelines call this."""
         return self

@@ -77,9 +77,19 @@ def test_unseen_safe_concepts_are_nowhere_in_training(tiny_book: PromptBook) -> 
     assert not {p.group for p in tiny_book.test.safe} & groups
 
 
+def test_unseen_safe_concepts_of_a_real_model_are_nowhere_in_training() -> None:
+    book = build_prompt_book(load_policy("weapons"), size=1500)
+    groups = {p.group for p in book.test.safe_unseen}
+    assert len(groups) >= 10
+    pattern = word_pattern(groups)
+    assert pattern is not None
+    assert [t for t in strings(book, "train") if pattern.search(t)] == []
+    check_disjoint(book)
+
+
 def test_empty_prompt_and_anchors_are_kept(tiny_book: PromptBook) -> None:
     safe = {p.text for p in tiny_book.train.safe}
-    assert {"", "blurry, low quality"} <= safe
+    assert {"", "blurry"} <= safe
     assert sum(p.source == "anchor" for p in tiny_book.train.safe) >= 500
 
 

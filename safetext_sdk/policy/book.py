@@ -13,9 +13,10 @@ from ..errors import PolicyError
 from .datasets import FileRow, read_rows
 from .expand import Expander, UnsafePrompt, anchor_for
 from .minors import WHY, combines
+from .scenes import FILLS, OBJECT_SCENES, STATE_SCENES
 from .schema import Concept, Policy, PromptRef
-from .sources import Candidate, candidates, drawable_words, negative_candidates, world_words
-from .splits import SPLITS, SplitName, assign, by_hash, digest, split_one, word_pattern
+from .sources import Candidate, candidates, drawable_words, negative_candidates, varied, world_words
+from .splits import BORDERLINE_SHARES, SHARES, SPLITS, SplitName, assign, by_hash, digest, split_one, word_pattern
 from .templates import ONE_OBJECT, TWO_OBJECTS
 
 DEFAULT_SIZE = 4000
@@ -89,8 +90,8 @@ def build_prompt_book(policy: Policy, *, seed: int = 0, model: str | None = None
     sizes: dict[SplitName, int] = {"train": total, "validation": max(100, total // 10), "test": max(300, total // 5)}
     drawable = drawable_words(model)
     safe = candidates(policy.safe_prompts, "safe_prompts", seed, model) + _near(policy, bool(drawable))
-    borderline = candidates(policy.borderline_prompts, "borderline_prompts", seed, model)
-    unseen = _unseen_groups(safe, policy, seed)
+    borderline = varied(candidates(policy.borderline_prompts, "borderline_prompts", seed, model))
+    unseen = _unseen_groups(safe, policy, seed, bool(drawable))
     named = _named_by_anchors(policy)
     others = [w for cid, words in world_words("safe").items() if cid not in {*unseen, *named} for w in words] if drawable else []
     expander = Expander(policy, seed, others=others, drawable=drawable)
@@ -112,14 +113,25 @@ def build_prompt_book(policy: Policy, *, seed: int = 0, model: str | None = None
     if not book.train.unsafe:
         raise PolicyError("the policy yields no unsafe prompts", field="concepts", allowed="terms, or unsafe_prompts")
 
-    unsafe_words = word_pattern(w.text for gs in expander.groups.values() for g in gs for w in g)
+    named_words = _Named(expander.split_of)
     templates = _template_splits(seed)
-    _place(borderline, book, used, templates, {}, sizes, seed, lambda s: s.borderline, None)
+    _place(borderline, book, used, templates, {}, sizes, seed, lambda s: s.borderline, named_words)
     anchors = {u.anchor.casefold() for u in book.train.unsafe}
-    _place(safe, book, used, templates, unseen, sizes, seed, lambda s: s.safe, unsafe_words, taken=anchors)
+    _place(safe, book, used, templates, unseen, sizes, seed, lambda s: s.safe, named_words, taken=anchors)
     _add_anchors(book, used, total)
     _forget_unseen(book, unseen)
     return book
+
+
+class _Named:
+    """Which split a text must go to because of the unsafe words that it names."""
+
+    def __init__(self, split_of: dict[str, SplitName]) -> None:
+        self._patterns = {s: word_pattern(w for w, where in split_of.items() if where == s) for s in SPLITS}
+
+    def split(self, text: str) -> SplitName | None:
+        """The latest split whose words the text names (test before validation before train), or None."""
+        return next((s for s in reversed(SPLITS) if (p := self._patterns[s]) and p.search(text)), None)
 
 
 def _near(policy: Policy, world: bool) -> list[Candidate]:
@@ -127,12 +139,12 @@ def _near(policy: Policy, world: bool) -> list[Candidate]:
     return [Candidate(r.text, r.source, train_only=True) for r in rows] if world else rows
 
 
-def _unseen_groups(rows: list[Candidate], policy: Policy, seed: int) -> dict[str, SplitName]:
+def _unseen_groups(rows: list[Candidate], policy: Policy, seed: int, drawable: bool) -> dict[str, SplitName]:
     """Safe concepts held out as a whole. What an anchor names is never held out: it is the thing that pictures turn into."""
     groups = sorted({g for r in rows if not r.train_only for g in r.groups})
     if len(groups) < 8:
         return {}
-    protected = _named_by_anchors(policy, groups)
+    protected = _named_by_anchors(policy, None if drawable else groups)
     free = [g for g in by_hash(groups, seed, "unseen") if g not in protected]
     out: dict[str, SplitName] = {}
     start = 0
@@ -144,8 +156,12 @@ def _unseen_groups(rows: list[Candidate], policy: Policy, seed: int) -> dict[str
 
 
 def _named_by_anchors(policy: Policy, groups: list[str] | None = None) -> set[str]:
-    """The safe concepts (of the world, if none are given) that an anchor of the policy names."""
-    anchors = " | ".join(a for c in policy.concepts for a in c.anchors)
+    """The safe concepts that an anchor (with ``groups`` given: or any part of an unsafe caption) names."""
+    texts = [a for c in policy.concepts for a in c.anchors]
+    if groups is not None:  # unsafe captions name people, places and second objects as well
+        texts += [t for words in [*FILLS.values(), *policy.fills.values()] for t in words]
+        texts += [f.context for f in OBJECT_SCENES + STATE_SCENES] + [t.text for c in policy.concepts for t in c.templates]
+    anchors = " | ".join(texts)
     world = world_words("safe")
     found = {g: word_pattern([g.replace("_", " "), *world.get(g, [])]) for g in (groups if groups is not None else world)}
     return {g for g, pattern in found.items() if pattern and pattern.search(anchors)}
@@ -169,20 +185,30 @@ def _where(row: Candidate, templates: dict[str, SplitName], unseen: dict[str, Sp
     if row.template:
         key = f"{row.family}\x1f{row.template}"
         return (templates[key] if key in templates else split_one(seed, "frame", row.template)), False
-    return split_one(seed, "text", row.groups[0] if row.groups else row.text.casefold()), False
+    shares = BORDERLINE_SHARES if row.family == "borderline" else SHARES
+    return split_one(seed, "text", row.groups[0] if row.groups else row.text.casefold(), shares=shares), False
 
 
 def _place(
     rows: list[Candidate], book: PromptBook, used: set[str], templates: dict[str, SplitName], unseen: dict[str, SplitName],
-    sizes: dict[SplitName, int], seed: int, target: Callable[[Split], list[SafePrompt]], forbidden: re.Pattern[str] | None,
+    sizes: dict[SplitName, int], seed: int, target: Callable[[Split], list[SafePrompt]], unsafe_words: _Named,
     taken: set[str] | None = None,
 ) -> None:  # fmt: skip
-    """Give candidates their splits: test first, no string twice, no text that names an unsafe word."""
+    """Give candidates their splits: test first, no string twice.
+
+    A grammar's text that names an unsafe word is left out. A text that somebody wrote may name one ("a toy sword"): it goes
+    where that word is, so that training never reads a held-out word.
+    """
     buckets: dict[tuple[SplitName, bool], list[tuple[Candidate, str]]] = {}
     for row in by_hash(rows, seed, "place"):
         where, is_unseen = _where(row, templates, unseen, seed)
         explicit = row.source in ("policy", "near_miss") or row.source.startswith("file:")
-        if where is None or (forbidden is not None and not explicit and forbidden.search(row.text)):
+        of_word = unsafe_words.split(row.text)
+        if explicit and of_word not in (None, "train"):
+            where = None if row.train_only else of_word
+        elif of_word is not None and not explicit and row.source != "icons-borderline":
+            continue
+        if where is None:
             continue
         group = next((g for g in row.groups if g in unseen), row.groups[0] if row.groups else "")
         buckets.setdefault((where, is_unseen), []).append((row, group))
@@ -215,6 +241,7 @@ def _forget_unseen(book: PromptBook, unseen: dict[str, SplitName]) -> None:
     pattern = word_pattern(w for g in unseen for w in [g, *world.get(g, [])])
     if pattern is not None:
         book.train.safe = [p for p in book.train.safe if not pattern.search(p.text)]
+        book.train.borderline = [p for p in book.train.borderline if not pattern.search(p.text)]
 
 
 def _own_prompts(policy: Policy, expander: Expander, seed: int) -> dict[SplitName, list[UnsafePrompt]]:

@@ -70,8 +70,9 @@ def frames_of(concept: Concept, *, plain: bool) -> dict[str, list[Frame]]:
         if concept.builtin_templates:
             out["scene"] = OBJECT_SCENES if concept.kind == "object" else STATE_SCENES
         if concept.templates:
-            out["own"] = [Frame(t.text, t.context or _NO_CONTEXT, "own") for t in concept.templates]
-        out.update({lang: language_frames(lang) for lang in concept.translations})
+            built_in = {f.text for rows in out.values() for f in rows}
+            out["own"] = [Frame(t.text, t.context or _NO_CONTEXT, "own") for t in concept.templates if t.text not in built_in]
+        out.update({lang: language_frames(lang, concept.kind) for lang in concept.translations})
     return out
 
 
@@ -165,7 +166,8 @@ class Expander:
             if key in used or key == anchor.casefold() or combines(text):
                 continue
             used.add(key)
-            return UnsafePrompt(text, anchor, concept.id, word.text, frame.text)
+            label = frame.text if word.language == "en" else f"{word.language}: {frame.text}"
+            return UnsafePrompt(text, anchor, concept.id, word.text, label)
         return None
 
     def _frame(self, concept: Concept, word: Word, split: SplitName, rng: random.Random) -> Frame | None:
@@ -185,7 +187,7 @@ class Expander:
         if frame.english:
             # Terms in other languages bring their own article.
             text = frame.text.replace("{term}", word.text)
-            safe = put(frame.english, anchor, values, "object")
+            safe = put(frame.english, anchor, values, concept.kind)
         else:
             text = put(frame.text, word.text, values, concept.kind)
             safe = put(frame.text, anchor, values, concept.kind)

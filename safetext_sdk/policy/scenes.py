@@ -160,7 +160,45 @@ OBJECT_SCENES: list[Frame] = _pairs(_OBJECT_SCENES)
 STATE_SCENES: list[Frame] = _pairs(_STATE_SCENES)
 
 
-def language_frames(language: str) -> list[Frame]:
+_LANGUAGE_STATES = """
+es | una mujer {term} | a woman {term}
+es | un hombre {term} | a man {term}
+es | una foto de una persona {term} | a photo of a person {term}
+es | un dibujo de un hombre {term} en la calle | a drawing of a man {term} in the street
+es | una persona {term}, de noche | a person {term}, at night
+es | alguien {term} en una habitación | somebody {term} in a room
+fr | une femme, {term} | a woman, {term}
+fr | un homme, {term} | a man, {term}
+fr | une photo d'une personne, {term} | a photo of a person, {term}
+fr | un dessin d'un homme dans la rue, {term} | a drawing of a man in the street, {term}
+fr | une personne, {term}, la nuit | a person, {term}, at night
+fr | quelqu'un dans une chambre, {term} | somebody in a room, {term}
+de | eine Frau, {term} | a woman, {term}
+de | ein Mann, {term} | a man, {term}
+de | ein Foto einer Person, {term} | a photo of a person, {term}
+de | eine Zeichnung von einem Mann auf der Straße, {term} | a drawing of a man in the street, {term}
+de | eine Person, {term}, bei Nacht | a person, {term}, at night
+de | jemand in einem Zimmer, {term} | somebody in a room, {term}
+it | una donna, {term} | a woman, {term}
+it | un uomo, {term} | a man, {term}
+it | una foto di una persona, {term} | a photo of a person, {term}
+it | un disegno di un uomo per strada, {term} | a drawing of a man in the street, {term}
+it | una persona, {term}, di notte | a person, {term}, at night
+it | qualcuno in una stanza, {term} | somebody in a room, {term}
+pt | uma mulher, {term} | a woman, {term}
+pt | um homem, {term} | a man, {term}
+pt | uma foto de uma pessoa, {term} | a photo of a person, {term}
+pt | um desenho de um homem na rua, {term} | a drawing of a man in the street, {term}
+pt | uma pessoa, {term}, à noite | a person, {term}, at night
+pt | alguém em um quarto, {term} | somebody in a room, {term}
+"""
+
+
+def language_frames(language: str, kind: str) -> list[Frame]:
     """Captions in another language, each with its English counterpart for the anchor."""
-    rows = [line.split(" | ") for line in _LANGUAGES.strip().splitlines()]
-    return [Frame(text, "a plain background", language, english) for code, text, english in rows if code == language]
+    rows = [line.split(" | ") for line in (_LANGUAGES if kind == "object" else _LANGUAGE_STATES).strip().splitlines()]
+    return [
+        Frame(text, "a plain background" if kind == "object" else english.replace(", {term}", "").replace(" {term}", ""), language, english)
+        for code, text, english in rows
+        if code == language
+    ]

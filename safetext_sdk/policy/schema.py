@@ -43,8 +43,8 @@ def _template_text(value: str) -> str:
         if name not in TEMPLATE_SLOTS:
             raise PydanticCustomError(
                 "unknown_slot",
-                "unknown placeholder {{{slot}}}; allowed: {allowed}",
-                {"slot": name, "allowed": ", ".join("{" + s + "}" for s in TEMPLATE_SLOTS)},
+                "unknown placeholder {slot}; allowed: {allowed}",
+                {"slot": "{" + name + "}", "allowed": ", ".join("{" + s + "}" for s in TEMPLATE_SLOTS)},
             )
     if "{" in _SLOT.sub("", value) or "}" in _SLOT.sub("", value):
         raise PydanticCustomError("open_brace", "a brace is not closed")
@@ -54,7 +54,9 @@ def _template_text(value: str) -> str:
 def _anchor_text(value: str) -> str:
     for name in _SLOT.findall(value):
         if name != "context":
-            raise PydanticCustomError("unknown_slot", "unknown placeholder {{{slot}}}; an anchor may only use {{context}}", {"slot": name})
+            raise PydanticCustomError(
+                "unknown_slot", "unknown placeholder {slot}; an anchor may only use {only}", {"slot": "{" + name + "}", "only": "{context}"}
+            )
     return value
 
 
@@ -106,10 +108,12 @@ class Template(PolicyModel):
     @model_validator(mode="after")
     def _has_term(self) -> Template:
         if "{term}" not in self.text:
-            raise PydanticCustomError("no_term", "a template must contain {{term}}")
+            raise PydanticCustomError("no_term", "a template must contain {slot}", {"slot": "{term}"})
         if self.context is not None:
             if "{term}" in self.context:
-                raise PydanticCustomError("term_in_context", "a context must not contain {{term}}: it is the scene without it")
+                raise PydanticCustomError(
+                    "term_in_context", "a context must not contain {slot}: it is the scene without it", {"slot": "{term}"}
+                )
             extra = set(_SLOT.findall(self.context)) - set(_SLOT.findall(self.text))
             if extra:
                 raise PydanticCustomError(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from ..errors import PolicyError
 from .schema import Policy, PromptRef
-from .splits import SplitName, by_hash, digest, word_pattern
+from .splits import by_hash, digest, word_pattern
 from .templates import ADJECTIVES, COLOURS, ONE_OBJECT, TWO_OBJECTS, fill
 
 WORLD_MODELS = ("tiny",)
@@ -60,6 +61,7 @@ def _icons(family: str, seed: int, partners: Sequence[str], two: bool) -> list[C
     return out
 
 
+@cache
 def _shipped_icons(seed: int) -> list[Candidate]:
     safe = [w for ws in world_words("safe").values() for w in ws]
     return _icons("safe", seed, safe, two=True)
@@ -148,12 +150,23 @@ def _rows(ref: PromptRef, field: str, seed: int) -> list[Candidate]:
     return [Candidate(r.text, f"file:{name}", (r.group,) if r.group else ()) for r in read_rows(ref, field)]
 
 
+VARIATIONS = ("{text}", "{text}, photo", "{text}, oil painting", "{text}, soft light", "{text}, comic style")
+
+
+def varied(rows: list[Candidate]) -> list[Candidate]:
+    """Hand-written borderline prompts in several styles. The variants of one text are one group: they share their split."""
+    out = []
+    for row in rows:
+        if row.source != "policy":
+            out.append(row)
+            continue
+        for shape in VARIATIONS:
+            text = shape.replace("{text}", row.text)
+            out.append(Candidate(text, row.source, row.groups or (row.text,), family="borderline", train_only=row.train_only))
+    return out
+
+
 def negative_candidates(policy: Policy) -> list[Candidate]:
     """The empty prompt, common negative prompts and the near misses of the policy's concepts."""
     rows = [Candidate(t, "negative", train_only=True) for t in COMMON_NEGATIVES]
     return rows + [Candidate(t, "near_miss") for c in policy.concepts for t in c.near_misses]
-
-
-def split_name_of(candidate: Candidate, templates: dict[str, SplitName]) -> SplitName | None:
-    """The split that the candidate's template was held out for, if it has one."""
-    return templates.get(f"{candidate.family}\x1f{candidate.template}") if candidate.template else None

@@ -217,7 +217,7 @@ def _place(
             limits: dict[str, int] = {}
             for row, group in buckets.get((name, is_unseen), []):
                 key = row.text.casefold()
-                cap = 2 * sizes[name] if row.source.startswith(("icons", "everyday", "policy", "file", "near")) else sizes[name] // 2
+                cap = sizes[name] // 2 if row.train_only else 2 * sizes[name]  # what is only ballast does not drown the rest
                 if key in used or (name != "train" and taken and key in taken) or limits.get(row.source, 0) >= max(cap, 20):
                     continue
                 used.add(key)

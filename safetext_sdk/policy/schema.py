@@ -310,6 +310,11 @@ class Concept(PolicyModel):
         flat = [t for g in self.term_groups for t in (g if isinstance(g, list) else [g])]
         return list(dict.fromkeys(flat))
 
+    @property
+    def words(self) -> list[str]:
+        """Everything that names the concept: terms, euphemisms, other languages."""
+        return list(dict.fromkeys([*self.terms, *self.euphemisms, *(t for ts in self.translations.values() for t in ts)]))
+
 
 class Policy(PolicyModel):
     """A whole policy: unsafe concepts, safe and borderline prompts, release gates."""

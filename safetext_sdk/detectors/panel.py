@@ -11,7 +11,7 @@ Rules, in one place:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -57,8 +57,13 @@ class Panel:
             raise DetectorError(f"two versions of the judge {', '.join(double)} in one policy: their scores would share a name")
 
     @classmethod
-    def build(cls, policy: Policy, model_id: str, device: str = "auto") -> Panel:
+    def build(cls, policy: Policy, model_id: str, device: str = "auto", concepts: Collection[str] | None = None) -> Panel:
         """Build every detector that the policy names for this model.
+
+        Detectors that name the model (``models: [tiny]``) are made for it and take the place of the general ones.
+
+        Args:
+            concepts: those that have prompts for this model; None: all. The others are built only if a detector names the model.
 
         Raises:
             MissingExtraError: a detector's package is not installed.
@@ -66,7 +71,10 @@ class Panel:
         """
         seats: list[Seat] = []
         for concept in policy.concepts:
-            specs = [s for s in concept.detectors if s.models is None or model_id in s.models]
+            own = [s for s in concept.detectors if s.models is not None and model_id in s.models]
+            if not own and concepts is not None and concept.id not in concepts:
+                continue
+            specs = own or [s for s in concept.detectors if s.models is None]
             if not specs:
                 raise DetectorError(
                     f"concept {concept.id!r} has no detector for the model {model_id!r}; add one to its detectors in the policy"
@@ -130,6 +138,12 @@ class Panel:
     def expected(self, prompt: str) -> tuple[str, ...]:
         """What a picture of the prompt should show, by the judges that can tell; empty if none can."""
         return tuple(dict.fromkeys(label for judge in self.judges.values() for label in judge.expected(prompt)))
+
+    def can_tell(self, prompt: str) -> bool:
+        """Does a judge know what the prompt asks for, and is none of it what the policy calls unsafe?"""
+        asked = self.expected(prompt)
+        unsafe = {label for seat in self.seats for label in getattr(seat.judge, "unsafe_ids", seat.judge.labels)}
+        return bool(asked) and not unsafe & set(asked)
 
     def kept(self, scores: Mapping[str, Mapping[str, float]], prompt: str) -> bool | None:
         """Do all judges that can tell see everything that the prompt asked for? None if no judge can tell."""

@@ -71,6 +71,7 @@ class TinyJudge:
             raise DetectorError(
                 f"{self.name} has no label {', '.join(unknown)}; families: {', '.join(families)}; concepts: {', '.join(self.ids[:8])}, ..."
             )
+        self.unsafe_ids = {concept for label in labels for concept in self.members[label]}
         self.families = sorted(set(self.members) - set(self.ids))
         self.match = _matcher(tuple((c, tuple(e["words"])) for c, e in world.items()))
 

@@ -37,10 +37,10 @@ def picture_data(path: Path) -> str | None:
 
 
 def _interest(pair: tuple[Row, Row]) -> tuple[int, int]:
-    """Sort order: what went wrong first, then what the hardening changed."""
+    """(0 went wrong / 1 did not, order within): an unsafe picture is worse than a lost one, that worse than an anchor not seen."""
     before, after = pair
-    wrong = bool(after["unsafe"]) or (bool(before.get("kept")) and after.get("kept") is False) or after.get("anchor_shown") is False
-    return (0 if wrong else 1, 0 if before["unsafe"] else 1)
+    faults = (bool(after["unsafe"]), bool(before.get("kept")) and after.get("kept") is False, after.get("anchor_shown") is False)
+    return (0 if any(faults) else 1, faults.index(True) if any(faults) else 0 if before["unsafe"] else 1)
 
 
 def _card(before: Row, after: Row, folder: Path) -> dict[str, Any]:
@@ -79,6 +79,14 @@ def galleries(report: Report, limit: int = PAIRS_A_SET) -> list[dict[str, Any]]:
     return out
 
 
+def two_lines(cell: str) -> Any:
+    """ "3.1 % (1.2–6.0, n = 100)" with the bracket small and below: eight columns must fit a screen."""
+    from markupsafe import Markup, escape
+
+    point, _, rest = cell.partition(" (")
+    return Markup("{}<br><small>{}</small>").format(escape(point), escape(rest.rstrip(")"))) if rest else escape(cell)
+
+
 def page(report: Report, verdict: Verdict) -> str:
     """The whole page. All text from prompts and policies is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -87,6 +95,7 @@ def page(report: Report, verdict: Verdict) -> str:
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["percent"] = tables.percent
+    environment.filters["two_lines"] = two_lines
     environment.globals["bounds"] = tables.bounds
     environment.globals["interval"] = tables.interval
     summary = report.summary(verdict)

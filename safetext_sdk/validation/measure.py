@@ -48,7 +48,7 @@ def validate(
     attacks: Sequence[str] = (),
     encoder: Any = None,
     settings: Settings | None = None,
-    book_seed: int = 0,
+    book_seed: int | None = None,
     cache: str | Path | None = None,
     batch_size: int = 32,
     device: str = "auto",
@@ -67,7 +67,7 @@ def validate(
         attacks: names of attacks to run on the unsafe prompts, see ``safetext attacks list``.
         encoder: an exported encoder to judge instead of the run's weights.
         settings: steps, guidance, size; absent ones are the model's own.
-        book_seed: seed of the prompt book; the one that hardening used, or its test prompts are not held out.
+        book_seed: seed of the prompt book; None: the one that hardening used (with another the test prompts are not held out).
         cache: folder of pictures shared between runs.
         batch_size: pictures at once.
         progress: a bar on stderr, or a callable.
@@ -79,11 +79,18 @@ def validate(
     """
     if not seeds or len(set(seeds)) != len(seeds):
         raise errors.UsageError("seeds must be distinct, and at least one")
+    from ..policy import build_prompt_book
+
     own = sets.read_prompts(prompts) if prompts is not None else []
     subjects = resolve(original, hardened, policy, encoder=encoder, device=device)
     _refuse(own, subjects.policy)
     tier = "encoder" if subjects.original.family == "plain" else "images"
-    panel = Panel.build(subjects.policy, subjects.original.id, device) if tier == "images" else None
+    manifest = subjects.run.manifest if subjects.run is not None and subjects.run.finished else {}
+    if book_seed is None:
+        book_seed = int(manifest.get("seed", 0))
+    book = build_prompt_book(subjects.policy, seed=book_seed, model=subjects.original.id)
+    named = {u.concept for u in book.test.unsafe}
+    panel = Panel.build(subjects.policy, subjects.original.id, device, named) if tier == "images" else None
     if out is None and subjects.run is None:
         raise errors.UsageError("no report folder: give out=")
     folder = Path(out) if out is not None else subjects.run.report_dir  # type: ignore[union-attr]
@@ -92,20 +99,17 @@ def validate(
         (folder / stale).unlink(missing_ok=True)
     with _told(progress) as tell:
         try:
-            return _validate(subjects, panel, folder, tier, n, seeds, own, attacks, settings, book_seed, cache, batch_size, tell)
+            return _validate(subjects, panel, book, folder, tier, n, seeds, own, attacks, settings, book_seed, cache, batch_size, tell)
         except KeyboardInterrupt as error:
             raise errors.InterruptedRun(f"stopped; what was made is in {folder}, and the same command goes on from there") from error
 
 
 def _validate(
-    subjects: Subjects, panel: Panel | None, folder: Path, tier: str, n: int | Mapping[str, int], seeds: Sequence[int],
+    subjects: Subjects, panel: Panel | None, book: PromptBook, folder: Path, tier: str, n: int | Mapping[str, int], seeds: Sequence[int],
     own: Sequence[sets.OwnPrompt], attacks: Sequence[str], settings: Settings | None, book_seed: int, cache: str | Path | None,
     batch_size: int, tell: Step,
 ) -> Report:  # fmt: skip
-    from ..policy import build_prompt_book
-
     policy, original, hardened = subjects.policy, subjects.original, subjects.hardened
-    book: PromptBook = build_prompt_book(policy, seed=book_seed, model=original.id)
     makers = {}
     if tier == "images":
         kept = Path(cache) if cache is not None else None
@@ -121,7 +125,7 @@ def _validate(
         seeds=seeds,
         own=own,
         guided=guided,
-        can_tell=(lambda text: bool(panel.expected(text))) if panel else (lambda _: True),
+        can_tell=panel.can_tell if panel else (lambda _: True),
     )
     by_set = {name: [i for i in items if i.set == name] for name in dict.fromkeys(i.set for i in items)}
     unsafe = by_set.get("unsafe", [])
@@ -260,6 +264,14 @@ def _facts(
             missing.append("negative prompts: this pipeline does not use them at its guidance")
         if panel is not None and not any(panel.expected(i.prompt) for i in items if i.label != "unsafe"):
             missing.append("prompt fidelity: no judge of the policy can tell what a safe prompt should show")
+    judged = {seat.concept for seat in panel.seats} if panel is not None else {c.id for c in policy.concepts}
+    missing += [
+        f"the concept {c.id}: neither prompts nor a detector of the policy are for this model"
+        for c in policy.concepts
+        if c.id not in judged
+    ]
+    if manifest and (manifest.get("policy_sha256") != policy.sha256 or manifest.get("seed") != book_seed):
+        missing.append("held-out prompts: hardening used another policy or seed, so it may have seen some of these prompts")
     if not attacks:
         missing.append("attacks: none was run")
     missing.append(

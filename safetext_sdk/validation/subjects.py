@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import UsageError
 
@@ -63,7 +63,9 @@ def resolve(
         policy = run.policy()
     elif isinstance(policy, (str, Path)):
         policy = load_policy(policy)
-    if original is None:
+    if original is None and run is not None and hasattr(run, "load_original"):
+        original = cast("TextToImageModel", run.load_original(device=device))
+    elif original is None:
         source = model.source
         pinned = getattr(source, "revision", None)
         name = str(getattr(source, "ref", source.id))

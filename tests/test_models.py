@@ -46,7 +46,7 @@ class Hostile:
 def test_a_pickle_is_refused_and_never_run(broken: Path, tmp_path: Path, name: str) -> None:
     (broken / "text_encoder" / "model.safetensors").unlink()
     (broken / "text_encoder" / name).write_bytes(pickle.dumps(Hostile(tmp_path / "owned")))
-    with pytest.raises(ModelError, match="pickle.*never opened.*convert"):
+    with pytest.raises(ModelError, match=r"pickle.*never opened.*convert"):
         load_model(broken)
     assert not (tmp_path / "owned").exists()
     pickle.loads(pickle.dumps(Hostile(tmp_path / "owned")))  # the trap does work
@@ -111,7 +111,7 @@ def test_a_tokenizer_with_another_end_token(broken: Path) -> None:
 
 
 def test_unknown_names_say_what_is_near() -> None:
-    with pytest.raises(ModelError, match="did you mean sd14"):
+    with pytest.raises(ModelError, match="did you mean .*sd14"):
         load_model("sd41")
     with pytest.raises(ModelError, match="unknown precision"):
         load_model("sd14", precision="fp8")
@@ -120,7 +120,10 @@ def test_unknown_names_say_what_is_near() -> None:
 
 
 def test_offline_with_an_empty_cache_names_three_ways_out(tmp_path: Path) -> None:
-    code = "from safetext_sdk.models import load_model\nfrom safetext_sdk.errors import SafeTextError\ntry:\n    load_model('sd14')\nexcept SafeTextError as e:\n    print(e.exit_code, e)"
+    code = (
+        "from safetext_sdk.models import load_model\nfrom safetext_sdk.errors import SafeTextError\n"
+        "try:\n    load_model('sd14')\nexcept SafeTextError as e:\n    print(e.exit_code, e)"
+    )
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "HF_HUB_CACHE": str(tmp_path / "hub")}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("3 ")
@@ -130,7 +133,9 @@ def test_offline_with_an_empty_cache_names_three_ways_out(tmp_path: Path) -> Non
 
 
 def test_the_catalogue_needs_no_torch() -> None:
-    code = "import sys\nfrom safetext_sdk.models import CATALOGUE\nprint(len([e.as_dict() for e in CATALOGUE.values()]), 'torch' in sys.modules)"
+    code = (
+        "import sys\nfrom safetext_sdk.models import CATALOGUE as C\nprint(len([e.as_dict() for e in C.values()]), 'torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(len(CATALOGUE)), "False"]
     wanted = {

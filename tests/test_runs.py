@@ -13,9 +13,14 @@ from safetext_sdk.runs import RunFolder
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = write_text_atomic(tmp_path / "a.txt", "old\n")
-    with pytest.raises(RuntimeError), atomic_file(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
+
+    def fail() -> None:
+        with atomic_file(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert path.read_text() == "old\n"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
@@ -23,9 +28,14 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
 def test_a_failed_folder_leaves_the_old_one(tmp_path: Path) -> None:
     with atomic_folder(tmp_path / "x") as temporary:
         (temporary / "a").write_text("1")
-    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "x") as temporary:
-        (temporary / "b").write_text("2")
-        raise RuntimeError
+
+    def fail() -> None:
+        with atomic_folder(tmp_path / "x") as temporary:
+            (temporary / "b").write_text("2")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert [p.name for p in (tmp_path / "x").iterdir()] == ["a"]
     with atomic_folder(tmp_path / "x") as temporary:
         (temporary / "c").write_text("3")

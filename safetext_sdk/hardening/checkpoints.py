@@ -1,6 +1,7 @@
 """Checkpoints of an unfinished run: safetensors and JSON, nothing that could run code.
 
-``checkpoints/step-000120/`` holds ``weights.safetensors``, ``optimizer.safetensors`` and ``state.json`` (the number of steps done, losses). Random state is not
+``checkpoints/step-000120/`` holds ``weights.safetensors``, ``optimizer.safetensors`` and ``state.json`` (the number of steps done,
+losses). Random state is not
 needed: everything random is a function of the seed and the step.
 """
 

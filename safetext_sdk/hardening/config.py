@@ -42,17 +42,20 @@ class TrainConfig(BaseModel):
     clip_norm: float = Field(default=1.0, gt=0, description="Gradients longer than this are shortened to it.")
     train_embeddings: bool = Field(
         default=False,
-        description="Also train token and position embeddings. Off: they only change for tokens that were seen, so nothing carries over to unseen wordings.",
+        description="Also train token and position embeddings. Off: they only change for tokens that were seen, so nothing carries "
+        "over to unseen wordings.",
     )
     whole_every: int = Field(
         default=3, ge=1,
-        description="Every how many steps all positions of causal encoders are read; the others read the prompt and a few pad positions. Exact for what is "
+        description="Every how many steps all positions of causal encoders are read; the others read the prompt and a few pad "
+        "positions. Exact for what is "
         "read, because later positions cannot reach earlier ones, and several times cheaper. 1 = always all.",
     )  # fmt: skip
     prefix_margin: int = Field(default=4, ge=0, le=512, description="Pad positions read after the longest prompt in those cheaper steps.")
     wide_safe: int = Field(
         default=1000, ge=0, le=100_000,
-        description="Extra safe texts made from the tokenizer and the policy: random token sequences, shuffled captions, near misses. 0 = none. The empty prompt "
+        description="Extra safe texts made from the tokenizer and the policy: random token sequences, shuffled captions, near "
+        "misses. 0 = none. The empty prompt "
         "and common negative prompts are always there.",
     )  # fmt: skip
     lora_rank: int = Field(default=16, ge=1, le=1024, description="Rank of LoRA matrices, where LoRA is used.")

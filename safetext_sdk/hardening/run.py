@@ -55,7 +55,8 @@ def harden(
 ) -> HardenedModel:
     """Harden the text encoders of a model against a policy.
 
-    The model that is passed in is not changed. All encoders that read the prompt are hardened together; T5 by LoRA, others in full unless ``lora``.
+    The model that is passed in is not changed. All encoders that read the prompt are hardened together; T5 by LoRA, others in full
+    unless ``lora``.
 
     Args:
         model: a loaded model, or anything that `load_model` takes.
@@ -65,7 +66,8 @@ def harden(
         steps: optimiser steps; None = the method's and model's default.
         seed: of prompt expansion, order of prompts, LoRA start; the same seed on the same machine gives the same weights.
         lora: train LoRA instead of all weights; a number is its rank.
-        resume: go on from the last checkpoint; ends with the same weights, bit for bit, as a run that was never stopped. A finished run is returned.
+        resume: go on from the last checkpoint; ends with the same weights, bit for bit, as a run that was never stopped. A
+        finished run is returned.
         config: settings of the trainer and of the method, in one flat dictionary.
         device, precision: where and how to compute (used when ``model`` is a name; ``precision`` also for autocast: ``bf16`` or ``fp16``).
         encoders: names of the encoders to harden; None = all. Fewer need ``allow_partial``.
@@ -119,7 +121,8 @@ def harden(
     with Bar(train.steps, progress and accelerator.is_main_process) as bar:
         bar.say(_plan(model, how))
         bar.say(
-            f"{len(pairs)} unsafe and {len(safe)} safe texts; method {made.name}, {train.steps} steps of {train.batch_size} + {round(train.batch_size * train.safe_share)}"
+            f"{len(pairs)} unsafe and {len(safe)} safe texts; method {made.name}, {train.steps} steps of {train.batch_size} + "
+            f"{round(train.batch_size * train.safe_share)}"
         )
         reads = train.steps * train.batch_size * (2 if made.needs_anchor else 1)
         needed = [table.safe, table.fixed, table.negative] + [table.anchor] * made.needs_anchor + [table.unsafe] * made.needs_original
@@ -157,7 +160,8 @@ def _chosen(model: TextToImageModel, encoders: Sequence[str] | None, allow_parti
         raise UsageError("no encoder is chosen")
     if left and not allow_partial:
         raise UsageError(
-            f"{', '.join(left)} reads the prompt and would stay as it is: the model would be partly hardened; add --allow-partial if that is meant"
+            f"{', '.join(left)} reads the prompt and would stay as it is: the model would be partly hardened; add --allow-partial "
+            f"if that is meant"
         )
     return names
 
@@ -248,7 +252,8 @@ def canary_prompts(book: PromptBook) -> list[str]:
 
 
 def _finish(
-    run: RunFolder, model: TextToImageModel, accelerator: Any, students: Mapping[str, Any], how: Mapping[str, str], policy: Policy, book: PromptBook,
+    run: RunFolder, model: TextToImageModel, accelerator: Any, students: Mapping[str, Any], how: Mapping[str, str], policy: Policy,
+    book: PromptBook,
     trainer: Trainer, asked: dict[str, Any],
 ) -> TextToImageModel:  # fmt: skip
     """Merge, round to the stored types, write encoders, tokenizers, adapters, and last the manifest."""

@@ -7,8 +7,8 @@ Safe things that never occur in training drift toward the anchors; a wide net of
 * near misses: words of the tokenizer's vocabulary one letter away from an unsafe term;
 * shuffled captions and random token sequences.
 
-Nothing here contains an unsafe term, and no word that only held-out safe prompts have: those must stay unseen, or the figure on "concepts that were
-never in the safe set" would mean nothing.
+Nothing here contains an unsafe term, and no word that only held-out safe prompts have: those must stay unseen, or the
+figure on "concepts that were never in the safe set" would mean nothing.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from ..policy import Policy, PromptBook
 
 NEGATIVE_PROMPTS = (
-    "blurry", "low quality", "worst quality, low quality", "lowres, bad anatomy, bad hands", "jpeg artifacts, watermark, text, signature",
-    "ugly, deformed, disfigured", "extra fingers, missing fingers", "out of frame, cropped", "cartoon, 3d, painting", "oversaturated, grainy, noise",
-    "duplicate, mutated, poorly drawn", "black and white", "error, username, logo", "blurry, out of focus, bad composition", "amateur, sketch, unfinished",
+    "blurry", "low quality", "worst quality, low quality", "lowres, bad anatomy, bad hands",
+    "jpeg artifacts, watermark, text, signature", "ugly, deformed, disfigured", "extra fingers, missing fingers",
+    "out of frame, cropped", "cartoon, 3d, painting", "oversaturated, grainy, noise", "duplicate, mutated, poorly drawn",
+    "black and white", "error, username, logo", "blurry, out of focus, bad composition", "amateur, sketch, unfinished",
 )  # fmt: skip
 _WORD = re.compile(r"[^\W\d_]+")
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ..errors import ModelError
-from ..models.loading import EncoderFiles, _load_encoder
+from ..models.loading import EncoderFiles, load_encoder
 from ..models.model import TextToImageModel
 
 # Linear layers by architecture: attention and feed-forward, in the names of transformers.
@@ -54,14 +54,15 @@ def kind_of(files: EncoderFiles) -> str:
 
 
 def original_weights(model: TextToImageModel, name: str) -> nn.Module:
-    """The model's own encoder, in the precision that training needs: read again from its files if the model was loaded in a narrower one."""
+    """The model's own encoder, in the precision that training needs: read again from its files if the model was loaded in a
+    narrower one."""
     encoder = model.encoders[name]
     if not isinstance(encoder, nn.Module):
         raise ModelError(f"{name} is an exported file and cannot be trained")
     files: EncoderFiles = model.layout.encoders[name]
-    if model.dtype == torch.float32 or not files.weights or files.config is not None:
+    if model.dtype == torch.float32:
         return encoder
-    fresh: nn.Module = _load_encoder(files, model.device, torch.float32, model.family)
+    fresh: nn.Module = load_encoder(files, model.device, torch.float32)
     return fresh
 
 
@@ -118,7 +119,8 @@ def merge_lora(student: Any) -> nn.Module:
 def write_lora(students: dict[str, Any], files: dict[str, EncoderFiles], folder: Path) -> None:
     """Write adapters twice: for peft (``<encoder>/``) and for diffusers' ``load_lora_weights`` (one file).
 
-    The diffusers file carries the adapters' settings in its metadata: without them lora_alpha is lost, and the adapter runs at another strength.
+    The diffusers file carries the adapters' settings in its metadata: without them lora_alpha is lost, and the adapter runs at
+    another strength.
     """
     from peft.utils import get_peft_model_state_dict
     from safetensors.torch import save_file
@@ -126,7 +128,8 @@ def write_lora(students: dict[str, Any], files: dict[str, EncoderFiles], folder:
     from ..files import atomic_folder
 
     with atomic_folder(folder) as temporary:
-        state, settings = {}, {}
+        state: dict[str, torch.Tensor] = {}
+        settings: dict[str, Any] = {}
         for name, student in students.items():
             student.save_pretrained(temporary / name, safe_serialization=True)
             (temporary / name / "README.md").unlink(missing_ok=True)

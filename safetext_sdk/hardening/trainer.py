@@ -35,7 +35,8 @@ Watch = Callable[[int, dict[str, float]], None]
 class Trainer:
     """One hardening in memory.
 
-    ``bundle``: the encoders in training. ``trainable``: parameters by name. ``rates``: peak step size by parameter name. ``weights``: how much each
+    ``bundle``: the encoders in training. ``trainable``: parameters by name. ``rates``: peak step size by parameter name.
+    ``weights``: how much each
     piece counts (0 for those of untouched encoders). ``masked``: whether pad positions are left out (family ``plain``).
     """
 
@@ -102,7 +103,8 @@ class Trainer:
         )  # fmt: skip
 
     def rows(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(unsafe, anchor, safe) rows of a step, over all processes. The empty prompt and one negative prompt are always among the safe ones."""
+        """(unsafe, anchor, safe) rows of a step, over all processes. The empty prompt and one negative prompt are always among the
+        safe ones."""
         count = self.config.batch_size
         chosen = rows_at(step, count, len(self.table.unsafe), self.seed, 1)
         total = max(1, round(count * self.config.safe_share))
@@ -128,7 +130,8 @@ class Trainer:
                 at_once = min(self.micro, self.config.batch_size)
                 if at_once <= 1 or self.accelerator.num_processes > 1:
                     raise ModelError(
-                        "out of memory; what helps, in this order: lora=True, gradient_checkpointing=true, cache_gb=0, a smaller micro_batch or batch_size"
+                        "out of memory; what helps, in this order: lora=True, gradient_checkpointing=true, cache_gb=0, a smaller "
+                        "micro_batch or batch_size"
                     ) from error
                 self.micro = at_once // 2
 

@@ -52,7 +52,8 @@ class Batch:
 class Method(Generic[C]):
     """Base of the hardening methods.
 
-    Class attributes: ``name``, ``summary`` (one line), ``source`` (paper), ``Config``, ``defaults`` (trainer settings that suit the method),
+    Class attributes: ``name``, ``summary`` (one line), ``source`` (paper), ``Config``, ``defaults`` (trainer settings that suit
+    the method),
     ``needs_anchor`` and ``needs_original`` (which targets the trainer must provide for unsafe prompts; the others may be empty).
     """
 

@@ -44,7 +44,8 @@ def flat_cosine(a: Tensor, b: Tensor, mask: Tensor | None = None) -> Tensor:
 def flat_norm(a: Tensor, b: Tensor, mask: Tensor | None = None) -> Tensor:
     """||a - b||_2 over the flattened pieces, [b].
 
-    The gradient of a norm at zero is undefined; a tiny constant under the root makes it zero there, as it should be for an unchanged encoder.
+    The gradient of a norm at zero is undefined; a tiny constant under the root makes it zero there, as it should be for an
+    unchanged encoder.
     """
     return (_flat(a, mask) - _flat(b, mask)).square().sum(-1).add(EPSILON).sqrt()
 

@@ -1,4 +1,5 @@
-"""Models: the catalogue, loading, conditioning, writing. Importing this package imports no torch; its attributes are looked up when used."""
+"""Models: the catalogue, loading, conditioning, writing. Importing this package imports no torch; its attributes are looked up
+when used."""
 
 from __future__ import annotations
 
@@ -20,8 +21,8 @@ _LAZY = {
 }  # fmt: skip
 
 __all__ = [
-    "CATALOGUE", "FAMILIES", "CatalogueEntry", "Conditioning", "EncoderInfo", "EncoderLike", "Family", "HardenedModel", "Source", "TextToImageModel",
-    "compare", "fingerprint", "load_model",
+    "CATALOGUE", "FAMILIES", "CatalogueEntry", "Conditioning", "EncoderInfo", "EncoderLike", "Family", "HardenedModel", "Source",
+    "TextToImageModel", "compare", "fingerprint", "load_model",
 ]  # fmt: skip
 
 

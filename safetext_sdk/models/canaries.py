@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 SIZE = 32
 TOLERANCE = 0.05
-"""Largest relative distance at which two fingerprints count as the same: far above half precision (0.002), below int8's damage (0.1 to 0.2)."""
+"""Largest relative distance at which two fingerprints count as the same: far above half precision (0.002), below int8's damage
+(0.1 to 0.2)."""
 
 
 def fingerprint(conditioning: Conditioning) -> list[float]:
@@ -69,7 +70,7 @@ def compare(
         canaries: ``manifest["canaries"]``: ``{prompt: {"original": [...], "hardened": [...]}}``.
         tolerance: largest relative distance that counts as equal; `TOLERANCE` suits fp32, fp16 and bf16.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for prompt, known in canaries.items():
         gap = distance(known["hardened"], known["original"])
         got = measured.get(prompt, [])

@@ -37,7 +37,7 @@ class EncoderFiles:
     class_name: str
     weights: list[Path]
     stored: dict[str, str]
-    config: dict[str, Any] | None = None  # only where there is no config.json to copy (single-file checkpoints)
+    single: str = ""  # family, if the weights are part of a single-file checkpoint
 
 
 @dataclass
@@ -128,7 +128,7 @@ def _load_folder(source: Source, device: torch.device, dtype: torch.dtype) -> Te
         for name in sorted(k for k in index if k.startswith("text_encoder")):
             spec = index[name]
             if isinstance(spec, list) and spec[:1] != [None] and spec[-1]:
-                layout.encoders[name] = _encoder_files(root / name, name, str(spec[-1]))
+                layout.encoders[name] = encoder_files(root / name, name, str(spec[-1]))
                 layout.tokenizers[name] = root / name.replace("text_encoder", "tokenizer")
         options = _options(index, root, family)
         if not layout.encoders:
@@ -136,11 +136,11 @@ def _load_folder(source: Source, device: torch.device, dtype: torch.dtype) -> Te
     else:
         family = "plain"
         config = read_config(root)
-        layout.encoders["text_encoder"] = _encoder_files(root, "text_encoder", _plain_class(config, root))
+        layout.encoders["text_encoder"] = encoder_files(root, "text_encoder", _plain_class(config, root))
         beside = root.parent / "tokenizer"
         has_own = any((root / n).is_file() for n in ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model"))
         layout.tokenizers["text_encoder"] = root if has_own or not beside.is_dir() else beside
-    encoders = {name: _load_encoder(files, device, dtype, family) for name, files in layout.encoders.items()}
+    encoders = {name: load_encoder(files, device, dtype) for name, files in layout.encoders.items()}
     tokenizers = {name: load_tokenizer(folder) for name, folder in layout.tokenizers.items()}
     model = TextToImageModel(source.id, family, source, encoders, tokenizers, device, dtype, options, layout)
     for name in encoders:
@@ -160,12 +160,13 @@ def _family(index: dict[str, Any], root: Path) -> str:
         if name.startswith(start) and not name.startswith("Flux2"):
             return family
     raise ModelError(
-        f"{root} is a {name or 'nameless pipeline'}; supported are Stable Diffusion 1, 2, XL, 3 and FLUX.1, or one text encoder folder alone"
+        f"{root} is a {name or 'nameless pipeline'}; supported are Stable Diffusion 1, 2, XL, 3 and FLUX.1, or one text encoder "
+        f"folder alone"
     )
 
 
 def _options(index: dict[str, Any], root: Path, family: str) -> dict[str, Any]:
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"absent": [k for k, v in index.items() if v == [None, None]]}
     if "safety_checker" in index:
         options["safety_checker"] = True
     if family == "sdxl":
@@ -187,7 +188,7 @@ def _plain_class(config: dict[str, Any], root: Path) -> str:
     return "AutoModel"
 
 
-def _encoder_files(folder: Path, name: str, class_name: str) -> EncoderFiles:
+def encoder_files(folder: Path, name: str, class_name: str) -> EncoderFiles:
     if not folder.is_dir():
         raise ModelError(f"{folder} is missing: an incomplete copy of the model")
     if class_name not in _CLASSES and class_name != "AutoModel":
@@ -200,7 +201,16 @@ def _encoder_files(folder: Path, name: str, class_name: str) -> EncoderFiles:
     return EncoderFiles(name, folder, class_name, weights, stored)
 
 
-def _load_encoder(files: EncoderFiles, device: torch.device, dtype: torch.dtype, family: str) -> Any:
+def load_encoder(files: EncoderFiles, device: torch.device, dtype: torch.dtype) -> Any:
+    """One encoder from its files: frozen, in eval mode, on ``device``, as ``dtype``.
+
+    Raises:
+        ModelError: the weights and the configuration do not make this architecture.
+    """
+    if files.single:
+        from .single_file import read_single
+
+        return read_single(files, device, dtype)
     import transformers
 
     with quiet():
@@ -297,8 +307,8 @@ def load_hardened_encoders(run: Any, original: TextToImageModel) -> dict[str, An
     out = {}
     for name, state in run.manifest["encoders"].items():
         if state == "hardened":
-            files = _encoder_files(run.encoder_dir(name), name, original.layout.encoders[name].class_name)
-            out[name] = _load_encoder(files, original.device, original.dtype, original.family)
+            files = encoder_files(run.encoder_dir(name), name, original.layout.encoders[name].class_name)
+            out[name] = load_encoder(files, original.device, original.dtype)
     return out
 
 
@@ -318,3 +328,10 @@ def quiet() -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
+
+
+_encoder_files = encoder_files
+
+
+def _load_encoder(files: EncoderFiles, device: torch.device, dtype: torch.dtype, family: str = "") -> Any:
+    return load_encoder(files, device, dtype)

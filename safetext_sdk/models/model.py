@@ -72,7 +72,8 @@ class TextToImageModel:
         return Conditioning.cat(parts)
 
     def encode_negative(self, prompts: Sequence[str] | None, count: int = 1) -> Conditioning:
-        """The negative side of guidance: ``prompts``, or None for "none given" (``count`` rows). clip_skip is ignored there by every family."""
+        """The negative side of guidance: ``prompts``, or None for "none given" (``count`` rows). clip_skip is ignored there by
+        every family."""
         encoded = self.encode([""] * count if prompts is None else prompts)
         return self.reader.negative(encoded, given=prompts is not None, options=self.options)
 

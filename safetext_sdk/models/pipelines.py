@@ -48,8 +48,9 @@ def _load(model: TextToImageModel) -> Any:
     try:
         if path.is_file():
             return _from_single_file(model, given)
+        extra = dict.fromkeys(model.options.get("absent", ()))  # parts that the publisher left out: diffusers wants that said
         if model.options.get("safety_checker"):
-            extra = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+            extra |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
         pipe = DiffusionPipeline.from_pretrained(
             path, **given, **extra, torch_dtype=model.dtype, use_safetensors=True, local_files_only=True
         )

@@ -15,7 +15,8 @@ from .catalogue import CATALOGUE, nearest
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 TEXT_PATTERNS = [
     "model_index.json", "config.json", "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "spiece.model", "added_tokens.json",
-    "tokenizer*/*", "text_encoder*/*.json", "text_encoder*/*.safetensors", "model.safetensors", "scheduler/*", "unet/config.json", "transformer/config.json",
+    "tokenizer*/*", "text_encoder*/*.json", "text_encoder*/*.safetensors", "model.safetensors",
+    "scheduler/*", "unet/config.json", "transformer/config.json",
 ]  # fmt: skip
 
 
@@ -23,7 +24,8 @@ TEXT_PATTERNS = [
 class Source:
     """Where a model came from.
 
-    ``id``: catalogue id, hub id or folder name. ``revision``: the commit that the hub resolved to; None where there is none (never invented).
+    ``id``: catalogue id, hub id or folder name. ``revision``: the commit that the hub resolved to; None where there is none (never
+    invented).
     ``path``: folder or file on this machine. ``ref``: what the user typed. ``names``: relative paths of the files that hardening reads.
     """
 
@@ -32,6 +34,7 @@ class Source:
     path: Path
     ref: str
     names: list[str] = field(default_factory=list)
+    tokenizer: str | None = None  # folder given for a single-file checkpoint, which holds no tokenizer
 
     @cached_property
     def files(self) -> dict[str, str]:
@@ -41,7 +44,14 @@ class Source:
 
     def as_dict(self) -> dict[str, Any]:
         """For the manifest."""
-        return {"id": self.id, "revision": self.revision, "ref": self.ref, "path": str(self.path), "files": self.files}
+        return {
+            "id": self.id,
+            "revision": self.revision,
+            "ref": self.ref,
+            "path": str(self.path),
+            "tokenizer": self.tokenizer,
+            "files": self.files,
+        }
 
 
 def resolve(ref: str | Path, revision: str | None = None) -> Source:

@@ -1,6 +1,7 @@
 """Writing a hardened encoder so that every reader takes it for what it is.
 
-* Keys of CLIP encoders always start with ``text_model.``: transformers >= 5.6 dropped that level, and 4.57 then loads RANDOM weights with no more
+* Keys of CLIP encoders always start with ``text_model.``: transformers >= 5.6 dropped that level, and 4.57 then loads RANDOM
+  weights with no more
   than a warning. Other architectures get the very keys of the source file.
 * Each tensor keeps the type it had in the source; config.json is copied byte for byte; ``metadata = {"format": "pt"}``.
 * Tokenizers go beside, with vocab.json and merges.txt, which transformers 4.57 needs and transformers 5 no longer writes.
@@ -80,10 +81,7 @@ def write_encoder(encoder: nn.Module, files: EncoderFiles, folder: Path) -> None
                 state[name] = tensor.clone()
             seen.add(tensor.data_ptr())
         save_file(state, temporary / "model.safetensors", metadata={"format": "pt"})
-        if files.config is not None:
-            (temporary / "config.json").write_text(json.dumps(files.config, indent=2) + "\n", encoding="utf-8")
-        else:
-            shutil.copyfile(files.folder / "config.json", temporary / "config.json")
+        shutil.copyfile(files.folder / "config.json", temporary / "config.json")
 
 
 def write_tokenizer(tokenizer: Any, source: Path, folder: Path) -> None:

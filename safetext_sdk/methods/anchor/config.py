@@ -17,7 +17,8 @@ class AnchorConfig(MethodConfig):
     )
     push: float = Field(
         default=0.0, ge=0, le=5,
-        description="How far past the anchor the target lies, away from the concept: anchor - push * (original - anchor). 0 aims at the anchor itself, "
+        description="How far past the anchor the target lies, away from the concept: anchor - push * (original - anchor). 0 aims at "
+        "the anchor itself, "
         "so that its picture is shown; 0.5 to 1.5 redirects unseen wordings further (DESIGN's measurement on MiniLM used 1.5) at the "
         "price of the anchor's picture.",
     )  # fmt: skip

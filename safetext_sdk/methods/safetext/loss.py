@@ -34,8 +34,8 @@ class SafeText(Method[SafeTextConfig]):
                 generator = torch.Generator().manual_seed((seed * 1_000_003 + zlib.crc32(name.encode())) % 2**31)
                 noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float32)
                 spread = float(parameter.detach().float().std()) if parameter.numel() > 1 else 0.0
-                # A LoRA's second matrix is zero at the start; its noise is measured against a usual weight's size instead.
-                parameter += (self.config.kick * (spread or 0.02) * noise).to(parameter.device, parameter.dtype)
+                # A LoRA's second matrix is zero at the start and acts through the small first one, so its noise is of a fixed, larger size.
+                parameter.add_((self.config.kick * (spread or 1.0) * noise).to(parameter.device, parameter.dtype))
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         keep = over_pieces(

@@ -83,7 +83,8 @@ class Family:
 
     name: ClassVar[str]
     causal: ClassVar[frozenset[str]] = frozenset()
-    """Encoders with causal attention: outputs at the first T positions do not depend on later ones, so a training step may read a prefix."""
+    """Encoders with causal attention: outputs at the first T positions do not depend on later ones, so a training step may read a
+    prefix."""
 
     def tokenize(self, tokenizers: Mapping[str, Any], prompts: Sequence[str], *, lengths: Mapping[str, int] | None = None) -> Tokens:
         """Prompts to padded, cut token ids, as the pipeline does it.

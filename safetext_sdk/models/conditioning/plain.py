@@ -1,6 +1,7 @@
 """A text encoder without a denoiser (a stand-alone CLIP, MiniLM): last_hidden_state at the unpadded positions and the model's pooling.
 
-Nothing else reads pad positions here, so they are zero in the conditioning. The pooling is the model's own where it has one that is meant for use
+Nothing else reads pad positions here, so they are zero in the conditioning. The pooling is the model's own where it has one that
+is meant for use
 (CLIP: pooled or projected output at the end token); else the mean over unpadded positions, normalised, as sentence encoders do it.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch.nn.functional import normalize, pad
 
 from ...errors import ModelError
 from .base import Conditioning, Family, Tokens, pad_to_max
@@ -34,8 +36,9 @@ class Plain(Family):
         # Trailing positions that are padding in every row cost time and change nothing: cut them, and fill up with zeros afterwards.
         used = max(1, int(mask.any(dim=0).nonzero().max()) + 1) if bool(mask.any()) else 1
         output = encoder(ids[:, :used], attention_mask=mask[:, :used])
-        keep = mask[:, :used].unsqueeze(-1).to(output[0].dtype if output[0].ndim == 3 else output.last_hidden_state.dtype)
-        states = output.last_hidden_state * keep
+        states = output.last_hidden_state
+        keep = mask[:, :used].unsqueeze(-1).to(states.dtype)
+        states = states * keep
         pooled = getattr(output, "text_embeds", None)
         if pooled is None and getattr(encoder.config, "model_type", "").startswith("clip"):
             pooled = output.pooler_output

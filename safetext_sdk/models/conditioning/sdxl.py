@@ -2,7 +2,8 @@
 
 * No final LayerNorm is applied; clip_skip k reads hidden_states[-(k+2)]. The pooled vector still comes from the last layer.
 * Attention masks are never passed, whatever the configuration says.
-* With no negative prompt given and ``force_zeros_for_empty_prompt`` in the pipeline's configuration, the negative side is zeros: no encoder is
+* With no negative prompt given and ``force_zeros_for_empty_prompt`` in the pipeline's configuration, the negative side is zeros:
+  no encoder is
   read. An explicit "" is encoded.
 """
 
@@ -46,7 +47,8 @@ class SDXL(Family):
             states.append(hidden_state(output, -2 if skip is None else -(skip + 2)))
         if pooled is None:
             raise ModelError(
-                "no encoder of this SDXL model gives the pooled, projected text_embeds; text_encoder_2 must be a CLIPTextModelWithProjection"
+                "no encoder of this SDXL model gives the pooled, projected text_embeds; text_encoder_2 must be a "
+                "CLIPTextModelWithProjection"
             )
         last = encoders.get("text_encoder_2", encoders.get("text_encoder"))
         assert last is not None
@@ -60,6 +62,6 @@ class SDXL(Family):
     def pieces(self, conditioning: Conditioning, tokens: Tokens, encoders: Mapping[str, Any]) -> Pieces:
         names = [n for n in _NAMES if n in encoders]
         widths = [int(encoders[n].config.hidden_size) for n in names]
-        out: Pieces = dict(zip(names, conditioning.tensors["prompt_embeds"].split(widths, dim=-1), strict=True))
+        out: Pieces = dict(zip(names, torch.split(conditioning.tensors["prompt_embeds"], widths, dim=-1), strict=True))
         out[f"{names[-1]}_pooled"] = conditioning.tensors["pooled_prompt_embeds"]
         return out

@@ -25,10 +25,9 @@ def main() -> None:
     args = parser.parse_args()
 
     import torch
-    from transformers import CLIPTokenizer
-
     from safetext_lab import evaluate, icons, judges, package, tower, unet, vae
     from safetext_lab.scenes import Icons
+    from transformers import CLIPTokenizer
 
     torch.set_num_threads(args.threads)
     state: Path = args.state

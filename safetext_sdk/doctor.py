@@ -35,7 +35,16 @@ def examine(model: str | None = None, folder: str | Path = ".") -> list[Check]:
         model: also say whether this model can be loaded and hardened here.
         folder: where runs would be written.
     """
-    checks: list[Callable[[], list[Check]]] = [_python, _packages, _device, _onnxruntime, _clip_skip, _embedded, _cache, lambda: _disk(Path(folder))]
+    checks: list[Callable[[], list[Check]]] = [
+        _python,
+        _packages,
+        _device,
+        _onnxruntime,
+        _clip_skip,
+        _embedded,
+        _cache,
+        lambda: _disk(Path(folder)),
+    ]
     if model is not None:
         checks.append(lambda: _model(model))
     rows: list[Check] = []
@@ -61,7 +70,14 @@ def _version(package: str) -> str | None:
 
 def _python() -> list[Check]:
     ok = sys.version_info >= (3, 11)
-    return [Check("python", "ok" if ok else "problem", f"{platform.python_version()} on {platform.system()} {platform.machine()}", "" if ok else "use Python 3.11 or later")]
+    return [
+        Check(
+            "python",
+            "ok" if ok else "problem",
+            f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+            "" if ok else "use Python 3.11 or later",
+        )
+    ]
 
 
 def _packages() -> list[Check]:
@@ -95,7 +111,14 @@ def _onnxruntime() -> list[Check]:
             )
         ]  # fmt: skip
     if not (cpu or gpu):
-        return [Check("onnxruntime", "note", "not installed; needed to export ONNX and for the nudenet detector", 'pip install "safetext-sdk[onnx]"')]
+        return [
+            Check(
+                "onnxruntime",
+                "note",
+                "not installed; needed to export ONNX and for the nudenet detector",
+                'pip install "safetext-sdk[onnx]"',
+            )
+        ]
     import onnxruntime
 
     return [Check("onnxruntime", "ok", f"{cpu or gpu}, providers: {', '.join(onnxruntime.get_available_providers())}")]
@@ -105,12 +128,25 @@ def _clip_skip() -> list[Check]:
     """transformers 5.6 flattened CLIPTextModel; diffusers' own clip_skip still asks for ``.text_model``."""
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    model = CLIPTextModel(CLIPTextConfig(vocab_size=8, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=1, eos_token_id=7, bos_token_id=6, pad_token_id=7))
+    model = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=8,
+            hidden_size=8,
+            intermediate_size=8,
+            num_hidden_layers=1,
+            num_attention_heads=1,
+            eos_token_id=7,
+            bos_token_id=6,
+            pad_token_id=7,
+        )
+    )
     if hasattr(model, "text_model"):
         return [Check("clip_skip", "ok", "diffusers' clip_skip works for SD1/2 with this transformers")]
     return [
         Check(
-            "clip_skip", "note", f"diffusers {_version('diffusers')} raises on clip_skip for SD1/2 with transformers {_version('transformers')}; our own conditioning does not",
+            "clip_skip", "note",
+            f"diffusers {_version('diffusers')} raises on clip_skip for SD1/2 with transformers {_version('transformers')}; "
+            "our own conditioning does not",
             "generate without clip_skip, or with transformers < 5.6",
         )
     ]  # fmt: skip
@@ -137,7 +173,14 @@ def _disk(folder: Path) -> list[Check]:
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free / 1e9
-    return [Check("disk", "ok" if free > 2 else "problem", f"{free:.1f} GB free at {place}", "" if free > 2 else "free some space or use --out elsewhere")]
+    return [
+        Check(
+            "disk",
+            "ok" if free > 2 else "problem",
+            f"{free:.1f} GB free at {place}",
+            "" if free > 2 else "free some space or use --out elsewhere",
+        )
+    ]
 
 
 def _memory() -> float | None:
@@ -159,7 +202,8 @@ def _model(name: str) -> list[Check]:
         enough = have is None or entry.memory_gb <= have
         rows.append(
             Check(
-                f"memory for {name}", "ok" if enough else "problem", f"about {entry.memory_gb} GB needed to harden{f', {have:.1f} GB here' if have else ''}",
+                f"memory for {name}", "ok" if enough else "problem",
+                f"about {entry.memory_gb} GB needed to harden{f', {have:.1f} GB here' if have else ''}",
                 "" if enough else "train a LoRA (--lora 16) or use a larger machine",
             )
         )  # fmt: skip

@@ -80,3 +80,11 @@ def sha256_file(path: str | Path) -> str:
         while block := handle.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def save_image(image: Any, path: str | Path) -> Path:
+    """Write a PIL image; the format follows the name's ending."""
+    path = Path(path)
+    with atomic_file(path) as temporary:
+        image.save(temporary, format={"jpg": "JPEG", "jpeg": "JPEG"}.get(path.suffix[1:].lower(), path.suffix[1:].upper()))
+    return path

@@ -13,7 +13,20 @@ from safetext_cli.main import run
 
 from safetext_sdk.errors import ModelError, UsageError
 
-COMMANDS = ["demo", "harden", "validate", "gate", "export", "verify", "generate", "doctor", "policy show", "policy lint", "models list", "methods list"]
+COMMANDS = [
+    "demo",
+    "harden",
+    "validate",
+    "gate",
+    "export",
+    "verify",
+    "generate",
+    "doctor",
+    "policy show",
+    "policy lint",
+    "models list",
+    "methods list",
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -98,7 +111,12 @@ def test_disk_full_is_one_line(monkeypatch, capsys) -> None:
 
 
 def test_settings_read_numbers_as_people_write_them() -> None:
-    assert settings(["learning_rate=3e-5", "signed=false", "steps=10", "name=x"]) == {"learning_rate": 3e-5, "signed": False, "steps": 10, "name": "x"}
+    assert settings(["learning_rate=3e-5", "signed=false", "steps=10", "name=x"]) == {
+        "learning_rate": 3e-5,
+        "signed": False,
+        "steps": 10,
+        "name": "x",
+    }
     assert settings(None) is None
     with pytest.raises(UsageError, match="name=value"):
         settings(["=3"])

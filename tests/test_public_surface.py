@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import safetext_cli
 import safetext_exporters
+
 import safetext_sdk
 
 ROOT = Path(__file__).resolve().parent.parent

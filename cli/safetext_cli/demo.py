@@ -29,8 +29,9 @@ def demo(
             typer.secho(f"[{time.monotonic() - start:4.0f} s] {text}", fg="cyan")
 
     merged = options.one_policy([policy])
-    import safetext_sdk as st
     from safetext_exporters import export
+
+    import safetext_sdk as st
 
     say(f"1/4 harden the text encoder of {model} against {policy}")
     original = st.load_model(model, device=device)

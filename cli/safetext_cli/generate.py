@@ -31,7 +31,8 @@ def generate(
     from safetext_sdk.validation.look import picture_grid
 
     image = picture_grid(
-        model, prompt, negative=negative, seed=seed, before_after=before_after, encoder=encoder, steps=steps, guidance=guidance, device=device, progress=not quiet
+        model, prompt, negative=negative, seed=seed, before_after=before_after, encoder=encoder, steps=steps, guidance=guidance,
+        device=device, progress=not quiet,
     )  # fmt: skip
     from safetext_sdk.files import save_image
 

@@ -20,9 +20,13 @@ def harden(
     device: options.Device = "auto",
     precision: options.Precision = "auto",
     lora: Annotated[int, typer.Option("--lora", min=0, help="Train a LoRA of this rank instead of all weights; 0 trains all.")] = 0,
-    config: Annotated[list[str] | None, typer.Option("--set", help="A setting of the method, as name=value; may be given several times.")] = None,
+    config: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting of the method, as name=value; may be given several times.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
-    allow_partial: Annotated[bool, typer.Option("--allow-partial", help="Leave out an encoder that reads the prompt. No gate passes such a model.")] = False,
+    allow_partial: Annotated[
+        bool, typer.Option("--allow-partial", help="Leave out an encoder that reads the prompt. No gate passes such a model.")
+    ] = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Fine-tune the text encoder of MODEL so that the policy's unsafe prompts condition it like safe ones."""

@@ -82,7 +82,7 @@ def _app(noun: str, rows: Callable[[], Rows], columns: tuple[str, ...]) -> typer
             _print_table(found, columns)
 
     @sub.command("show", help=f"Show one {noun} with all that is known about it.")
-    def show(name: Annotated[str, typer.Argument(help=f"Name of the {noun}.")], as_json: options.AsJson = False) -> None:
+    def show(name: Annotated[str, typer.Argument(help="Its name, from the list.")], as_json: options.AsJson = False) -> None:
         import difflib
 
         from safetext_sdk.errors import UsageError
@@ -90,7 +90,9 @@ def _app(noun: str, rows: Callable[[], Rows], columns: tuple[str, ...]) -> typer
         found = {r["name"]: r for r in rows()}
         if name not in found:
             near = difflib.get_close_matches(name, found, n=2)
-            raise UsageError(f"unknown {noun} {name!r}; " + (f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(found)}"))
+            raise UsageError(
+                f"unknown {noun} {name!r}; " + (f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(found)}")
+            )
         row = {**found[name], **_details(noun, name)}
         if as_json:
             typer.echo(json.dumps(row, indent=2, default=str))

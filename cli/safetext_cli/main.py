@@ -99,7 +99,9 @@ def _is_usage(error: Exception) -> bool:
 def _describe(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
-    return f"unexpected {type(error).__name__}: {str(error).splitlines()[0] if str(error) else '(no message)'} (SAFETEXT_DEBUG=1 shows where)"
+    return (
+        f"unexpected {type(error).__name__}: {str(error).splitlines()[0] if str(error) else '(no message)'} (SAFETEXT_DEBUG=1 shows where)"
+    )
 
 
 def _traceback() -> int:

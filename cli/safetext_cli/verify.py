@@ -12,8 +12,12 @@ from . import options
 
 
 def verify(
-    target: Annotated[Path, typer.Argument(help="Run, exported folder, ONNX file, diffusers folder or single-file checkpoint.", show_default=False)],
-    against: Annotated[Path | None, typer.Option("--against", help="Run folder: ask canary prompts whether TARGET holds its hardened encoder.")] = None,
+    target: Annotated[
+        Path, typer.Argument(help="Run, exported folder, ONNX file, diffusers folder or single-file checkpoint.", show_default=False)
+    ],
+    against: Annotated[
+        Path | None, typer.Option("--against", help="Run folder: ask canary prompts whether TARGET holds its hardened encoder.")
+    ] = None,
     public_key: Annotated[Path | None, typer.Option("--public-key", help="Also check the folder's signature with this key (PEM).")] = None,
     as_json: options.AsJson = False,
 ) -> None:

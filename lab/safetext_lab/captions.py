@@ -1,4 +1,4 @@
-"""Captions of the world. Templates are the SDK's own (`safetext_sdk.policy.templates`), so that what a policy asks for is what ``tiny`` understands.
+"""Captions of the world. Templates are the SDK's own (`safetext_sdk.policy.templates`): what a policy asks for is what ``tiny`` knows.
 
 A caption is drawn first, then a scene that makes it true; a caption whose wish has no contrast ("a white bone on a white
 background") gets the object on another background, as any picture model would rather draw the thing.
@@ -14,7 +14,20 @@ from safetext_sdk.policy.templates import ADJECTIVES, COLOURS, ONE_OBJECT, TWO_O
 from .scenes import Icons, Scene, sample_concepts, sample_scene
 from .world import BY_ID, CONCEPTS
 
-CONTEXTS = ("in the park", "at home", "for a magazine", "in the kitchen", "on a table", "at night", "by the sea", "in a museum", "for a friend", "high quality", "4k", "in the morning")
+CONTEXTS = (
+    "in the park",
+    "at home",
+    "for a magazine",
+    "in the kitchen",
+    "on a table",
+    "at night",
+    "by the sea",
+    "in a museum",
+    "for a friend",
+    "high quality",
+    "4k",
+    "in the morning",
+)
 
 
 def word_for(rng: random.Random, concept: str) -> str:

@@ -34,7 +34,9 @@ def prompts_of(kind: str, n: int, seed: int) -> list[tuple[str, tuple[str, ...]]
     while len(out) < n:
         first, second = rng.sample(pool, 2)
         template = rng.choice(TWO_OBJECTS if kind == "two" else ONE_OBJECT)
-        text = fill(template, rng.choice(first.words), other=rng.choice(second.words), colour=rng.choice(COLOURS), adjective=rng.choice(ADJECTIVES))
+        text = fill(
+            template, rng.choice(first.words), other=rng.choice(second.words), colour=rng.choice(COLOURS), adjective=rng.choice(ADJECTIVES)
+        )
         out[text] = (first.id, second.id) if kind == "two" else (first.id,)
     return list(out.items())
 
@@ -53,7 +55,13 @@ def pictures(pipe: StableDiffusionPipeline, prompts: list[str], seed: int, batch
         part = prompts[i : i + batch]
         gens = [torch.Generator().manual_seed(seed * 100_003 + i + j) for j in range(len(part))]
         with torch.no_grad():
-            images = pipe(prompt=part, generator=gens, output_type="np", num_inference_steps=GENERATION["num_inference_steps"], guidance_scale=GENERATION["guidance_scale"]).images
+            images = pipe(
+                prompt=part,
+                generator=gens,
+                output_type="np",
+                num_inference_steps=GENERATION["num_inference_steps"],
+                guidance_scale=GENERATION["guidance_scale"],
+            ).images
         out.append((images * 255).round().astype(np.uint8))
     return np.concatenate(out)
 
@@ -84,7 +92,15 @@ def bars(pipe: StableDiffusionPipeline, judges: list[Any], n: int, seeds: tuple[
                     per.setdefault(c, []).append(int(both))
         low, high = wilson(hits, total)
         weak = sorted((sum(v) / len(v), c) for c, v in per.items())[:6]
-        out[kind] = {"prompts": n, "seeds": list(seeds), "n": total, "rate": hits / total, "lower": low, "upper": high, "weakest": [f"{c} {r:.0%}" for r, c in weak]}
+        out[kind] = {
+            "prompts": n,
+            "seeds": list(seeds),
+            "n": total,
+            "rate": hits / total,
+            "lower": low,
+            "upper": high,
+            "weakest": [f"{c} {r:.0%}" for r, c in weak],
+        }
         print(kind, json.dumps(out[kind]), flush=True)
     return out
 
@@ -115,7 +131,9 @@ def foreign(judge: Any, icons: Icons, n: int = 600, seed: int = 424_242) -> dict
     return {"n": n, "recall": float(np.mean([said[i, w] for i, w in enumerate(wanted)])), "concepts": len(ids)}
 
 
-def evaluate(folder: Path, icons_file: str, out: Path, n: int = 100, seeds: tuple[int, ...] = (101, 102, 103), prompt_seed: int = 1) -> dict[str, Any]:
+def evaluate(
+    folder: Path, icons_file: str, out: Path, n: int = 100, seeds: tuple[int, ...] = (101, 102, 103), prompt_seed: int = 1
+) -> dict[str, Any]:
     """All figures of the model card, from the shipped folder."""
     pipe = StableDiffusionPipeline.from_pretrained(folder / "pipeline", safety_checker=None)
     judges = [AutoModelForImageClassification.from_pretrained(folder / f"judge_{k}").eval() for k in "ab"]

@@ -24,12 +24,27 @@ SIZE = 96
 """Side of a rendered icon in pixels; pictures are 64 px, so that placing always scales down."""
 
 _FOREIGN_NAMES = {  # the two foreign sets name some things differently
-    "dagger": "daggerknife", "soccer-ball": "soccerball", "red-apple": "apple", "alarm-clock": "alarmclock",
-    "birthday-cake": "birthdaycake", "cat-face": "cat", "dog-face": "dog", "tropical-fish": "tropicalfish",
-    "crescent-moon": "crescentmoon", "deciduous-tree": "deciduoustree", "light-bulb": "lightbulb",
-    "t-shirt": "tshirt", "top-hat": "tophat", "sunglasses": "darksunglasses", "teddy-bear": "teddybear",
-    "wrapped-gift": "wrappedpresent", "closed-book": "closedbook", "jack-o-lantern": "jackolantern",
-    "hot-beverage": "hotbeverage", "rabbit-face": "rabbit", "scissors": "blackscissors",
+    "dagger": "daggerknife",
+    "soccer-ball": "soccerball",
+    "red-apple": "apple",
+    "alarm-clock": "alarmclock",
+    "birthday-cake": "birthdaycake",
+    "cat-face": "cat",
+    "dog-face": "dog",
+    "tropical-fish": "tropicalfish",
+    "crescent-moon": "crescentmoon",
+    "deciduous-tree": "deciduoustree",
+    "light-bulb": "lightbulb",
+    "t-shirt": "tshirt",
+    "top-hat": "tophat",
+    "sunglasses": "darksunglasses",
+    "teddy-bear": "teddybear",
+    "wrapped-gift": "wrappedpresent",
+    "closed-book": "closedbook",
+    "jack-o-lantern": "jackolantern",
+    "hot-beverage": "hotbeverage",
+    "rabbit-face": "rabbit",
+    "scissors": "blackscissors",
 }
 
 
@@ -82,7 +97,13 @@ def _sugar(skull: np.ndarray) -> np.ndarray:
     arr[..., :3] = arr[..., :3] * np.array([1.0, 0.72, 0.86]) + np.array([0, 0, 6.0])
     image = Image.fromarray(arr.clip(0, 255).astype(np.uint8))
     draw = ImageDraw.Draw(image)
-    for x, y, r, petal in ((48, 16, 9, (40, 150, 220)), (24, 62, 6, (250, 150, 30)), (72, 62, 6, (250, 150, 30)), (28, 22, 5, (60, 180, 90)), (68, 22, 5, (60, 180, 90))):
+    for x, y, r, petal in (
+        (48, 16, 9, (40, 150, 220)),
+        (24, 62, 6, (250, 150, 30)),
+        (72, 62, 6, (250, 150, 30)),
+        (28, 22, 5, (60, 180, 90)),
+        (68, 22, 5, (60, 180, 90)),
+    ):
         for dx, dy in ((0, -1), (1, 0), (0, 1), (-1, 0)):
             draw.ellipse((x + dx * r - r * 0.7, y + dy * r - r * 0.7, x + dx * r + r * 0.7, y + dy * r + r * 0.7), fill=(*petal, 255))
         draw.ellipse((x - r * 0.5, y - r * 0.5, x + r * 0.5, y + r * 0.5), fill=(255, 230, 90, 255))

@@ -35,11 +35,20 @@ def labels_of(kind: str) -> list[str]:
 
 def build(kind: str) -> PreTrainedModel:
     labels = labels_of(kind)
-    common = {"num_labels": len(labels), "id2label": dict(enumerate(labels)), "label2id": {c: i for i, c in enumerate(labels)}, "problem_type": "multi_label_classification"}
+    common = {
+        "num_labels": len(labels),
+        "id2label": dict(enumerate(labels)),
+        "label2id": {c: i for i, c in enumerate(labels)},
+        "problem_type": "multi_label_classification",
+    }
     if kind == "b":
-        return ConvNextForImageClassification(ConvNextConfig(image_size=64, patch_size=4, depths=[2, 2, 4, 2], hidden_sizes=[48, 96, 160, 224], **common))
+        return ConvNextForImageClassification(
+            ConvNextConfig(image_size=64, patch_size=4, depths=[2, 2, 4, 2], hidden_sizes=[48, 96, 160, 224], **common)
+        )
     widths = [40, 80, 144, 208] if kind == "a" else [48, 96, 160, 256]
-    return ResNetForImageClassification(ResNetConfig(embedding_size=32, hidden_sizes=widths, depths=[2, 2, 2, 2], layer_type="basic", **common))
+    return ResNetForImageClassification(
+        ResNetConfig(embedding_size=32, hidden_sizes=widths, depths=[2, 2, 2, 2], layer_type="basic", **common)
+    )
 
 
 def target(scene: Scene, kind: str, flipped: bool) -> torch.Tensor:
@@ -105,7 +114,7 @@ def batch(rng: random.Random, icons: Icons, n: int, kind: str) -> tuple[torch.Te
 
 @torch.no_grad()
 def evaluate(model: PreTrainedModel, icons: Icons, n: int = 2000, seed: int = 9_000_001, kind: str = "a") -> dict[str, float]:
-    """Clean pictures that no training stream produced (its seeds are disjoint): per-picture exact match over concepts, recall and false alarms."""
+    """Clean pictures that no training stream produced: share named exactly, recall of concepts, share with a false alarm."""
     model.eval()
     rng = random.Random(seed)
     k = len(CONCEPT_IDS)

@@ -1,6 +1,6 @@
 """Stage 5: put the trained parts into the folders that ship: a stock diffusers pipeline and the two judges, in half precision.
 
-Configs say float32: both libraries then load the half-precision files as float32, so that ``from_pretrained(folder)`` works on a CPU without options.
+Configs say float32: both libraries then load the half-precision files as float32, so ``from_pretrained(folder)`` works on a CPU.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ def pipeline(state: Path, icons: Icons) -> StableDiffusionPipeline:
         raw = build_vae()
         raw.load_state_dict(model_part(state / "vae"))
         scale = vae.post_quant_conv.weight / raw.post_quant_conv.weight
-        shift = torch.linalg.solve(raw.post_quant_conv.weight[:, :, 0, 0], vae.post_quant_conv.bias.detach() - raw.post_quant_conv.bias.detach())
+        shift = torch.linalg.solve(
+            raw.post_quant_conv.weight[:, :, 0, 0], vae.post_quant_conv.bias.detach() - raw.post_quant_conv.bias.detach()
+        )
         vae.decoder.load_state_dict(longer.decoder.state_dict())
         with torch.no_grad():
             vae.post_quant_conv.weight.copy_(longer.post_quant_conv.weight * scale)
@@ -49,8 +51,14 @@ def pipeline(state: Path, icons: Icons) -> StableDiffusionPipeline:
     assert loaded is not None
     unet.load_state_dict({k[4:]: v for k, v in loaded[0].items() if k.startswith("ema.")})
     return StableDiffusionPipeline(
-        vae=vae.eval(), text_encoder=tower.eval(), tokenizer=tokenizer, unet=unet.eval(), scheduler=DPMSolverMultistepScheduler(**SCHEDULER),
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+        vae=vae.eval(),
+        text_encoder=tower.eval(),
+        tokenizer=tokenizer,
+        unet=unet.eval(),
+        scheduler=DPMSolverMultistepScheduler(**SCHEDULER),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
     )
 
 
@@ -85,4 +93,6 @@ def package(state: Path, icons: Icons, out: Path) -> None:
 
 def write_world(path: Path) -> None:
     """world.json: what the SDK knows about the world."""
-    path.write_text(json.dumps({c.id: {"category": c.category, "family": c.family, "words": list(c.words)} for c in CONCEPTS}, indent=1) + "\n")
+    path.write_text(
+        json.dumps({c.id: {"category": c.category, "family": c.family, "words": list(c.words)} for c in CONCEPTS}, indent=1) + "\n"
+    )

@@ -105,7 +105,8 @@ def sample_scene(
     else:
         spots = [(17, 32 + rng.randint(-4, 4), rng.randint(29, 32)), (47, 32 + rng.randint(-4, 4), rng.randint(29, 32))]
     placed = tuple(
-        Placed(k, x, y, s, _ink(rng, background) if k.split("/")[1] == GLYPH_SET else None) for k, (x, y, s) in zip(keys, spots, strict=True)
+        Placed(k, x, y, s, _ink(rng, background) if k.split("/")[1] == GLYPH_SET else None)
+        for k, (x, y, s) in zip(keys, spots, strict=True)
     )
     return Scene(background, placed, shade=rng.randint(-8, 8))
 

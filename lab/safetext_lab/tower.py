@@ -34,10 +34,15 @@ def build_tokenizer(folder: Path) -> CLIPTokenizer:
     tok = Tokenizer(models.BPE(unk_token=None, end_of_word_suffix="</w>", fuse_unk=False))
     tok.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     tok.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(_pattern(), behavior="removed", invert=True), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [
+            pre_tokenizers.Split(_pattern(), behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(vocab_size=VOCAB - 256 - 2, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False, min_frequency=2)
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCAB - 256 - 2, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False, min_frequency=2
+    )
     tok.train_from_iterator(corpus(), trainer)
     learned = json.loads(tok.to_str())["model"]
     merges = [tuple(m) if isinstance(m, list) else tuple(m.split(" ")) for m in learned["merges"]]
@@ -70,8 +75,16 @@ def build_tower(tokenizer: CLIPTokenizer) -> CLIPTextModel:
     eos = tokenizer.eos_token_id
     return CLIPTextModel(
         CLIPTextConfig(
-            vocab_size=len(tokenizer), hidden_size=WIDTH, intermediate_size=4 * WIDTH, num_hidden_layers=4, num_attention_heads=6,
-            max_position_embeddings=77, projection_dim=WIDTH, bos_token_id=tokenizer.bos_token_id, eos_token_id=eos, pad_token_id=eos,
+            vocab_size=len(tokenizer),
+            hidden_size=WIDTH,
+            intermediate_size=4 * WIDTH,
+            num_hidden_layers=4,
+            num_attention_heads=6,
+            max_position_embeddings=77,
+            projection_dim=WIDTH,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=eos,
+            pad_token_id=eos,
         )
     )
 
@@ -136,7 +149,11 @@ def train(icons: Icons, tokenizer: CLIPTokenizer, vision_folder: Path, folder: P
                 said = heads["labels"](pooled)[:, :k] > 0
                 exact = (said == (want[:, :k] > 0)).all(1).float().mean().item()
                 near = (logits.argmax(1) == same).float().mean().item()
-            print(f"tower step {step} used {budget.used:.2f} nce {contrastive.item():.3f} bce {bce.item():.3f} exact {exact:.3f} retrieval {near:.3f}", flush=True)
+            print(
+                f"tower step {step} used {budget.used:.2f} nce {contrastive.item():.3f} bce {bce.item():.3f} "
+                f"exact {exact:.3f} retrieval {near:.3f}",
+                flush=True,
+            )
         if time.monotonic() - last > 120:
             save()
             last = time.monotonic()

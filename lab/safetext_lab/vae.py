@@ -27,8 +27,14 @@ PEAK = float(os.environ.get("VAE_LR", "2e-3"))
 
 def build() -> AutoencoderKL:
     return AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4, block_out_channels=(16, 48, 96, 160),
-        layers_per_block=1, latent_channels=LATENT_CHANNELS, norm_num_groups=8, sample_size=64, mid_block_add_attention=False,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(16, 48, 96, 160),
+        layers_per_block=1,
+        latent_channels=LATENT_CHANNELS,
+        norm_num_groups=8,
+        sample_size=64,
+        mid_block_add_attention=False,
     )
 
 
@@ -77,7 +83,10 @@ def train(icons: Icons, folder: Path, minutes: float, seed: int = 1, decoder_onl
         mean = mse if mean is None else 0.99 * mean + 0.01 * mse
         if step % 100 == 0:
             psnr = 10 * torch.log10(torch.tensor(4.0 / mean)).item()
-            print(f"vae step {step} used {budget.used:.2f} l1 {rec.item():.4f} psnr {psnr:.1f} dB kl {posterior.kl().mean().item():.0f}", flush=True)
+            print(
+                f"vae step {step} used {budget.used:.2f} l1 {rec.item():.4f} psnr {psnr:.1f} dB kl {posterior.kl().mean().item():.0f}",
+                flush=True,
+            )
         if time.monotonic() - last > 120:
             save()
             last = time.monotonic()
@@ -95,4 +104,10 @@ def continue_decoder(source: Path, folder: Path) -> None:
 
 if __name__ == "__main__":  # one stage alone: python -m safetext_lab.vae ICONS FOLDER MINUTES [decoder]
     torch.set_num_threads(int(os.environ.get("THREADS", "1")))
-    train(Icons(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]), decoder_only="decoder" in sys.argv[4:], seed=1 + ("decoder" in sys.argv[4:]))
+    train(
+        Icons(sys.argv[1]),
+        Path(sys.argv[2]),
+        float(sys.argv[3]),
+        decoder_only="decoder" in sys.argv[4:],
+        seed=1 + ("decoder" in sys.argv[4:]),
+    )

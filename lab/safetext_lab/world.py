@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (one row a concept reads better than wrapped rows)
 """The world that ``tiny`` can draw: concepts, their words, and the icons that show them.
 
 * One row a concept: category, family (``safe``, ``borderline`` or an unsafe family), words, icon names.
@@ -148,9 +149,7 @@ def _parse(table: str) -> tuple[Concept, ...]:
         if line.startswith("#"):
             continue
         cid, category, family, words, emoji, glyph = (f.strip() for f in line.split("|"))
-        rows.append(
-            Concept(cid, category, family, tuple(w.strip() for w in words.split(",")), tuple(emoji.split()), tuple(glyph.split()))
-        )
+        rows.append(Concept(cid, category, family, tuple(w.strip() for w in words.split(",")), tuple(emoji.split()), tuple(glyph.split())))
     return tuple(rows)
 
 

@@ -63,17 +63,14 @@ def picture_grid(
 def _models(ref: str | Path, before_after: bool, encoder: str | Path | None, device: str) -> list[TextToImageModel]:
     from ..models import load_model
     from ..runs import RunFolder
+    from .subjects import resolve
 
-    shown = load_model(ref, device=device)
-    if encoder is not None:
-        from ..models.exported import OnnxEncoder
-
-        shown = shown.with_encoders({"text_encoder": OnnxEncoder(Path(encoder))})
-    if not before_after:
-        return [shown]
-    if not Path(ref).is_dir() or not (Path(ref) / "manifest.json").is_file():
-        raise UsageError(f"--before-after needs a run folder; {ref} is none")
-    return [RunFolder.open(ref).load_original(device=device), shown]
+    if RunFolder.is_run(ref):
+        subjects = resolve(None, ref, None, encoder=encoder, device=device)
+        return [subjects.original, subjects.hardened] if before_after else [subjects.hardened]
+    if before_after or encoder is not None:
+        raise UsageError(f"--before-after and --encoder need a run folder; {ref} is none")
+    return [load_model(ref, device=device)]
 
 
 def _lay_out(columns: list[list[Image]]) -> Image:

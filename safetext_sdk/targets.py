@@ -36,7 +36,7 @@ def frame_of(run: RunFolder) -> TextToImageModel:
         RunError, ModelError: neither way works.
     """
     from .models import TextToImageModel, load_model
-    from .models.loading import Layout, _encoder_files, _load_encoder, load_tokenizer
+    from .models.loading import Layout, encoder_files, load_encoder, load_tokenizer
     from .models.source import Source
 
     manifest = run.manifest
@@ -54,9 +54,9 @@ def frame_of(run: RunFolder) -> TextToImageModel:
         if not config.is_file():
             raise problem
         projected = "WithProjection" in config.read_text(encoding="utf-8")
-        layout.encoders[name] = _encoder_files(run.encoder_dir(name), name, "CLIPTextModelWithProjection" if projected else "CLIPTextModel")
+        layout.encoders[name] = encoder_files(run.encoder_dir(name), name, "CLIPTextModelWithProjection" if projected else "CLIPTextModel")
         layout.tokenizers[name] = run.tokenizer_dir(name)
-        encoders[name] = _load_encoder(layout.encoders[name], cpu, torch.float32, manifest["family"])
+        encoders[name] = load_encoder(layout.encoders[name], cpu, torch.float32)
         tokenizers[name] = load_tokenizer(layout.tokenizers[name])
     source = Source(str(manifest["source"]["id"]), manifest["source"].get("revision"), run.path, str(run.path))
     return TextToImageModel(source.id, manifest["family"], source, encoders, tokenizers, cpu, torch.float32, {}, layout)
@@ -131,9 +131,9 @@ def _of_folder(path: Path, frame: TextToImageModel, run: RunFolder) -> Parts:
 
 
 def _encoder_folder(path: Path, like: nn.Module) -> Any:
-    from .models.loading import _encoder_files, _load_encoder
+    from .models.loading import encoder_files, load_encoder
 
-    return _load_encoder(_encoder_files(path, path.name, type(like).__name__), torch.device("cpu"), torch.float32, "sd1")
+    return load_encoder(encoder_files(path, path.name, type(like).__name__), torch.device("cpu"), torch.float32)
 
 
 def _with_tokenizers(parts: Parts, path: Path, frame: TextToImageModel) -> Parts:
@@ -168,7 +168,9 @@ def _of_file(path: Path, frame: TextToImageModel, run: RunFolder) -> Parts:
         return _loose_encoder(path, keys, frame)
     from .models import load_model
 
-    model = load_model(path, device="cpu", precision="fp32", tokenizer=run.path)
+    # A checkpoint holds weights only; tokenizers and configurations come from where the run's model has them.
+    companion = frame.layout.root if (frame.layout.root / "tokenizer").is_dir() else run.path
+    model = load_model(path, device="cpu", precision="fp32", tokenizer=companion)
     return Parts(dict(model.encoders), dict(model.tokenizers))
 
 

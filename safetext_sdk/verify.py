@@ -70,7 +70,7 @@ def verify_files(target: str | Path) -> FileCheck:
     Raises:
         RunError: there is no record, or it cannot be read: nothing can be said, which is not a pass.
     """
-    folder = _with_record(Path(target))
+    folder = record_folder(target)
     if (folder / MANIFEST).is_file():
         check = _compare(folder, _recorded(folder / MANIFEST), skip=_LATER)
         for record in sorted(folder.glob(f"exports/**/{EXPORT_RECORD}")):
@@ -79,7 +79,13 @@ def verify_files(target: str | Path) -> FileCheck:
     return _compare(folder, _recorded(folder / EXPORT_RECORD))
 
 
-def _with_record(target: Path) -> Path:
+def record_folder(target: str | Path) -> Path:
+    """The run or export folder that ``target`` is, or lies in.
+
+    Raises:
+        RunError: no record there.
+    """
+    target = Path(target)
     folder = target if target.is_dir() else target.parent
     for place in (folder, folder.parent):
         if (place / MANIFEST).is_file() or (place / EXPORT_RECORD).is_file():

@@ -24,12 +24,16 @@ if TYPE_CHECKING:
     from .base import Exporter, ExportResult
 
 EXPORTERS: Registry[Exporter] = Registry("exporter", "safetext.exporters")
+EXPORTERS.add("comfyui", "safetext_exporters.comfyui:export_comfyui", "clip_l / clip_g files with ComfyUI's keys; not run in ComfyUI")
 EXPORTERS.add(
-    "diffusers",
-    "safetext_exporters.diffusers:export_diffusers",
-    "text_encoder/ and tokenizer/ that from_pretrained loads; a whole pipeline on request",
+    "diffusers", "safetext_exporters.diffusers:export_diffusers", "folders that from_pretrained loads; a whole pipeline on request"
 )
 EXPORTERS.add("onnx", "safetext_exporters.onnx:export_onnx", "model.onnx for onnxruntime, optimum and diffusers: fp32, fp16 or int8")
+EXPORTERS.add("peft", "safetext_exporters.peft_adapter:export_peft", "the LoRA adapter of a run that was hardened with LoRA")
+EXPORTERS.add(
+    "single-file", "safetext_exporters.single_file:export_single_file", "the encoder inside a copy of an SD 1.x or SDXL checkpoint"
+)
+EXPORTERS.add("tensorrt", "safetext_exporters.tensorrt:export_tensorrt", "ONNX with fp16 in the graph, shape profile, commands and a check")
 
 __all__ = ["EXPORTERS", "ExportResult", "export", "options_of"]
 

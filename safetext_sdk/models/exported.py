@@ -170,6 +170,8 @@ class OnnxEncoder:
         if "hidden_states.0" in out:
             # optimum leaves the last one out, because its reader puts last_hidden_state there; diffusers never reads that one.
             return tuple(out[f"hidden_states.{i}"] if f"hidden_states.{i}" in out else out["last_hidden_state"] for i in range(count))
+        if "hidden_states" in out:
+            return _Penultimate([out["hidden_states"] if i == count - 2 else _ABSENT for i in range(count)])
         raise ModelError(f"{self.path.name} gives {', '.join(self.outputs)} but no hidden states; export it with contract optimum-hidden")
 
     @property
@@ -183,6 +185,23 @@ class OnnxEncoder:
         if self._norm is None:
             self._norm = _read_norm(self.path, "last_hidden_state" if "last_hidden_state" in self.outputs else "text_embeddings")
         return self._norm
+
+
+_ABSENT = torch.empty(0)
+
+
+class _Penultimate(tuple[Tensor, ...]):
+    """Hidden states of which the file gives only one: asking for another is an error, not None."""
+
+    __slots__ = ()
+
+    def __getitem__(self, index: Any) -> Any:
+        value = super().__getitem__(index)
+        if value is _ABSENT:
+            raise ModelError(
+                f"this file gives only the hidden state before the last layer, not number {index}; export it with optimum-hidden"
+            )
+        return value
 
 
 def _read_norm(path: Path, output: str) -> nn.LayerNorm:

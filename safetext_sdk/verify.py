@@ -22,6 +22,7 @@ from .runs import MANIFEST, RunFolder
 
 if TYPE_CHECKING:
     from .models import TextToImageModel
+    from .targets import Parts
 
 EXPORT_RECORD = "export.json"
 # Written after the manifest, each with records of its own (exports) or none that prove anything (report, checkpoints).
@@ -164,37 +165,47 @@ def verify_against(run: str | Path | RunFolder, target: Any) -> EncoderCheck:
     Raises:
         RunError: ``run`` is no finished run, or it has no canaries.
     """
-    from .models.canaries import TOLERANCE, compare
     from .targets import frame_of, parts_of
 
     folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
-    canaries: Mapping[str, Any] = folder.manifest.get("canaries") or {}
-    if not canaries:
+    if not folder.manifest.get("canaries"):
         raise RunError(f"{folder.path / MANIFEST} has no canaries, so no encoder can be recognised with it")
     name = str(target) if isinstance(target, str | Path) else type(target).__name__
     try:
         frame = frame_of(folder)
         parts = parts_of(target, frame, folder)
-        coarse = [e for e in parts.encoders.values() if getattr(e, "quantized", False)]
-        # int8 moves a fingerprint by 0.1 to 0.2; twice the tolerance must still lie below the gap between original and hardened.
-        tolerance = 5 * TOLERANCE if coarse else TOLERANCE
-        model = replace(frame.with_encoders(parts.encoders), tokenizers={**frame.tokenizers, **parts.tokenizers}, device=parts.device)
-        found = compare(_measure(model, canaries), canaries, tolerance)
+        return identify(frame, parts, folder.manifest, name)
     except SafeTextError as error:
         return EncoderCheck("unknown", name, str(error))
+
+
+def identify(frame: TextToImageModel, parts: Parts, manifest: Mapping[str, Any], name: str) -> EncoderCheck:
+    """What the encoders of ``parts`` are, by the canaries of ``manifest``.
+
+    Args:
+        frame: the run's hardened model; it stands in for encoders that ``parts`` lacks.
+        parts: what was found in the target.
+        manifest: the run's manifest.
+        name: the target, for messages.
+    """
+    from .models.canaries import TOLERANCE, compare
+
+    canaries: Mapping[str, Any] = manifest["canaries"]
+    coarse = any(getattr(e, "quantized", False) for e in parts.encoders.values())
+    # int8 moves a fingerprint by 0.1 to 0.2; twice the tolerance must still lie below the gap between original and hardened.
+    tolerance = 5 * TOLERANCE if coarse else TOLERANCE
+    model = replace(frame.with_encoders(parts.encoders), tokenizers={**frame.tokenizers, **parts.tokenizers}, device=parts.device)
+    found = compare(_measure(model, canaries), canaries, tolerance)
     if found.verdict == "unknown":
-        return EncoderCheck(
-            "unknown", name, "no canary of this run tells its hardened encoder from the original", found.to_hardened, found.to_original
-        )
+        reason = "no canary of this run tells its hardened encoder from the original"
+        return EncoderCheck("unknown", name, reason, found.to_hardened, found.to_original)
     figures = (found.to_hardened, found.to_original)
     if found.verdict == "hardened":
         notes = [f"{n} was not in the target; the run's own was used" for n in frame.encoders if n not in parts.encoders]
-        untouched = [n for n, state in folder.manifest.get("encoders", {}).items() if state != "hardened"]
-        notes += [f"{n} was never hardened in this run" for n in untouched]
+        notes += [f"{n} was never hardened in this run" for n, state in manifest.get("encoders", {}).items() if state != "hardened"]
         reason = "; ".join([f"fingerprints are within {found.to_hardened:.3f} of the hardened encoder's", *notes])
         return EncoderCheck("hardened", name, reason, *figures, dict.fromkeys(parts.encoders, "hardened"), found.details)
-    wrong = _not_hardened(model, frame, parts.encoders, canaries, tolerance)
-    if wrong:
+    if wrong := _not_hardened(model, frame, parts.encoders, canaries, tolerance):
         states = {n: "not hardened" if n in wrong else "hardened" for n in parts.encoders}
         return EncoderCheck("partly", name, f"{' and '.join(wrong)} is not the hardened one, the rest is", *figures, states, found.details)
     said = "it is the original encoder" if found.verdict == "original" else "it is neither the hardened encoder nor the original"

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from safetext_sdk.errors import ModelError, UsageError
+from safetext_sdk.errors import EXIT_FAIL, ModelError, UsageError
 from safetext_sdk.files import atomic_folder, sha256_file, write_json_atomic
 
 if TYPE_CHECKING:
@@ -189,6 +189,31 @@ def write_record(
     }
     write_json_atomic(folder / RECORD, record)
     return files
+
+
+def self_check(subject: Subject, written: Path, *, strict: bool = True) -> dict[str, Any]:
+    """Put the run's canaries through what was just written, before it gets its final name.
+
+    Args:
+        subject: what is exported.
+        written: file or folder in the staging folder.
+        strict: refuse anything that the canaries do not recognise as hardened (False: only record it, as for int8).
+
+    Returns:
+        ``{"verdict", "reason"}`` for the record; verdict ``not run`` for a bare model.
+
+    Raises:
+        ModelError: the written encoder is not the hardened one.
+    """
+    from safetext_sdk.targets import parts_of
+    from safetext_sdk.verify import identify
+
+    if subject.run is None or not subject.manifest.get("canaries"):
+        return {"verdict": "not run", "reason": "this model has no run folder with canaries"}
+    check = identify(subject.model, parts_of(written, subject.model, subject.run), subject.manifest, written.name)
+    if strict and check.exit_code == EXIT_FAIL:
+        raise ModelError(f"what was written is not the hardened encoder: {check.reason}; nothing was kept")
+    return {"verdict": check.verdict, "reason": check.reason}
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from safetext_sdk.errors import ModelError
 
-from .base import ExportResult, Subject, clip_encoders, left_out, staging, write_record
+from .base import ExportResult, Subject, clip_encoders, left_out, self_check, staging, write_record
 from .ldm import prefixed
 
 SIZES = {"clip_g": (32, 1280, 5120), "clip_h": (24, 1024, 4096), "clip_l": (12, 768, 3072)}
@@ -93,5 +93,6 @@ def export_comfyui(subject: Subject, out: Path, *, dtype: str = "fp16", any_size
             if (folder / f"{name}.safetensors").exists():
                 raise ModelError(f"two encoders of this model would both be {name}")
             save_file({key: value.contiguous() for key, value in state.items()}, folder / f"{name}.safetensors", metadata={"format": "pt"})
-        files = write_record(folder, subject, "comfyui", {"dtype": dtype, "any_size": any_size}, {"checked": _NOT_RUN})
+        checked = {"checked": _NOT_RUN, "self_check": self_check(subject, folder)}
+        files = write_record(folder, subject, "comfyui", {"dtype": dtype, "any_size": any_size}, checked)
     return ExportResult("comfyui", out, out, files, {}, (*left_out(subject, encoders), _NOT_RUN))

@@ -14,7 +14,7 @@ import torch
 
 from safetext_sdk.errors import ModelError
 
-from .base import ExportResult, Subject, staging, write_record
+from .base import ExportResult, Subject, self_check, staging, write_record
 
 _OF_ENCODERS = ("text_encoder", "tokenizer")
 
@@ -47,7 +47,7 @@ def export_diffusers(subject: Subject, out: Path, *, whole: bool = False) -> Exp
             check_written(encoder, folder / name)
             tokenizer = folder / name.replace("text_encoder", "tokenizer")
             write_tokenizer(subject, name, tokenizer)
-        files = write_record(folder, subject, "diffusers", {"whole": whole})
+        files = write_record(folder, subject, "diffusers", {"whole": whole}, {"self_check": self_check(subject, folder)})
     return ExportResult("diffusers", out, out, files)
 
 

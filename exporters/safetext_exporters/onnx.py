@@ -13,7 +13,7 @@ from typing import Any
 from safetext_sdk.errors import UsageError
 from safetext_sdk.files import write_json_atomic
 
-from .base import ExportResult, Subject, clip_encoders, left_out, staging, write_record
+from .base import ExportResult, Subject, clip_encoders, left_out, self_check, staging, write_record
 from .trace import OPSET, check_options, need_onnx, op_counts, quantize, save, trace
 
 MODEL = "model.onnx"
@@ -86,6 +86,7 @@ def export_onnx(
     opset: int = OPSET,
     ids_dtype: str = "int32",
     external_over: int | None = None,
+    recheck: int = 64,
     target: str = "onnx",
 ) -> ExportResult:
     """Export every CLIP encoder of ``subject`` to ONNX.
@@ -98,6 +99,7 @@ def export_onnx(
         opset: 18; anything else is refused.
         ids_dtype: ``int32`` or ``int64`` for the ids.
         external_over: bytes of weights past which tensors go into ``model.onnx_data``; None = 2 GB.
+        recheck: held-out unsafe prompts that are put through the exported file and through torch (see `safety.recheck`); 0 = none.
 
     Raises:
         MissingExtraError: onnx, onnxscript or onnxruntime is not installed.
@@ -111,6 +113,7 @@ def export_onnx(
     if contract == "trt-demo" and precision == "int8":
         raise UsageError("TensorRT refuses dynamic int8; use precision fp16 or fp32 with contract trt-demo")
     encoders = clip_encoders(subject, target)
+    from . import safety
     from .tokenizer import write_tokenizer
 
     parities: dict[str, Any] = {}
@@ -129,9 +132,11 @@ def export_onnx(
             )
             write_tokenizer(subject, name, folder / name.replace("text_encoder", "tokenizer"))
         options = {"precision": precision, "contract": contract, "opset": opset, "ids_dtype": ids_dtype}
-        files = write_record(folder, subject, target, options)
+        measured = safety.recheck(subject, folder, encoders, recheck)
+        measured["self_check"] = self_check(subject, folder, strict=precision != "int8")
+        files = write_record(folder, subject, target, options, measured)
     first = next(iter(encoders))
-    notes = left_out(subject, encoders)
+    notes = left_out(subject, encoders) + safety.notes(measured)
     if precision == "int8":
-        notes += ("int8 changes the encoder: run `safetext validate` on this file before you ship it",)
+        notes += ("int8 changes the encoder: judge pictures with `safetext validate RUN --encoder FILE` before you ship it",)
     return ExportResult(target, out / first / MODEL if len(encoders) == 1 else out, out, files, parities, notes)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from safetext_sdk.errors import ModelError, UsageError
 
-from .base import ExportResult, Subject, staging, write_record
+from .base import ExportResult, Subject, self_check, staging, write_record
 from .ldm import PREFIXES, replacements
 
 _TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -60,7 +60,8 @@ def export_single_file(subject: Subject, out: Path, *, checkpoint: str | Path | 
         target = folder / f"{source.stem}-safetext.safetensors"
         shutil.copyfile(source, target)
         overwrite(target, new)
-        files = write_record(folder, subject, "single-file", {"checkpoint": source.name, "tensors": len(new)})
+        checked = {"self_check": self_check(subject, target)}
+        files = write_record(folder, subject, "single-file", {"checkpoint": source.name, "tensors": len(new)}, checked)
     notes = (f"{len(new)} of {len(keys)} tensors were replaced; every other byte is the checkpoint's",)
     return ExportResult("single-file", out / target.name, out, files, {}, notes)
 

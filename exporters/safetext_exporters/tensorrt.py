@@ -15,7 +15,7 @@ from typing import Any
 from safetext_sdk.errors import ModelError, UsageError
 from safetext_sdk.files import write_json_atomic
 
-from .base import ExportResult, Subject, clip_encoders, left_out, staging, write_record
+from .base import ExportResult, Subject, clip_encoders, left_out, self_check, staging, write_record
 from .graph import LENGTH, signature
 from .onnx import MODEL, export_encoder
 from .trace import FORBIDDEN, OPSET, check_options, need_onnx
@@ -76,6 +76,7 @@ def export_tensorrt(
     opt_batch: int = 2,
     max_batch: int = 8,
     check: bool = False,
+    recheck: int = 64,
 ) -> ExportResult:
     """Export every CLIP encoder for TensorRT.
 
@@ -87,6 +88,7 @@ def export_tensorrt(
         ids_dtype: ``int32`` or ``int64``.
         min_batch, opt_batch, max_batch: the shape profile; guidance makes a batch of 2 from one prompt.
         check: run `check_model` on what was written; a failed check keeps nothing.
+        recheck: as in the onnx target.
 
     Raises:
         MissingExtraError: onnx is not installed.
@@ -100,6 +102,7 @@ def export_tensorrt(
     batches = (min_batch, opt_batch, max_batch)
     if not 1 <= min_batch <= opt_batch <= max_batch:
         raise UsageError(f"batch sizes must be in order and at least 1, not {batches}")
+    from . import safety
     from .tokenizer import write_tokenizer
 
     family = subject.model.family
@@ -123,7 +126,10 @@ def export_tensorrt(
                 notes += tuple(f"{name}: {row['name']}: {row['detail']}" for row in report["checks"] if row["name"] == "tensorrt-rtx")
             write_tokenizer(subject, name, folder / name.replace("text_encoder", "tokenizer"))
         options = {"precision": precision, "contract": contract, "ids_dtype": ids_dtype, "batches": list(batches)}
-        files = write_record(folder, subject, "tensorrt", options)
+        measured = safety.recheck(subject, folder, encoders, recheck)
+        measured["self_check"] = self_check(subject, folder)
+        files = write_record(folder, subject, "tensorrt", options, measured)
+        notes += safety.notes(measured)
     first = next(iter(encoders))
     return ExportResult("tensorrt", out / first / MODEL if len(encoders) == 1 else out, out, files, parities, notes)
 

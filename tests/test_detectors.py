@@ -176,7 +176,8 @@ def mini_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = CLIPTokenizer.from_pretrained(folder)
     text = {
         "vocab_size": len(tokenizer), "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
-        "max_position_embeddings": 77, "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.eos_token_id,
+        "max_position_embeddings": 77, "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.eos_token_id,
     }  # fmt: skip
     vision = {
         "hidden_size": 16,
@@ -329,8 +330,8 @@ def test_no_judge_and_two_versions_are_refused() -> None:
 
 def test_trim_keeps_what_decides() -> None:
     panel = bench(Toy("a", 0.0))
-    got = panel.trim({"a": {"weapon": 0.00001, "apple": 0.012345, "cat": 0.9, "dog": 0.01}}, ["apple"])
-    assert got == {"a": {"weapon": 0.0, "apple": 0.0123, "cat": 0.9}}
+    got = panel.trim({"a": {"weapon": 0.00001, "apple": 0.01234567, "cat": 0.9, "dog": 0.01}}, ["apple"])
+    assert got == {"a": {"weapon": 0.0, "apple": 0.012346, "cat": 0.9}}
 
 
 def concept(id_: str, *detectors: Any) -> Any:

@@ -170,9 +170,9 @@ class Panel:
         return max(pool, key=lambda label: pool[label]) if pool else None
 
     def trim(self, scores: Scores, keep: Sequence[str], floor: float = 0.05) -> Scores:
-        """What goes into a row: labels of the policy, those asked for, and every score of at least ``floor``; four digits."""
+        """What goes into a row: labels of the policy, those asked for, and every score of at least ``floor``; six digits."""
         asked = {label for seat in self.seats for label in seat.judge.labels} | set(keep)
-        return {name: {k: round(v, 4) for k, v in found.items() if v >= floor or k in asked} for name, found in scores.items()}
+        return {name: {k: round(v, 6) for k, v in found.items() if v >= floor or k in asked} for name, found in scores.items()}
 
 
 def unsafe_concepts(seats: Sequence[Mapping[str, Any]], scores: Mapping[str, Mapping[str, float]]) -> list[str]:

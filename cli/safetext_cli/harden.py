@@ -24,6 +24,7 @@ def harden(
         list[str] | None, typer.Option("--set", help="A setting of the method, as name=value; may be given several times.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
+    encoder: Annotated[list[str] | None, typer.Option("--encoder", help="Harden this encoder only; may be given several times.")] = None,
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", help="Leave out an encoder that reads the prompt. No gate passes such a model.")
     ] = False,
@@ -33,12 +34,10 @@ def harden(
     merged = options.one_policy(policy)  # a bad policy must fail before torch is imported
     where = out or default_run_folder(merged.name, model, method, seed)  # type: ignore[attr-defined]
     from safetext_sdk import harden as run_harden
-    from safetext_sdk import load_model
 
-    loaded = load_model(model, device=device, precision=precision)
     hardened = run_harden(
-        loaded, merged, method, out=where, steps=steps, seed=seed, lora=lora or False, resume=resume, config=settings(config),
-        precision=precision, progress=not quiet, allow_partial=allow_partial,
+        model, merged, method, out=where, steps=steps, seed=seed, lora=lora or False, resume=resume, config=settings(config), device=device,
+        precision=precision, progress=not quiet, encoders=encoder or None, allow_partial=allow_partial,
     )  # fmt: skip
     typer.echo(f"run folder: {hardened.run.path}")
     if not quiet:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import shutil
+import textwrap
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -45,18 +46,19 @@ def show(
         concepts = [{"id": c.id, "severity": c.severity, "terms": c.terms, "anchors": c.anchors} for c in whole.concepts]
         _json({"name": whole.name, "sha256": whole.sha256, "concepts": concepts, "counts": book.counts(), "split": split, "sample": rows})
         return
-    typer.echo(f"{whole.name}  sha256 {whole.sha256[:16]}\n{whole.description or ''}".rstrip())
+    typer.echo(f"{whole.name}  sha256 {whole.sha256[:16]}")
+    _say(whole.description or "", "")
     for concept in whole.concepts:
-        typer.echo(f"\n{concept.id} ({concept.severity}): {len(concept.words)} words; anchors: {_short(concept.anchors, 44)}")
+        _say(f"{concept.id} ({concept.severity}): {len(concept.words)} words; anchors: {'; '.join(concept.anchors[:3])}", "    ")
     columns = ("unsafe", "synonyms", "templates", "safe", "safe_unseen", "borderline")
-    typer.echo("\n" + f"{'':11}" + "".join(f"{c:>12}" for c in columns[:5]) + f"{columns[5]:>11}")
+    typer.echo("\n" + f"{'':11}" + "".join(f"{c:>11}" for c in columns[:5]) + f"{columns[5]:>11}")
     for name, counts in book.counts().items():
-        typer.echo(f"{name:11}" + "".join(f"{counts[c]:>12}" for c in columns[:5]) + f"{counts[columns[5]]:>11}")
+        typer.echo(f"{name:11}" + "".join(f"{counts[c]:>11}" for c in columns[:5]) + f"{counts[columns[5]]:>11}")
     for kind, lines in rows.items():
         if lines:
             typer.echo(f"\n{split}, {kind}:")
         for row in lines:
-            typer.echo(f"  {row['text']}" + (f"\n    -> {row['anchor']}" if row.get("anchor") else ""))
+            typer.echo(f"  {row['text']}" + (f"\n    -> {row['anchor']}" if row.get("anchor") else ""))  # a prompt stays on one line
 
 
 @app.command("lint")
@@ -72,7 +74,7 @@ def lint(policy: Refs, model: ForModel = None, seed: options.Seed = 0, as_json: 
         _json({"name": whole.name, "sha256": whole.sha256, "findings": [asdict(f) for f in findings]})
     else:
         for f in findings:
-            typer.echo(f"{f.level}: {f.where}: {f.message} [{f.code}]")
+            _say(f"{f.level}: {f.where}: {f.message} [{f.code}]", "  ")
         if not findings:
             typer.echo(f"{whole.name}: nothing to complain about")
     require_clean(findings, " + ".join(policy))
@@ -113,12 +115,13 @@ def list_policies(as_json: options.AsJson = False) -> None:
         _json(rows)
         return
     for row in rows:
-        typer.echo(f"{row['name']!s:14}{row['description']}")
+        _say(f"{row['name']!s:14}{row['description']}", " " * 14)
 
 
-def _short(texts: Sequence[str], width: int) -> str:
-    line = ", ".join(texts)
-    return line if len(line) <= width else line[: width - 3] + "..."
+def _say(text: str, indent: str) -> None:
+    """Text wrapped to the terminal (never wider than 120 columns)."""
+    width = min(shutil.get_terminal_size((80, 24)).columns, 120)
+    typer.echo(textwrap.fill(text, max(40, width - 1), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False))
 
 
 def _json(data: Any) -> None:

@@ -1,6 +1,6 @@
 """Stage 2: two independent multi-label judges, and the frozen vision tower that teaches the text encoder.
 
-The judges differ in architecture (ResNet, ConvNeXt), seed, picture stream, and in the pairs of concepts they are shown
+The judges differ in architecture (ResNet, RegNet), seed, picture stream, and in the pairs of concepts they are shown
 side by side (even and odd pair hashes). The vision tower is a third network; no judge ever teaches the text encoder.
 Blur, noise and scrambled pictures labelled "nothing" are in training: a judge meets generated pictures, not only clean ones.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from transformers import ConvNextConfig, ConvNextForImageClassification, PreTrainedModel, ResNetConfig, ResNetForImageClassification
+from transformers import PreTrainedModel, RegNetConfig, RegNetForImageClassification, ResNetConfig, ResNetForImageClassification
 
 from .common import Budget, load_state, optimiser_tensors, restore_optimiser, save_state, to_tensor
 from .scenes import Icons, Scene, draw, random_scene
@@ -41,9 +41,9 @@ def build(kind: str) -> PreTrainedModel:
         "label2id": {c: i for i, c in enumerate(labels)},
         "problem_type": "multi_label_classification",
     }
-    if kind == "b":
-        return ConvNextForImageClassification(
-            ConvNextConfig(image_size=64, patch_size=4, depths=[2, 2, 4, 2], hidden_sizes=[48, 96, 160, 224], **common)
+    if kind == "b":  # bottlenecks with grouped convolutions and channel attention; batch norm learns in minutes what ConvNeXt did not
+        return RegNetForImageClassification(
+            RegNetConfig(embedding_size=32, hidden_sizes=[48, 96, 160, 240], depths=[1, 2, 3, 1], groups_width=16, layer_type="y", **common)
         )
     widths = [40, 80, 144, 208] if kind == "a" else [48, 96, 160, 256]
     return ResNetForImageClassification(
@@ -150,7 +150,7 @@ def train(kind: str, icons: Icons, folder: Path, minutes: float, size: int = 64)
         step = meta["step"]
     rng = random.Random(SEEDS[kind] * 7919 + step)
     budget, last = Budget(minutes), time.monotonic()
-    peak = 1.5e-3 if kind == "b" else 2.5e-3
+    peak = 2.5e-3
 
     def save() -> None:
         tensors = {f"model.{k}": v for k, v in model.state_dict().items()}

@@ -37,6 +37,7 @@ SCHEDULER = {
     "prediction_type": "v_prediction",
     "rescale_betas_zero_snr": True,
     "timestep_spacing": "trailing",
+    "steps_offset": 1,
     "algorithm_type": "dpmsolver++",
     "solver_order": 2,
     "final_sigmas_type": "zero",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetext_sdk.errors import PolicyError
 from safetext_sdk.policy import Concept, Policy, PromptBook, build_prompt_book, load_policy
 from safetext_sdk.policy.book import book_digest
-from safetext_sdk.policy.splits import assign, contained, word_pattern
+from safetext_sdk.policy.splits import Words, assign, contained
 from safetext_sdk.policy.templates import ONE_OBJECT, TWO_OBJECTS, article, fill, slots
 from safetext_sdk.tiny import world
 
@@ -50,8 +50,7 @@ def test_embedded_model_has_enough_held_out_words(tiny_book: PromptBook) -> None
     check_disjoint(tiny_book)
     trained = " | ".join(strings(tiny_book, "train"))
     for synonym in {u.synonym for u in test}:
-        pattern = word_pattern([synonym])
-        assert pattern is not None
+        pattern = Words([synonym])
         assert not pattern.search(trained), f"the held-out word {synonym!r} is read in training"
 
 
@@ -70,8 +69,7 @@ def test_unseen_safe_concepts_are_nowhere_in_training(tiny_book: PromptBook) -> 
     groups = {p.group for p in tiny_book.test.safe_unseen}
     assert len(groups) >= 5
     assert not groups & {"bouquet", "sunflower", "teddy"}, "what pictures turn into must be trained on"
-    pattern = word_pattern(w for g in groups for w in world()[g]["words"])
-    assert pattern is not None
+    pattern = Words(w for g in groups for w in world()[g]["words"])
     assert [t for t in strings(tiny_book, "train") if pattern.search(t)] == []
     assert tiny_book.train.safe_unseen == []
     assert not {p.group for p in tiny_book.test.safe} & groups
@@ -81,8 +79,7 @@ def test_unseen_safe_concepts_of_a_real_model_are_nowhere_in_training() -> None:
     book = build_prompt_book(load_policy("weapons"), size=1500)
     groups = {p.group for p in book.test.safe_unseen}
     assert len(groups) >= 10
-    pattern = word_pattern(groups)
-    assert pattern is not None
+    pattern = Words(groups)
     assert [t for t in strings(book, "train") if pattern.search(t)] == []
     check_disjoint(book)
 

@@ -16,7 +16,7 @@ from .minors import WHY, combines
 from .scenes import FILLS, OBJECT_SCENES, STATE_SCENES
 from .schema import Concept, Policy, PromptRef
 from .sources import Candidate, candidates, drawable_words, negative_candidates, varied, world_words
-from .splits import BORDERLINE_SHARES, SHARES, SPLITS, SplitName, assign, by_hash, digest, split_one, word_pattern
+from .splits import BORDERLINE_SHARES, SHARES, SPLITS, SplitName, Words, assign, by_hash, digest, split_one, tokens_of
 from .templates import ONE_OBJECT, TWO_OBJECTS
 
 DEFAULT_SIZE = 4000
@@ -82,11 +82,14 @@ def build_prompt_book(policy: Policy, *, seed: int = 0, model: str | None = None
             as many; validation has a tenth, test a fifth, at least 300.
 
     Raises:
-        PolicyError: a source cannot be read, or the policy yields no unsafe prompt.
+        PolicyError: a source cannot be read, or the policy yields no unsafe prompt or has no anchor.
     """
     if size is not None and size < 1:
         raise PolicyError(f"size is {size}", allowed="at least 1")
     total = size or DEFAULT_SIZE
+    for i, concept in enumerate(policy.concepts):
+        if concept.words and not concept.anchors:
+            raise PolicyError(f"the concept {concept.id!r} has no anchors: nothing safe to redirect to", field=f"concepts.{i}.anchors")
     sizes: dict[SplitName, int] = {"train": total, "validation": max(100, total // 10), "test": max(300, total // 5)}
     drawable = drawable_words(model)
     safe = candidates(policy.safe_prompts, "safe_prompts", seed, model) + _near(policy, bool(drawable))
@@ -127,11 +130,11 @@ class _Named:
     """Which split a text must go to because of the unsafe words that it names."""
 
     def __init__(self, split_of: dict[str, SplitName]) -> None:
-        self._patterns = {s: word_pattern(w for w, where in split_of.items() if where == s) for s in SPLITS}
+        self._split_of, self._words = split_of, Words(split_of)
 
     def split(self, text: str) -> SplitName | None:
         """The latest split whose words the text names (test before validation before train), or None."""
-        return next((s for s in reversed(SPLITS) if (p := self._patterns[s]) and p.search(text)), None)
+        return _latest([self._split_of[w] for w in self._words.all(text)])
 
 
 def _near(policy: Policy, world: bool) -> list[Candidate]:
@@ -163,8 +166,8 @@ def _named_by_anchors(policy: Policy, groups: list[str] | None = None) -> set[st
         texts += [f.context for f in OBJECT_SCENES + STATE_SCENES] + [t.text for c in policy.concepts for t in c.templates]
     anchors = " | ".join(texts)
     world = world_words("safe")
-    found = {g: word_pattern([g.replace("_", " "), *world.get(g, [])]) for g in (groups if groups is not None else world)}
-    return {g for g, pattern in found.items() if pattern and pattern.search(anchors)}
+    owner = {w: g for g in (groups if groups is not None else world) for w in [g.replace("_", " "), *world.get(g, [])]}
+    return {owner[w] for w in Words(owner).all(anchors)}
 
 
 def _template_splits(seed: int) -> dict[str, SplitName]:
@@ -200,7 +203,7 @@ def _place(
     where that word is, so that training never reads a held-out word.
     """
     buckets: dict[tuple[SplitName, bool], list[tuple[Candidate, str]]] = {}
-    for row in by_hash(rows, seed, "place"):
+    for row in sorted(rows, key=lambda r: (digest(seed, "place", r.text), r.text)):
         where, is_unseen = _where(row, templates, unseen, seed)
         explicit = row.source in ("policy", "near_miss") or row.source.startswith("file:")
         of_word = unsafe_words.split(row.text)
@@ -238,17 +241,16 @@ def _add_anchors(book: PromptBook, used: set[str], limit: int) -> None:
 def _forget_unseen(book: PromptBook, unseen: dict[str, SplitName]) -> None:
     """Take every training text out that names a held-out safe concept, whatever source it came from."""
     world = world_words("safe")
-    pattern = word_pattern(w for g in unseen for w in [g, *world.get(g, [])])
-    if pattern is not None:
-        book.train.safe = [p for p in book.train.safe if not pattern.search(p.text)]
-        book.train.borderline = [p for p in book.train.borderline if not pattern.search(p.text)]
+    words = Words(w for g in unseen for w in [g, *world.get(g, [])])
+    book.train.safe = [p for p in book.train.safe if not words.search(p.text)]
+    book.train.borderline = [p for p in book.train.borderline if not words.search(p.text)]
 
 
 def _own_prompts(policy: Policy, expander: Expander, seed: int) -> dict[SplitName, list[UnsafePrompt]]:
     """The policy's own unsafe prompts: with the split of the word they use, else by hash of their group or text."""
     out: dict[SplitName, list[UnsafePrompt]] = {s: [] for s in SPLITS}
     for i, concept in enumerate(policy.concepts):
-        words = [w.text for g in expander.groups[concept.id] for w in g]
+        words = Words(w.text for g in expander.groups[concept.id] for w in g)
         for k, ref in enumerate(concept.unsafe_prompts):
             rows = [(ref.text, ref.anchor, ref.group)] if ref.text else [(r.text, r.anchor, r.group) for r in _file(ref, i, k)]
             if ref.limit:
@@ -256,8 +258,8 @@ def _own_prompts(policy: Policy, expander: Expander, seed: int) -> dict[SplitNam
             for text, anchor, group in rows:
                 if combines(text):
                     raise PolicyError(f"a prompt {WHY}", file=ref.path, field=f"concepts.{i}.unsafe_prompts.{k}")
-                found = [w for w in words if (p := word_pattern([w])) and p.search(text)]
-                split = _latest([expander.split_of[w] for w in found]) if found else split_one(seed, "own", group or text.casefold())
+                found = words.all(text)
+                split = _latest([expander.split_of[w] for w in found]) or split_one(seed, "own", group or text.casefold())
                 split = "train" if ref.train_only else split
                 word = max(found, key=len) if found else text
                 out[split].append(UnsafePrompt(text, anchor or _anchor_of(concept, text, word), concept.id, word, "own"))
@@ -268,8 +270,8 @@ def _file(ref: PromptRef, concept: int, number: int) -> list[FileRow]:
     return read_rows(ref, f"concepts.{concept}.unsafe_prompts.{number}")
 
 
-def _latest(splits: list[SplitName]) -> SplitName:
-    return max(splits, key=SPLITS.index)
+def _latest(splits: list[SplitName]) -> SplitName | None:
+    return max(splits, key=SPLITS.index, default=None)
 
 
 def _anchor_of(concept: Concept, text: str, word: str) -> str:
@@ -277,9 +279,11 @@ def _anchor_of(concept: Concept, text: str, word: str) -> str:
     anchor = anchor_for(concept, word)
     if "{context}" in anchor:
         return anchor.replace("{context}", "a plain background")
-    pattern = word_pattern([word])
-    if word == text or pattern is None or not pattern.search(text):
+    tokens = tokens_of(word)
+    if word == text or not tokens:
         return anchor
+    phrase = r"\W+".join(map(re.escape, tokens))
+    pattern = re.compile(rf"(?<!\w){phrase}(?:s|es)?(?!\w)", re.IGNORECASE)
     bare = re.sub(r"^(?:an?|the) ", "", anchor)
     return pattern.sub(lambda _: bare, text, count=1)
 

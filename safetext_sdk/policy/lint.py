@@ -7,7 +7,6 @@ sexual content with minors (refused on loading already). Everything else is a wa
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -17,7 +16,7 @@ from .book import PromptBook, build_prompt_book
 from .expand import UnsafePrompt
 from .minors import refuse_minors
 from .schema import Concept, Gate, Policy
-from .splits import word_pattern
+from .splits import Words
 
 Level = Literal["error", "warning"]
 Say = Callable[[Level, str, str, str], None]
@@ -96,33 +95,25 @@ def require_clean(findings: list[Finding], file: str) -> None:
 def _texts(policy: Policy, say: Say) -> None:
     unsafe_exact = {t.casefold(): c.id for c in policy.concepts for t in c.words}
     unsafe_exact.update({r.text.casefold(): c.id for c in policy.concepts for r in c.unsafe_prompts if r.text})
-    words = {c.id: word_pattern(c.words) for c in policy.concepts}
+    words = Words(w for c in policy.concepts for w in c.words)
     for name in ("safe_prompts", "borderline_prompts"):
         for k, ref in enumerate(getattr(policy, name)):
             if ref.text is None:
                 continue
             if ref.text.casefold() in unsafe_exact:
                 say("error", "overlap", f"{name}.{k}", f"{ref.text!r} is an unsafe prompt of {unsafe_exact[ref.text.casefold()]!r} as well")
-            elif name == "safe_prompts" and (hit := _named(ref.text, words)):
+            elif name == "safe_prompts" and (hit := words.search(ref.text)):
                 say("warning", "names-unsafe", f"{name}.{k}", f"{ref.text!r} names {hit!r}: should it stand under borderline_prompts?")
     for i, concept in enumerate(policy.concepts):
         for k, text in enumerate(concept.near_misses):
             if text.casefold() in unsafe_exact:
                 say("error", "overlap", f"concepts.{i}.near_misses.{k}", f"{text!r} is an unsafe prompt as well")
         for k, anchor in enumerate(concept.anchors):
-            if hit := _named(anchor, words):
+            if hit := words.search(anchor):
                 say("error", "unsafe-anchor", f"concepts.{i}.anchors.{k}", f"the anchor {anchor!r} names {hit!r}, which is unsafe itself")
         for k, ref in enumerate(concept.unsafe_prompts):
-            if ref.anchor and (hit := _named(ref.anchor, words)):
+            if ref.anchor and (hit := words.search(ref.anchor)):
                 say("error", "unsafe-anchor", f"concepts.{i}.unsafe_prompts.{k}.anchor", f"the anchor {ref.anchor!r} names {hit!r}")
-
-
-def _named(text: str, words: dict[str, re.Pattern[str] | None]) -> str | None:
-    for pattern in words.values():
-        found = pattern.search(text) if pattern else None
-        if found:
-            return str(found.group(0))
-    return None
 
 
 def _parts(policy: Policy, say: Say) -> None:
@@ -188,9 +179,9 @@ def _book(policy: Policy, book: PromptBook, say: Say) -> None:
 def _crossed(concept: Concept, i: int, policy: Policy, rows: list[UnsafePrompt], say: Say) -> None:
     """An anchor prompt that another concept calls unsafe (after composition)."""
     for other in policy.concepts:
-        pattern = word_pattern(w for w in other.words if len(w) > 2)
-        hit = next((r.anchor for r in rows if pattern and pattern.search(r.anchor)), None)
-        if hit is not None and other.id != concept.id:
+        words = Words(w for w in other.words if len(w) > 2) if other.id != concept.id else Words(())
+        hit = next((r.anchor for r in rows if words.search(r.anchor)), None)
+        if hit is not None:
             say(
                 "warning",
                 "crossed-anchor",

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from .book import build_prompt_book
 from .load import load_policy, shipped_policies
 from .schema import Concept, DetectorSpec, Gate, Gates, Policy, PromptRef, Template
 from .sources import SHIPPED
@@ -115,13 +114,11 @@ def _type(annotation: Any) -> str:
 
 
 def _shipped() -> str:
-    rows = ["| policy | about | concepts | words | unsafe (train / val / test) | borderline (test) |", "|---|---|---|---|---|---|"]
+    rows = ["| policy | about | concepts | words | near misses | borderline |", "|---|---|---|---|---|---|"]
     for name in shipped_policies():
         policy = load_policy(name)
-        counts = build_prompt_book(policy).counts()
-        unsafe = " / ".join(str(counts[s]["unsafe"]) for s in ("train", "validation", "test"))
-        words = sum(len(c.words) for c in policy.concepts)
-        ids = ", ".join(c.id for c in policy.concepts)
-        texts = len(policy.borderline_prompts)
-        rows.append(f"| `{name}` | {policy.description} | {ids} | {words} | {unsafe} | {texts} ({counts['test']['borderline']}) |")
+        words, near = sum(len(c.words) for c in policy.concepts), sum(len(c.near_misses) for c in policy.concepts)
+        ids = ", ".join(f"{c.id} ({c.severity})" for c in policy.concepts)
+        texts = sum(r.text is not None for r in policy.borderline_prompts)
+        rows.append(f"| `{name}` | {policy.description} | {ids} | {words} | {near} | {texts} |")
     return "\n".join(rows) + "\n"

@@ -9,7 +9,7 @@ from functools import cache
 
 from ..errors import PolicyError
 from .schema import Policy, PromptRef
-from .splits import by_hash, digest, word_pattern
+from .splits import Words, by_hash, digest
 from .templates import ADJECTIVES, COLOURS, ONE_OBJECT, TWO_OBJECTS, fill
 
 WORLD_MODELS = ("tiny",)
@@ -77,6 +77,7 @@ def _shipped_everyday(seed: int) -> list[Candidate]:
     return captions()
 
 
+@cache
 def _shipped_wide(seed: int) -> list[Candidate]:
     """Random word sequences and shuffled captions: text that means nothing must keep its conditioning, too. Train only."""
     vocabulary = sorted(
@@ -120,7 +121,7 @@ def candidates(refs: Iterable[PromptRef], field: str, seed: int, model: str | No
         PolicyError: an unknown shipped name, or a file that cannot be read.
     """
     refs = list(refs)
-    pattern = word_pattern(drawable_words(model))
+    known = Words(drawable_words(model)) if model in WORLD_MODELS else None
     any_named = any(r.models is not None and r.used_for(model) for r in refs)
     out: list[Candidate] = []
     for k, ref in enumerate(refs):
@@ -131,7 +132,7 @@ def candidates(refs: Iterable[PromptRef], field: str, seed: int, model: str | No
         if ref.limit is not None:
             rows = by_hash(rows, seed, "limit")[: ref.limit]
         for row in rows:
-            measured = pattern is None or named or (not any_named and pattern.search(row.text) is not None)
+            measured = known is None or named or (not any_named and known.search(row.text) is not None)
             only = row.train_only or ref.train_only or not measured
             out.append(Candidate(row.text, row.source, row.groups, row.template, row.family, only) if only != row.train_only else row)
     return out

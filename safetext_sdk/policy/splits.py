@@ -12,6 +12,7 @@ SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 SHARES: dict[SplitName, float] = {"train": 0.58, "validation": 0.12, "test": 0.30}
 BORDERLINE_SHARES: dict[SplitName, float] = {"train": 0.25, "validation": 0.15, "test": 0.60}
 """Borderline lists are written by hand and short: most of them are for measuring."""
+_TOKEN = re.compile(r"\w+")
 H = TypeVar("H", bound=Hashable)
 
 
@@ -64,12 +65,47 @@ def assign(groups: Sequence[Sequence[str]], *salt: object, keep: Iterable[str] =
 def contained(words: Iterable[str]) -> set[str]:
     """Words that stand inside another one ("knife" in "hunting knives"): held out, they would still be read in training."""
     unique = list(dict.fromkeys(words))
-    patterns = [(w, word_pattern([w])) for w in unique]
-    return {w for w, p in patterns if p and any(p.search(other) for other in unique if other != w)}
+    finder = Words(unique)
+    return {hit for text in unique for hit in finder.all(text) if hit != text}
 
 
-def word_pattern(words: Iterable[str]) -> re.Pattern[str] | None:
-    """Matches any of the words as whole words, singular or plural, whatever the case. None for no words."""
-    escaped = [r"\W+".join(map(re.escape, re.findall(r"\w+", w))) for w in words]
-    escaped = sorted({e for e in escaped if e}, key=len, reverse=True)
-    return re.compile(rf"(?<!\w)(?:{'|'.join(escaped)})(?:s|es)?(?!\w)", re.IGNORECASE) if escaped else None
+class Words:
+    """Finds words and phrases as whole words, singular or plural, whatever the case. Time does not grow with their number."""
+
+    def __init__(self, words: Iterable[str]) -> None:
+        self._by_first: dict[str, list[tuple[tuple[str, ...], str]]] = {}
+        for word in dict.fromkeys(words):
+            tokens = tokens_of(word)
+            if tokens:
+                # A phrase of one token may stand in the plural itself, so its first token is looked up without ending.
+                self._by_first.setdefault(tokens[0], []).append((tokens, word))
+
+    def all(self, text: str) -> list[str]:
+        """The words that the text names, in the order of their places."""
+        tokens = tokens_of(text)
+        found = []
+        for i, token in enumerate(tokens):
+            for first in _singulars(token):
+                for phrase, word in self._by_first.get(first, ()):
+                    end = i + len(phrase)
+                    if end > len(tokens) or (first != token and len(phrase) > 1):
+                        continue
+                    if tokens[i : end - 1] == phrase[:-1] and phrase[-1] in _singulars(tokens[end - 1]):
+                        found.append(word)
+        return found
+
+    def search(self, text: str) -> str | None:
+        """The first word that the text names, or None."""
+        return next(iter(self.all(text)), None)
+
+
+def tokens_of(text: str) -> tuple[str, ...]:
+    """The words of a text, in lower case."""
+    return tuple(_TOKEN.findall(text.casefold()))
+
+
+def _singulars(token: str) -> tuple[str, ...]:
+    """The token, and what it may be the plural of."""
+    if token.endswith("es"):
+        return token, token[:-1], token[:-2]
+    return (token, token[:-1]) if token.endswith("s") and len(token) > 1 else (token,)

@@ -128,11 +128,11 @@ def _words(text: str) -> frozenset[str]:
 _MASS = _words("""
     dynamite tnt blood gore artillery weaponry ammunition cutlery corn maize coffee cheese gelato sunshine ketchup sauce paint
     people men women children feet teeth geese mice cream serve undead dead tea ice art money cocaine heroin meth opium crack
-    cannabis marijuana hashish fentanyl propaganda graffiti violence vomit rot mould filth paraphernalia clothing bunting cash
+    cannabis marijuana hashish fentanyl propaganda graffiti violence vomit rot mould filth paraphernalia clothing bunting cash mail food lean roadkill
 """)
 # Singulars that end in "s".
 _SINGULAR_S = _words("ananas canvas gas lens atlas pancreas")
-_VOWEL_SOUND = re.compile(r"^(?:[aeio]|u(?!ni|ku|se|ti|ra|zi|k\b)|hour|honest|heir|[fhlmnrsx]-|x-ray|ak-)", re.I)
+_VOWEL_SOUND = re.compile(r"^(?:[aeio]|u(?!ni|ku|se|ti|ra|zi|k\b)|hour|honest|heir|[fhlmnrsx]-|x-ray|ak-|lsd\b|mdma\b|ss\b|x{3}\b)", re.I)
 _HAS_DETERMINER = re.compile(r"^(?:a|an|the|some|two|three|four|five|many|several|his|her|their|my|no|death's|somebody|someone)\s", re.I)
 _BARE_PREPOSITION = re.compile(r"\s(?:of|with|and|on|in|for|at|to|from|without|that|who|showing|over)\s", re.I)
 

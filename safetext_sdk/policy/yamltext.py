@@ -18,6 +18,8 @@ from ..errors import PolicyError
 MAX_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 32
 MAX_NODES = 400_000
+# libyaml where PyYAML was built with it: ten times faster, the same events.
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INT = re.compile(r"^[-+]?[0-9]{1,18}$")
 _FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,3})?$")
 _BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
@@ -95,10 +97,10 @@ def _build(text: str, file: str) -> _Node | None:
     root: _Node | None = None
     anchors: dict[str, _Node] = {}
     open_nodes: list[tuple[_Node, str | None, list[Any]]] = []  # node, its anchor, [pending key, its line] for mappings
-    loader = yaml.SafeLoader(text)
+    loader = _Loader(text)
     try:
         while loader.check_event():
-            event = loader.get_event()  # type: ignore[no-untyped-call]
+            event = loader.get_event()
             line = event.start_mark.line + 1
             if isinstance(event, yaml.DocumentStartEvent):
                 if root is not None:

@@ -185,6 +185,16 @@ def test_assign_holds_out_the_stated_share() -> None:
     assert 10 <= out.count("validation") <= 14
 
 
+@given(st.lists(st.text("ab -", max_size=6), max_size=6), st.text("ab s-", max_size=25))
+def test_words_agree_with_a_regular_expression(words: list[str], text: str) -> None:
+    expected = set()
+    for word in words:
+        phrase = r"\W+".join(re.findall(r"\w+", word))
+        if phrase and re.search(rf"(?<!\w)(?:{phrase})(?:s|es)?(?!\w)", text):
+            expected.add(word)
+    assert set(Words(words).all(text)) == expected
+
+
 def test_contained_words_are_found_as_whole_words() -> None:
     assert contained(["knife", "hunting knife", "penknife", "gun"]) == {"knife"}
 

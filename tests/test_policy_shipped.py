@@ -128,7 +128,7 @@ def make(**changes: object) -> Policy:
     }  # fmt: skip
     concept.update({k: v for k, v in changes.items() if k in Concept.model_fields or k == "terms"})
     data = {
-        "version": 1, "name": "p", "concepts": [concept], "safe_prompts": [{"shipped": "everyday"}],
+        "version": 1, "name": "p", "concepts": [concept], "safe_prompts": [{"shipped": "everyday", "limit": 600}],
         "borderline_prompts": [f"a toy for a number {i}" for i in range(60)], "gates": {"unsafe_rate": {"max": 0.05}},
     }  # fmt: skip
     data.update({k: v for k, v in changes.items() if k in Policy.model_fields and k not in Concept.model_fields})

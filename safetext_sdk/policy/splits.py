@@ -73,25 +73,29 @@ class Words:
     """Finds words and phrases as whole words, singular or plural, whatever the case. Time does not grow with their number."""
 
     def __init__(self, words: Iterable[str]) -> None:
-        self._by_first: dict[str, list[tuple[tuple[str, ...], str]]] = {}
+        self._single: dict[str, list[str]] = {}  # every form of a one-word term -> the terms
+        self._phrases: dict[str, list[tuple[tuple[str, ...], frozenset[str], str]]] = {}  # first word -> rest, forms of the last, term
         for word in dict.fromkeys(words):
             tokens = tokens_of(word)
-            if tokens:
-                # A phrase of one token may stand in the plural itself, so its first token is looked up without ending.
-                self._by_first.setdefault(tokens[0], []).append((tokens, word))
+            if not tokens:
+                continue
+            forms = frozenset((tokens[-1], tokens[-1] + "s", tokens[-1] + "es"))
+            if len(tokens) == 1:
+                for form in forms:
+                    self._single.setdefault(form, []).append(word)
+            else:
+                self._phrases.setdefault(tokens[0], []).append((tokens[1:-1], forms, word))
 
     def all(self, text: str) -> list[str]:
         """The words that the text names, in the order of their places."""
         tokens = tokens_of(text)
-        found = []
+        found: list[str] = []
         for i, token in enumerate(tokens):
-            for first in _singulars(token):
-                for phrase, word in self._by_first.get(first, ()):
-                    end = i + len(phrase)
-                    if end > len(tokens) or (first != token and len(phrase) > 1):
-                        continue
-                    if tokens[i : end - 1] == phrase[:-1] and phrase[-1] in _singulars(tokens[end - 1]):
-                        found.append(word)
+            found += self._single.get(token, ())
+            for middle, forms, word in self._phrases.get(token, ()):
+                end = i + 1 + len(middle)
+                if end < len(tokens) and tokens[i + 1 : end] == middle and tokens[end] in forms:
+                    found.append(word)
         return found
 
     def search(self, text: str) -> str | None:
@@ -102,10 +106,3 @@ class Words:
 def tokens_of(text: str) -> tuple[str, ...]:
     """The words of a text, in lower case."""
     return tuple(_TOKEN.findall(text.casefold()))
-
-
-def _singulars(token: str) -> tuple[str, ...]:
-    """The token, and what it may be the plural of."""
-    if token.endswith("es"):
-        return token, token[:-1], token[:-2]
-    return (token, token[:-1]) if token.endswith("s") and len(token) > 1 else (token,)

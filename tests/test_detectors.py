@@ -117,6 +117,14 @@ def test_tiny_judges_read_pixels_as_trained(tiny_judges: Path) -> None:
         assert got[concept] == pytest.approx(want[i], abs=1e-5)
 
 
+def test_tiny_judges_state_their_error_rates(tiny_judges: Path) -> None:
+    (tiny_judges / "a" / "error_rates.json").write_text('{"recall": 0.97, "false_alarm": 0.01}')
+    judges = DETECTORS.get("tiny-judges")(spec("tiny-judges"), "cpu")
+    (tiny_judges / "a" / "error_rates.json").unlink()
+    described = Panel([Seat("weapon", j) for j in judges]).describe()
+    assert [d["error_rates"] for d in described] == [{"recall": 0.97, "false_alarm": 0.01}, None]
+
+
 def test_tiny_judges_refuse_unknown_labels(tiny_judges: Path) -> None:
     with pytest.raises(DetectorError, match=r"no label dragon; families: .*gore.*weapon"):
         DETECTORS.get("tiny-judges")(spec("tiny-judges", ["dragon"]), "cpu")

@@ -195,15 +195,15 @@ def test_a_killed_run_goes_on(run: Callable[..., Report], tmp_path: Path, monkey
     draw = PictureMaker.draw
 
     def dies(self: PictureMaker, requests: Any) -> Any:
-        if len(made) == 2:
+        if len(made) == 9:
             raise KeyboardInterrupt
         made.append(len(requests))
         return draw(self, requests)
 
-    monkeypatch.setattr("safetext_sdk.validation.measure.SCORED_AT_ONCE", 8)
+    monkeypatch.setattr("safetext_sdk.validation.measure.SCORED_AT_ONCE", 2)
     monkeypatch.setattr(PictureMaker, "draw", dies)
     with pytest.raises(InterruptedRun, match="the same command goes on"):
-        run(out=tmp_path / "cut")
+        run(out=tmp_path / "cut", batch_size=1)
     results = tmp_path / "cut" / "results.jsonl"
     assert 0 < len(read_rows(results)) < len(whole.rows)
     assert not (tmp_path / "cut" / "summary.json").exists()
@@ -262,6 +262,33 @@ def test_a_picture_depends_on_its_own_seed_and_not_on_its_batch(original: Any, t
     assert np.abs(np.asarray(alone, int) - np.asarray(among, int)).max() <= 1
     other = maker.draw([Request("a gun", 8)])[0]
     assert np.abs(np.asarray(alone, int) - np.asarray(other, int)).max() > 5
+
+
+def test_batches_in_threads_are_the_same_pictures(original: Any, tmp_path: Path) -> None:
+    requests = [Request(p, s, "a knife") for p in ("a gun", "a cat with a very long description of many words") for s in range(6)]
+    one = PictureMaker(original, tmp_path / "one", settings=FAST, batch_size=3, workers=1)
+    three = PictureMaker(original, tmp_path / "three", settings=FAST, batch_size=3, workers=3)
+    done: list[int] = []
+    assert one.ensure(requests) == three.ensure(requests, done.append) == 12
+    assert done == [3, 3, 3, 3]
+    for request in requests:
+        a, b = (np.asarray(Image.open(m.path(request)), int) for m in (one, three))
+        assert np.abs(a - b).max() <= 1
+
+
+def test_a_batch_that_does_not_fit_is_halved(original: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    draw = PictureMaker.draw
+
+    def small(self: PictureMaker, requests: Any) -> Any:
+        sizes.append(len(requests))
+        if len(requests) > 1:
+            raise torch.OutOfMemoryError("too much")
+        return draw(self, requests)
+
+    monkeypatch.setattr(PictureMaker, "draw", small)
+    assert PictureMaker(original, tmp_path, settings=FAST, batch_size=4).ensure([Request("a", s) for s in range(3)]) == 3
+    assert sizes == [3, 1, 2, 1, 1]
 
 
 def test_the_generation_key_covers_what_a_picture_depends_on(original: Any, hardened: Any, tmp_path: Path) -> None:
@@ -421,6 +448,28 @@ def test_own_prompts_of_unknown_concepts_or_refused_content(run: Callable[..., R
         run(prompts=tmp_path / "none.jsonl")
     with pytest.raises(UsageError, match="distinct"):
         run(seeds=(1, 1))
+
+
+def test_a_text_encoder_without_a_denoiser_has_the_encoder_tier_alone(
+    run: Callable[..., Report], original: Any, hardened: Any, mini_sd1: Path, policy: Any, tmp_path: Path
+) -> None:
+    from safetext_sdk.models import load_model
+
+    plain = load_model(mini_sd1 / "text_encoder", device="cpu")
+    assert plain.family == "plain"
+    report = run(original=plain, hardened=plain.with_encoders({"text_encoder": hardened.encoders["text_encoder"]}), n=20)
+    assert (report.rows, report.facts["tier"]) == ([], "encoder")
+    tier = report.facts["encoder_tier"]
+    assert tier["pairs"] == tier["redirected_share"]["n"] > 5
+    assert tier["oracle"] == 1.0
+    assert 1 <= tier["distinct_nearest"] <= tier["distinct_nearest_oracle"]
+    assert tier["safe"]["cosine_mean"] < 1
+    verdict = gate(report)
+    said = {g.name: g.verdict for g in verdict.gates}
+    assert said["model_changed"] == said["rows_complete"] == "pass"
+    assert said["unsafe_rate"] == "inconclusive"  # no picture, no unsafe rate
+    assert not verdict.passed
+    assert "pictures: a text encoder without a denoiser" in (tmp_path / "report" / "index.html").read_text()
 
 
 # --- sets ------------------------------------------------------------------------------------------------------------------

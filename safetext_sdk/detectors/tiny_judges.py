@@ -1,12 +1,15 @@
 """The two judges of the embedded model: small classifiers of the things that it can draw.
 
 * Both are multi-label over concept ids; a family name ("weapon", "gore") in the policy means any concept of that family.
+* ``error_rates.json`` beside the weights (``{"recall": ..., "false_alarm": ...}``, measured on pictures that no judge was trained on)
+  is stated with every figure.
 * They also tell what a prompt should show: whole words of the world, the longest match first, so that "butter knife" is
   cutlery and not a knife.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -57,6 +60,8 @@ class TinyJudge:
         self.labels, self.threshold, self.device = labels, threshold, device
         self.model, self.pixels, digest = _load(str(folder), device)
         self.version = f"{package_version('safetext-sdk')}+{digest[:12]}"
+        stated = folder / "error_rates.json"
+        self.error_rates: dict[str, float] | None = json.loads(stated.read_text(encoding="utf-8")) if stated.is_file() else None
         self.ids = [self.model.config.id2label[i] for i in range(self.model.config.num_labels)]
         missing = sorted(set(world) - set(self.ids))
         if missing:

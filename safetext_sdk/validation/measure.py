@@ -60,7 +60,7 @@ def validate(
         original: a model or its name; None: the one that the run was made from.
         hardened: what `harden` returned, a model, or a run folder.
         policy: None: the run's own.
-        out: report folder (pictures in ``images/``); None: the run's ``report/``.
+        out: report folder (pictures in ``images/``); None: the run's ``report/`` (``report-exported/`` with ``encoder``).
         n: distinct prompts a set, or by set (``{"unsafe": 300, "safe": 100}``).
         seeds: picture seeds; every prompt is drawn with each.
         prompts: the user's own, see `sets.read_prompts`.
@@ -93,7 +93,10 @@ def validate(
     panel = Panel.build(subjects.policy, subjects.original.id, device, named) if tier == "images" else None
     if out is None and subjects.run is None:
         raise errors.UsageError("no report folder: give out=")
-    folder = Path(out) if out is not None else subjects.run.report_dir  # type: ignore[union-attr]
+    if out is None:
+        # An exported file is another product than the run's own weights: its report does not replace theirs.
+        out = subjects.run.report_dir if encoder is None else subjects.run.path / "report-exported"  # type: ignore[union-attr]
+    folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     for stale in (SUMMARY, "junit.xml", "index.html"):
         (folder / stale).unlink(missing_ok=True)
@@ -161,8 +164,9 @@ def _pictures(items: Sequence[Item], makers: Mapping[str, PictureMaker], panel: 
     todo = [(key, *wanted[key]) for key in wanted if not _usable(file.rows.get(key), folder)]
     total, done = len(wanted), len(wanted) - len(todo)
     tell("pictures", done, total)
-    for start in range(0, len(todo), SCORED_AT_ONCE):
-        part = todo[start : start + SCORED_AT_ONCE]
+    chunk = max(SCORED_AT_ONCE, *(maker.batch_size * maker.workers for maker in makers.values()))
+    for start in range(0, len(todo), chunk):
+        part = todo[start : start + chunk]
         for name, maker in makers.items():
             maker.ensure([_request(item) for _, model, item in part if model == name])
         file.add(_score(part, makers, panel, folder))

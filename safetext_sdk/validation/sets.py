@@ -145,12 +145,16 @@ def build_items(
     """Every picture of a validation, in a fixed order.
 
     Args:
-        n: distinct prompts a set, or a number for each set (0 leaves it out).
+        n: distinct prompts a set (a quarter of it for the negative sets unless they are gated), or a number for each set (0 leaves
+            it out).
         can_tell: whether a judge knows what a picture of a prompt should show; safe prompts that nobody can judge are used only
             where there are no others.
         guided: whether negative prompts reach the denoiser; without, the two negative sets are left out.
     """
     count = {name: (n if isinstance(n, int) else n.get(name, 100)) for name in POLICY_SETS}
+    if isinstance(n, int) and policy.gates.negative_prompt_unsafe_rate is None:
+        # Reported and not gated: a quarter says enough, and every picture costs time.
+        count |= {name: min(n, max(10, n // 4)) for name in ("negative", "negative_unsafe")}
     test = book.test
 
     def judged(prompts: Sequence[SafePrompt]) -> Sequence[SafePrompt]:

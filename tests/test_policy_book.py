@@ -117,7 +117,8 @@ def test_context_anchor_drops_the_term() -> None:
         concepts=[
             Concept(
                 id="c", kind="state", terms=["fighting", "brawling", "boxing badly"], anchors=["{context} shaking hands"],
-                templates=[{"text": "{people} {term} in {place}", "context": "{people} in {place}"}], builtin_templates=False, misspellings=False,
+                templates=[{"text": "{people} {term} in {place}", "context": "{people} in {place}"}],
+                builtin_templates=False, misspellings=False,
             )
         ],
     )  # fmt: skip
@@ -135,7 +136,8 @@ def test_own_prompts_follow_their_word(tmp_path: object) -> None:
         concepts=[
             Concept(
                 id="c", terms=[f"zork{i}" for i in range(20)], anchors=["a tulip"],
-                unsafe_prompts=[f"somebody hides a zork{i} under the bed" for i in range(20)] + [{"text": "qwerty thing", "anchor": "a chair"}],
+                unsafe_prompts=[f"somebody hides a zork{i} under the bed" for i in range(20)]
+                + [{"text": "qwerty thing", "anchor": "a chair"}],
             )
         ],
     )  # fmt: skip
@@ -202,7 +204,8 @@ def test_contained_words_are_found_as_whole_words() -> None:
 @pytest.mark.parametrize(
     ("word", "expected"),
     [("gun", "a gun"), ("axe", "an axe"), ("cherries", "cherries"), ("dynamite", "dynamite"), ("bunch of grapes", "a bunch of grapes"),
-     ("two swords", "two swords"), ("uzi", "an uzi"), ("ukulele", "a ukulele"), ("cutlass", "a cutlass"), ("glass", "a glass"), ("tnt", "tnt")],
+     ("two swords", "two swords"), ("uzi", "an uzi"), ("ukulele", "a ukulele"), ("cutlass", "a cutlass"),
+     ("glass", "a glass"), ("tnt", "tnt")],
 )  # fmt: skip
 def test_article(word: str, expected: str) -> None:
     assert article(word) in (expected, expected.replace("an uzi", "a uzi"))

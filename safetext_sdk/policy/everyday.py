@@ -23,72 +23,79 @@ def _list(text: str) -> list[str]:
 
 _WORDS: dict[str, list[str]] = {
     "person": _list("""
-        baker, teacher, farmer, nurse, doctor, painter, musician, dancer, fisherman, gardener, firefighter, postman, librarian, tailor, carpenter,
-        pilot, astronaut, waiter, chef, scientist, photographer, student, grandmother, grandfather, mother, father, bride, groom, cyclist, runner,
-        swimmer, skier, hiker, climber, tourist, shopkeeper, mechanic, electrician, architect, journalist, judge, pianist, violinist, drummer,
-        gymnast, footballer, tennis player, goalkeeper, referee, ballet dancer, beekeeper, shepherd, florist, barber, potter, welder, sailor, surfer
+        baker, teacher, farmer, nurse, doctor, painter, musician, dancer, fisherman, gardener, firefighter, postman, librarian,
+        tailor, carpenter, pilot, astronaut, waiter, chef, scientist, photographer, student, grandmother, grandfather, mother,
+        father, bride, groom, cyclist, runner, swimmer, skier, hiker, climber, tourist, shopkeeper, mechanic, electrician,
+        architect, journalist, judge, pianist, violinist, drummer, gymnast, footballer, tennis player, goalkeeper, referee,
+        ballet dancer, beekeeper, shepherd, florist, barber, potter, welder, sailor, surfer
     """),
     "look": _list("""
-        young, old, smiling, tall, short, bearded, cheerful, tired, serious, friendly, proud, busy, bald, curly-haired, laughing, thoughtful,
-        grey-haired, freckled, elegant, sleepy
+        young, old, smiling, tall, short, bearded, cheerful, tired, serious, friendly, proud, busy, bald, curly-haired,
+        laughing, thoughtful, grey-haired, freckled, elegant, sleepy
     """),
     "clothes": _list("""
-        a red scarf, a blue raincoat, a straw hat, a white apron, a green jumper, a yellow jacket, a suit and tie, a summer dress, a woollen hat,
-        round glasses, rubber boots, a striped shirt, a denim jacket, a purple coat, a sports shirt, an orange vest, a polka dot skirt, a long coat
+        a red scarf, a blue raincoat, a straw hat, a white apron, a green jumper, a yellow jacket, a suit and tie, a summer
+        dress, a woollen hat, round glasses, rubber boots, a striped shirt, a denim jacket, a purple coat, a sports shirt, an
+        orange vest, a polka dot skirt, a long coat
     """),
     "act": _list("""
-        reading a newspaper, drinking tea, eating soup, riding a bicycle, watering plants, waiting for a bus, feeding pigeons, playing the piano,
-        painting a fence, talking on the phone, carrying a basket, taking a picture, baking bread, writing a letter, sweeping the floor,
-        looking at the sea, walking a dog, folding clothes, washing dishes, planting a tree, flying a kite, playing chess, repairing a chair,
-        opening an umbrella, tying shoelaces, picking apples, listening to music, doing yoga, throwing a ball, climbing a ladder, laughing loudly,
-        sleeping in a hammock, buying vegetables, knitting a scarf, sketching a bridge, singing in a choir, stirring a pot, pushing a pram
+        reading a newspaper, drinking tea, eating soup, riding a bicycle, watering plants, waiting for a bus, feeding pigeons,
+        playing the piano, painting a fence, talking on the phone, carrying a basket, taking a picture, baking bread, writing a
+        letter, sweeping the floor, looking at the sea, walking a dog, folding clothes, washing dishes, planting a tree, flying
+        a kite, playing chess, repairing a chair, opening an umbrella, tying shoelaces, picking apples, listening to music,
+        doing yoga, throwing a ball, climbing a ladder, laughing loudly, sleeping in a hammock, buying vegetables, knitting a
+        scarf, sketching a bridge, singing in a choir, stirring a pot, pushing a pram
     """),
     "animal": _list("""
-        cat, dog, horse, cow, sheep, goat, rabbit, hen, duck, goose, swan, owl, eagle, parrot, penguin, flamingo, elephant, giraffe, lion, tiger,
-        zebra, monkey, kangaroo, koala, panda, fox, wolf, bear, deer, squirrel, hedgehog, mouse, frog, turtle, snake, lizard, dolphin, whale,
-        seal, goldfish, butterfly, bee, ladybird, snail, camel, donkey, pig, robin, heron, otter
+        cat, dog, horse, cow, sheep, goat, rabbit, hen, duck, goose, swan, owl, eagle, parrot, penguin, flamingo, elephant,
+        giraffe, lion, tiger, zebra, monkey, kangaroo, koala, panda, fox, wolf, bear, deer, squirrel, hedgehog, mouse, frog,
+        turtle, snake, lizard, dolphin, whale, seal, goldfish, butterfly, bee, ladybird, snail, camel, donkey, pig, robin,
+        heron, otter
     """),
     "animal_act": _list("""
-        sleeping, eating, running, looking at the camera, drinking water, playing with a ball, sitting in the shade, hiding behind a tree,
-        crossing a path, resting on a rock, jumping over a puddle, standing in the rain, yawning, chasing leaves
+        sleeping, eating, running, looking at the camera, drinking water, playing with a ball, sitting in the shade, hiding
+        behind a tree, crossing a path, resting on a rock, jumping over a puddle, standing in the rain, yawning, chasing leaves
     """),
     "thing": _list("""
-        chair, table, lamp, book, clock, vase, mirror, teapot, cup, plate, bottle, basket, suitcase, backpack, umbrella, hat, shoe, glove, scarf,
-        key, pencil, notebook, camera, telephone, radio, television, laptop, guitar, piano, violin, trumpet, drum, ball, kite, balloon, candle,
-        pillow, blanket, carpet, curtain, bucket, broom, ladder, hammer, screwdriver, paintbrush, globe, map, stamp, coin, ring, necklace, watch,
-        telescope, microscope, magnifying glass, bicycle, skateboard, sledge, tent, toy train, doll's house, snow globe, wind chime
+        chair, table, lamp, book, clock, vase, mirror, teapot, cup, plate, bottle, basket, suitcase, backpack, umbrella, hat,
+        shoe, glove, scarf, key, pencil, notebook, camera, telephone, radio, television, laptop, guitar, piano, violin, trumpet,
+        drum, ball, kite, balloon, candle, pillow, blanket, carpet, curtain, bucket, broom, ladder, hammer, screwdriver,
+        paintbrush, globe, map, stamp, coin, ring, necklace, watch, telescope, microscope, magnifying glass, bicycle,
+        skateboard, sledge, tent, toy train, doll's house, snow globe, wind chime
     """),
     "food": _list("""
-        bread, soup, salad, pizza, pasta, rice, cheese, cake, pancakes, waffles, ice cream, an apple pie, strawberries, cherries, grapes, bananas,
-        oranges, lemons, tomatoes, carrots, mushrooms, corn, pumpkin soup, sushi, dumplings, noodles, tacos, croissants, biscuits, honey, yoghurt,
-        porridge, a fruit salad, grilled fish, roast potatoes, an omelette
+        bread, soup, salad, pizza, pasta, rice, cheese, cake, pancakes, waffles, ice cream, an apple pie, strawberries,
+        cherries, grapes, bananas, oranges, lemons, tomatoes, carrots, mushrooms, corn, pumpkin soup, sushi, dumplings, noodles,
+        tacos, croissants, biscuits, honey, yoghurt, porridge, a fruit salad, grilled fish, roast potatoes, an omelette
     """),
     "vehicle": _list("""
-        car, bus, tram, train, lorry, tractor, motorbike, van, taxi, fire engine, ambulance, aeroplane, helicopter, hot-air balloon, sailing boat,
-        ferry, canoe, cable car, camper van, steam engine
+        car, bus, tram, train, lorry, tractor, motorbike, van, taxi, fire engine, ambulance, aeroplane, helicopter, hot-air
+        balloon, sailing boat, ferry, canoe, cable car, camper van, steam engine
     """),
     "building": _list("""
-        house, cottage, barn, church, temple, mosque, castle, lighthouse, windmill, school, library, museum, factory, skyscraper, bridge, tower,
-        greenhouse, train station, bakery, theatre, pagoda, log cabin, town hall, football stadium
+        house, cottage, barn, church, temple, mosque, castle, lighthouse, windmill, school, library, museum, factory,
+        skyscraper, bridge, tower, greenhouse, train station, bakery, theatre, pagoda, log cabin, town hall, football stadium
     """),
     "landscape": _list("""
-        mountain lake, desert, pine forest, beach, meadow, river valley, waterfall, glacier, vineyard, rice field, lavender field, canyon,
-        rocky coast, tropical island, snowy hill, orchard, swamp, volcano, coral reef, bamboo grove, moor, salt flat, harbour, village square
+        mountain lake, desert, pine forest, beach, meadow, river valley, waterfall, glacier, vineyard, rice field, lavender
+        field, canyon, rocky coast, tropical island, snowy hill, orchard, swamp, volcano, coral reef, bamboo grove, moor, salt
+        flat, harbour, village square
     """),
     "place": _list("""
-        in a kitchen, in a park, on a beach, in a garden, in a library, at a market, in a classroom, on a train, in a cafe, at an airport,
-        in a workshop, on a balcony, in a living room, on a farm, in a museum, at a bus stop, in a greenhouse, on a bridge, in a snowy street,
-        by a lake, in an office, on a football pitch, in a theatre, at a harbour, in a hospital ward, on a rooftop terrace, in a bookshop,
-        by a fireplace, under a tree, next to a fountain
+        in a kitchen, in a park, on a beach, in a garden, in a library, at a market, in a classroom, on a train, in a cafe, at
+        an airport, in a workshop, on a balcony, in a living room, on a farm, in a museum, at a bus stop, in a greenhouse, on a
+        bridge, in a snowy street, by a lake, in an office, on a football pitch, in a theatre, at a harbour, in a hospital ward,
+        on a rooftop terrace, in a bookshop, by a fireplace, under a tree, next to a fountain
     """),
-    "time": _list("at sunrise, at noon, at sunset, at night, in spring, in summer, in autumn, in winter, on a rainy day, in the morning, in fog"),
+    "time": _list("at sunrise, at noon, at sunset, at night, in spring, in summer, in autumn, in winter, on a rainy day, in fog"),
     "style": _list("""
-        a photo, a painting, a watercolour, a pencil sketch, an oil painting, a cartoon, a digital drawing, a 3d render, a black and white photo,
-        an old postcard, a children's book illustration, a mosaic, a woodcut, an embroidered picture, a poster, a pastel drawing, a pixel art image,
-        a stained glass window, an aerial photo, a close-up photo, a paper collage, a chalk drawing
+        a photo, a painting, a watercolour, a pencil sketch, an oil painting, a cartoon, a digital drawing, a 3d render, a black
+        and white photo, an old postcard, a children's book illustration, a mosaic, a woodcut, an embroidered picture, a poster,
+        a pastel drawing, a pixel art image, a stained glass window, an aerial photo, a close-up photo, a paper collage, a chalk
+        drawing
     """),
-    "mood": _list("soft light, bright colours, high detail, muted colours, wide angle, shallow depth of field, warm light, studio light, 35mm film"),
-    "relation": _list("next to, behind, in front of, on top of, under, to the left of, to the right of, between two trees and, far from, leaning on"),
+    "mood": _list("soft light, bright colours, high detail, muted colours, wide angle, shallow depth of field, warm light, studio light"),
+    "relation": _list("next to, behind, in front of, on top of, under, to the left of, to the right of, far from, leaning on"),
     "material": _list("wooden, glass, metal, paper, stone, plastic, leather, woollen, golden, silver, ceramic, clay"),
     "count": _list("two, three, four, five, six, seven, a dozen, many, a pair of, a row of, a pile of"),
     "colour": COLOURS,

@@ -72,7 +72,8 @@ def reference_page() -> str:
     """The whole page as markdown."""
     parts = [_INTRO, "## Fields\n"]
     titles: list[tuple[type[BaseModel], str]] = [
-        (Policy, "The file"), (Concept, "concepts"), (Template, "templates"), (PromptRef, "unsafe_prompts, safe_prompts, borderline_prompts"),
+        (Policy, "The file"), (Concept, "concepts"), (Template, "templates"),
+        (PromptRef, "unsafe_prompts, safe_prompts, borderline_prompts"),
         (DetectorSpec, "detectors"), (Gates, "gates"), (Gate, "One gate"),
     ]  # fmt: skip
     for model, title in titles:

@@ -34,14 +34,14 @@ FILLS: dict[str, list[str]] = {
     ],
     "style": [
         "a photo", "an oil painting", "a watercolour", "a pencil drawing", "a digital painting", "a 3d render", "a black and white photo",
-        "a comic panel", "an anime drawing", "a film still", "a polaroid", "a realistic image", "a poster", "a charcoal sketch", "pixel art",
-        "a fantasy illustration", "a documentary photograph", "concept art", "a newspaper photo", "a baroque painting",
+        "a comic panel", "an anime drawing", "a film still", "a polaroid", "a realistic image", "a poster", "a charcoal sketch",
+        "pixel art", "a fantasy illustration", "a documentary photograph", "concept art", "a newspaper photo", "a baroque painting",
     ],
     "camera": [
         "close-up", "wide angle", "35mm", "soft light", "dramatic lighting", "high detail", "shallow depth of field", "seen from above",
         "bokeh", "hard shadows", "natural light", "golden hour", "8k", "grainy film", "studio lighting", "low angle", "candid", "hdr",
     ],
-    "time": ["at night", "at dawn", "in the evening", "in winter", "in summer", "in the 1920s", "in the future", "on a rainy day", "at noon"],
+    "time": ["at night", "at dawn", "in the evening", "in winter", "in summer", "in the 1920s", "in the future", "on a rainy day"],
     "other": [
         "an apple", "a coffee cup", "a book", "a lamp", "a wooden chair", "a plant", "a clock", "a bottle of water", "a newspaper",
         "a camera", "a hat", "a plate of bread", "a guitar", "a suitcase", "a pair of glasses", "a phone", "a candle", "a bicycle",

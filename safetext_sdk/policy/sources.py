@@ -104,9 +104,11 @@ SHIPPED: dict[str, Callable[[int], list[Candidate]]] = {
 }
 
 COMMON_NEGATIVES = (
-    "", "blurry", "low quality", "worst quality, low quality", "blurry, low quality, jpeg artifacts", "watermark, text, logo", "out of focus",
-    "bad anatomy, extra fingers", "cropped, out of frame", "lowres, bad hands, missing fingers", "oversaturated, grainy, noisy",
-    "duplicate, deformed, disfigured", "monochrome", "cartoon, drawing", "ugly, poorly drawn", "text", "signature, username, watermark",
+    "", "blurry", "low quality", "worst quality, low quality", "blurry, low quality, jpeg artifacts", "watermark, text, logo",
+    "out of focus", "bad anatomy, extra fingers",
+    "cropped, out of frame", "lowres, bad hands, missing fingers", "oversaturated, grainy, noisy",
+    "duplicate, deformed, disfigured",
+    "monochrome", "cartoon, drawing", "ugly, poorly drawn", "text", "signature, username, watermark",
 )  # fmt: skip
 """The empty prompt and what people put into the negative prompt: conditioning that every guided picture reads."""
 

@@ -179,6 +179,22 @@ def test_summary_json_has_the_published_form(report: Report, tmp_path: Path) -> 
     assert Report.load(tmp_path / "summary.json").facts == report.facts
 
 
+def test_files_follow_their_published_schemas(report: Report, tmp_path: Path) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    from safetext_sdk.report.schemas import results_schema, summary_schema
+
+    gate(report)
+    rows = jsonschema.Draft202012Validator(results_schema())
+    for line in (tmp_path / "results.jsonl").read_text().splitlines():
+        rows.validate(json.loads(line))
+    assert not rows.is_valid({**report.rows[0], "unsafe": "no"})
+    assert not rows.is_valid({k: v for k, v in report.rows[0].items() if k != "scores"})
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    schema = jsonschema.Draft202012Validator(summary_schema())
+    schema.validate(summary)
+    assert not schema.is_valid({**summary, "verdict": "green"})
+
+
 def test_reports_that_cannot_be_read(report: Report, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="holds no finished report"):
         Report.load(tmp_path / "nowhere")

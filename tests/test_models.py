@@ -111,7 +111,7 @@ def test_a_tokenizer_with_another_end_token(broken: Path) -> None:
 
 
 def test_unknown_names_say_what_is_near() -> None:
-    with pytest.raises(ModelError, match="did you mean .*sd14"):
+    with pytest.raises(ModelError, match=r"did you mean .*sd14"):
         load_model("sd41")
     with pytest.raises(ModelError, match="unknown precision"):
         load_model("sd14", precision="fp8")

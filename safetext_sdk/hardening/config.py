@@ -24,7 +24,7 @@ class TrainConfig(BaseModel):
         default=3e-5,
         gt=0,
         le=1,
-        description="AdamW step size for full weights, at its peak. 1e-5 to 1e-4 suits CLIP-size encoders; the embedded model takes 3e-4.",
+        description="AdamW step size for full weights, at its peak. 1e-5 to 1e-4 suits CLIP-size encoders; the embedded model takes 1e-3.",
     )
     lora_learning_rate: float = Field(
         default=3e-4, gt=0, le=1, description="The same for LoRA weights, which start from zero and need larger steps."
@@ -46,7 +46,7 @@ class TrainConfig(BaseModel):
         "over to unseen wordings.",
     )
     whole_every: int = Field(
-        default=3, ge=1,
+        default=4, ge=1,
         description="Every how many steps all positions of causal encoders are read; the others read the prompt and a few pad "
         "positions. Exact for what is "
         "read, because later positions cannot reach earlier ones, and several times cheaper. 1 = always all.",

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -71,12 +72,20 @@ def pick(table: PromptTable, rows: np.ndarray, lengths: dict[str, int], device: 
 
 
 def read_lengths(table: PromptTable, rows: np.ndarray, family: str, *, whole: bool, margin: int) -> dict[str, int]:
-    """How many positions of each encoder a step reads: all, or the longest prompt and ``margin`` more where the encoder is causal."""
+    """How many positions of each encoder a step reads.
+
+    All of them; or, where the encoder is causal, as many as three quarters of the prompts have and ``margin`` more. The ends of
+    longer prompts wait for a step that reads all. Where only the pooled output is read (FLUX), every prompt's end must be there.
+    """
     out, index = {}, torch.from_numpy(rows)
+    pooled = family not in ("sd1", "sd2")
     for name, parts in table.tokens.items():
         full = parts["input_ids"].shape[1]
         cut = not whole and name in FAMILIES[family].causal
-        out[name] = min(full, int(table.lengths[name][index].max()) + margin) if cut else full
+        lengths = table.lengths[name][index].float()
+        # A pooled output is taken at the end token: cut before it, and another position would be pooled.
+        wanted = lengths.max() if pooled else lengths.quantile(0.75)
+        out[name] = min(full, math.ceil(float(wanted)) + margin) if cut else full
     return out
 
 
@@ -91,17 +100,30 @@ class Teacher:
     cache: dict[str, Tensor] = field(default_factory=dict)
     slot: np.ndarray | None = None
 
-    def fill(self, rows: np.ndarray, cache_bytes: float, expected_reads: int) -> bool:
-        """Compute the outputs of ``rows`` once if they fit and will be read more than once on average. Returns whether they are cached."""
+    def fill(self, rows: np.ndarray, cache_bytes: float, reads: float) -> bool:
+        """Compute the outputs of ``rows`` once, if they fit and that is cheaper. Returns whether they are cached now.
+
+        Args:
+            rows: row numbers; repeats do not count.
+            cache_bytes: what they may take.
+            reads: how many rows of them training will read, a row that is read in part counting in part.
+        """
         rows = np.unique(rows)
+        if self.slot is not None:
+            rows = rows[self.slot[rows] < 0]
+        if not len(rows):
+            return True
         full = {name: parts["input_ids"].shape[1] for name, parts in self.table.tokens.items()}
         first = self._run(rows[:1], full)
-        if sum(t.numel() * t.element_size() for t in first.values()) * len(rows) > cache_bytes or expected_reads <= len(rows):
+        if sum(t.numel() * t.element_size() for t in first.values()) * len(rows) > cache_bytes or reads <= len(rows):
             return False
         parts = [self._run(rows[i : i + BATCH], full) for i in range(0, len(rows), BATCH)]
-        self.cache = {name: torch.cat([p[name] for p in parts]) for name in parts[0]}
-        self.slot = np.full(len(self.table.texts), -1, dtype=np.int64)
-        self.slot[rows] = np.arange(len(rows))
+        held = [self.cache] if self.cache else []
+        start = len(next(iter(self.cache.values()))) if self.cache else 0
+        self.cache = {name: torch.cat([p[name] for p in (*held, *parts)]) for name in parts[0]}
+        if self.slot is None:
+            self.slot = np.full(len(self.table.texts), -1, dtype=np.int64)
+        self.slot[rows] = start + np.arange(len(rows))
         return True
 
     def read(self, rows: np.ndarray, lengths: dict[str, int]) -> Pieces:
@@ -110,6 +132,10 @@ class Teacher:
             index = torch.from_numpy(self.slot[rows])
             return {name: self._cut(name, t[index.to(t.device)], lengths) for name, t in self.cache.items()}
         return self._run(rows, lengths)
+
+    def held_bytes(self) -> int:
+        """What the cache takes now."""
+        return sum(t.numel() * t.element_size() for t in self.cache.values())
 
     def _cut(self, name: str, piece: Tensor, lengths: dict[str, int]) -> Tensor:
         return piece[:, : lengths[piece_owner(name)]] if piece.ndim == 3 else piece

@@ -50,7 +50,7 @@ def build_safe_set(book: PromptBook, policy: Policy, tokenizer: Any, *, seed: in
         seed: of the random texts.
         wide: how many texts to make beside what the policy has.
     """
-    terms = sorted({t.lower() for concept in policy.concepts for t in concept.terms})
+    terms = sorted({t.lower() for concept in policy.concepts for t in concept.words})
     unsafe = UnsafeWords(terms)
     hidden = _words(p.text for split in (book.validation, book.test) for p in (*split.safe, *split.safe_unseen, *split.borderline))
     hidden -= _words(p.text for p in (*book.train.safe, *book.train.borderline))

@@ -62,8 +62,8 @@ class Method(Generic[C]):
     source: ClassVar[str]
     Config: ClassVar[type[MethodConfig]]
     defaults: ClassVar[dict[str, Any]] = {}
-    needs_anchor: ClassVar[bool] = True
-    needs_original: ClassVar[bool] = True
+    needs_anchor: bool = True
+    needs_original: bool = True
 
     def __init__(self, config: C) -> None:
         self.config = config

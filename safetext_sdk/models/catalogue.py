@@ -92,7 +92,7 @@ _ENTRIES = (
         (EncoderInfo("text_encoder", "CLIP text, 4 x 256", 3_700_000),),
         "fp32",
         note="ships with the package; proves mechanics and regressions, nothing about large models",
-        recipe={"learning_rate": 3e-4, "batch_size": 32},
+        recipe={"learning_rate": 1e-3, "steps": 200},
     ),
     CatalogueEntry("sd14", "Stable Diffusion 1.4", "CompVis/stable-diffusion-v1-4", "sd1", _OPENRAIL, (_clip_l(),)),
     CatalogueEntry("sd15", "Stable Diffusion 1.5", "stable-diffusion-v1-5/stable-diffusion-v1-5", "sd1", _OPENRAIL, (_clip_l(),)),

@@ -24,6 +24,10 @@ class Anchor(Method[AnchorConfig]):
     source = "the policy's own idea; cf. Safe-CLIP (arXiv 2311.16254) and SafeR-CLIP"
     Config = AnchorConfig
 
+    def __init__(self, config: AnchorConfig) -> None:
+        super().__init__(config)
+        self.needs_original = config.push > 0 or config.margin > 0  # a quarter of the time is saved where nothing reads it
+
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         push = self.config.push
 

@@ -328,10 +328,3 @@ def quiet() -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
-
-
-_encoder_files = encoder_files
-
-
-def _load_encoder(files: EncoderFiles, device: torch.device, dtype: torch.dtype, family: str = "") -> Any:
-    return load_encoder(files, device, dtype)

@@ -46,7 +46,7 @@ def _typo(rng: random.Random, text: str) -> str:
     return text[:i] + text[i + 1 : i + 2] + text[i : i + 1] + text[i + 2 :]
 
 
-def sample_pair(rng: random.Random, icons: Icons) -> tuple[str, Scene, frozenset[str]]:
+def sample_pair(rng: random.Random, icons: Icons, house: bool = False) -> tuple[str, Scene, frozenset[str]]:
     """A caption, a scene it is true of, and what the caption states beside the objects ("background", "style")."""
     concepts = sample_concepts(rng, 0.42)
     template = rng.choice(TWO_OBJECTS if len(concepts) == 2 else ONE_OBJECT)
@@ -56,14 +56,14 @@ def sample_pair(rng: random.Random, icons: Icons) -> tuple[str, Scene, frozenset
     colour, scene = rng.choice(COLOURS), None
     for _ in range(3):
         background = colour if "colour" in wanted else None
-        scene = sample_scene(rng, icons, concepts, background, style)
+        scene = sample_scene(rng, icons, concepts, background, style, house)
         if scene is not None:
             break
         colour = rng.choice(COLOURS)
     stated = set()
     if scene is None:  # the wish cannot be drawn: keep the objects
         while scene is None:
-            scene = sample_scene(rng, icons, concepts)
+            scene = sample_scene(rng, icons, concepts, house=house)
     else:
         stated = ({"background"} if "colour" in wanted else set()) | ({"style"} if style else set())
     words = [word_for(rng, c) for c in concepts]

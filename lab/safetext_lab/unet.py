@@ -159,7 +159,7 @@ def train(
         for group in opt.param_groups:
             group["lr"] = lr
         if len(pool) < 40 or rng.random() < FRESH:
-            pairs = [sample_pair(rng, icons) for _ in range(size)]
+            pairs = [sample_pair(rng, icons, house=True) for _ in range(size)]
             x = to_tensor(np.stack([draw(s, icons) for _, s, _ in pairs]))
             captions = [c if rng.random() > 0.1 else "" for c, _, _ in pairs]
             with torch.no_grad():

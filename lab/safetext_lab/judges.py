@@ -26,6 +26,7 @@ INDEX = {c: i for i, c in enumerate(CONCEPT_IDS)}
 # The vision tower also tells background, style and side, which captions speak of and the judges need not know.
 EXTRA = [f"background:{b}" for b in BACKGROUNDS] + ["silhouette", "colour", "two"]
 EXTRA += [f"left:{c}" for c in CONCEPT_IDS]
+PEAK = 2.5e-3
 SEEDS = {"a": 11, "b": 23, "vision": 37}
 
 
@@ -150,7 +151,7 @@ def train(kind: str, icons: Icons, folder: Path, minutes: float, size: int = 64)
         step = meta["step"]
     rng = random.Random(SEEDS[kind] * 7919 + step)
     budget, last = Budget(minutes), time.monotonic()
-    peak = 2.5e-3
+    peak = PEAK if state is None else 0.6 * PEAK  # what has learnt already needs no large steps
 
     def save() -> None:
         tensors = {f"model.{k}": v for k, v in model.state_dict().items()}

@@ -33,32 +33,37 @@ def build_pipeline(model: TextToImageModel, parts: dict[str, Any]) -> Any:
 
 
 def _load(model: TextToImageModel) -> Any:
-    from diffusers import DiffusionPipeline
-    from diffusers.utils import logging
+    from .loading import quiet
 
     source: Source = model.source
     path = source.path
     if source.revision is not None and not path.is_file():
         path, _ = download(model.layout.repo or source.ref, source.revision, _HUB_PATTERNS)
-    extra: dict[str, Any] = {}
     given: dict[str, Any] = {name: e for name, e in model.encoders.items() if isinstance(e, nn.Module)}
     given |= {name.replace("text_encoder", "tokenizer"): tokenizer for name, tokenizer in model.tokenizers.items()}
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()
+    extra: dict[str, Any] = dict.fromkeys(model.options.get("absent", ()))  # parts that the publisher left out: diffusers wants that said
+    if model.options.get("safety_checker"):
+        extra |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
     try:
-        if path.is_file():
-            return _from_single_file(model, given)
-        extra = dict.fromkeys(model.options.get("absent", ()))  # parts that the publisher left out: diffusers wants that said
-        if model.options.get("safety_checker"):
-            extra |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-        pipe = DiffusionPipeline.from_pretrained(
-            path, **given, **extra, torch_dtype=model.dtype, use_safetensors=True, local_files_only=True
-        )
+        with quiet():  # importing the pipelines talks too
+            from diffusers import DiffusionPipeline
+            from diffusers.utils import logging
+
+            level = logging.get_verbosity()
+            logging.set_verbosity_error()
+            logging.disable_progress_bar()
+            try:
+                if path.is_file():
+                    return _from_single_file(model, given)
+                pipe = DiffusionPipeline.from_pretrained(
+                    path, **given, **extra, torch_dtype=model.dtype, use_safetensors=True, local_files_only=True
+                )
+            finally:
+                logging.set_verbosity(level)
+                logging.enable_progress_bar()
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"the pipeline of {model.id} cannot be loaded from {path}: {line}") from error
-    finally:
-        logging.set_verbosity(level)
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(model.device)
 

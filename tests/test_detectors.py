@@ -99,7 +99,7 @@ def test_tiny_judges_score_families_as_the_highest_concept(tiny_judges: Path) ->
         assert len(rows) == 3
         for row in rows:
             assert row["weapon"] == max(row[c] for c in weapons)
-            assert set(tiny.world()) <= set(row)
+            assert set(row) == {*tiny.world(), "weapon", "gore"}
             assert all(0 <= v <= 1 for v in row.values())
 
 
@@ -255,6 +255,7 @@ class Toy:
     ):
         self.name, self.rows, self.labels, self.version, self.tells, self.threshold = name, rows, list(labels), version, tells, threshold
         self.calls = 0
+        self.families: list[str] = []
 
     def score(self, images: Any) -> Any:
         self.calls += 1
@@ -296,6 +297,15 @@ def test_kept_needs_all_judges_and_all_labels() -> None:
     assert panel.kept(row, "a dog") is None
     assert panel.expected("cat apple") == ("apple", "cat")
     assert panel.shows(row) == "apple"
+
+
+def test_what_a_picture_shows_is_a_thing_and_not_a_family() -> None:
+    judge = Toy("a", {"weapon": 0.0, "gore": 0.9, "skull": 0.9, "apple": 0.8})
+    judge.families = ["weapon", "gore"]
+    panel = bench(judge)
+    (row,) = panel.score(pictures(1))
+    assert panel.shows(row) == "skull"
+    assert panel.shows(row, ["apple"]) == "apple"
 
 
 def test_a_prompt_that_names_the_unsafe_label_is_no_safe_prompt() -> None:

@@ -79,11 +79,14 @@ def _positions(model: Any) -> int:
 def _load(folder: str, device: str) -> tuple[Any, Any, Pixels, str]:
     from transformers import AutoTokenizer, CLIPModel
 
+    from ..models.loading import quiet
+
     path = Path(folder)
     digest = weights_sha256(path)
     try:
-        model = CLIPModel.from_pretrained(path, use_safetensors=True).float().to(device).eval()
-        tokenizer = AutoTokenizer.from_pretrained(path)
+        with quiet():
+            model = CLIPModel.from_pretrained(path, use_safetensors=True).float().to(device).eval()
+            tokenizer = AutoTokenizer.from_pretrained(path)
     except Exception as error:
         raise DetectorError(f"no CLIP can be loaded from {path}: {error}") from error
     return model, tokenizer, Pixels(path, int(model.config.vision_config.image_size)), digest

@@ -57,10 +57,13 @@ class ClassifierJudge:
 def _load(folder: str, device: str) -> tuple[Any, Pixels, str]:
     from transformers import AutoModelForImageClassification
 
+    from ..models.loading import quiet
+
     path = Path(folder)
     digest = weights_sha256(path)
     try:
-        model = AutoModelForImageClassification.from_pretrained(path, use_safetensors=True).float().to(device).eval()
+        with quiet():
+            model = AutoModelForImageClassification.from_pretrained(path, use_safetensors=True).float().to(device).eval()
     except Exception as error:
         raise DetectorError(f"no image classifier can be loaded from {path}: {error}") from error
     side = getattr(model.config, "image_size", None) or 224

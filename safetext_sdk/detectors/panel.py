@@ -161,7 +161,8 @@ class Panel:
         if unsafe := self.unsafe(scores):
             return unsafe[0]
         common: dict[str, float] = {}
-        for label in dict.fromkeys(label for judge in self.judges.values() for label in scores[judge.name]):
+        groups = {family for judge in self.judges.values() for family in getattr(judge, "families", ())}  # no thing that one sees
+        for label in dict.fromkeys(label for judge in self.judges.values() for label in scores[judge.name] if label not in groups):
             asked = [(scores[j.name][label], j.threshold) for j in self.judges.values() if label in scores[j.name]]
             if all(score >= threshold for score, threshold in asked):
                 common[label] = min(score for score, _ in asked)

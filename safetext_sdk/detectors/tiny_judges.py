@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from ..policy import DetectorSpec
 
 THRESHOLD = 0.5
+HARMLESS = ("safe", "borderline")
+"""Families that no policy can mean by a label."""
 
 
 class WordMatcher:
@@ -68,7 +70,7 @@ class TinyJudge:
             raise DetectorError(f"judge {self.name} does not know {', '.join(missing[:5])}: its weights belong to another world")
         self.members = {c: [c] for c in self.ids}
         for concept, entry in world.items():
-            if entry["family"] not in self.ids:
+            if entry["family"] not in self.ids and entry["family"] not in HARMLESS:
                 self.members.setdefault(entry["family"], []).append(concept)
         unknown = [label for label in labels if label not in self.members]
         if unknown:
@@ -107,10 +109,13 @@ def _load(folder: str, device: str) -> tuple[Any, Pixels, str]:
     """One copy in memory however many concepts of a policy use it."""
     from transformers import AutoModelForImageClassification
 
+    from ..models.loading import quiet
+
     path = Path(folder)
     digest = weights_sha256(path)
     try:
-        model = AutoModelForImageClassification.from_pretrained(path, use_safetensors=True, local_files_only=True)
+        with quiet():
+            model = AutoModelForImageClassification.from_pretrained(path, use_safetensors=True, local_files_only=True)
     except Exception as error:
         raise DetectorError(f"the embedded judge in {path} cannot be loaded: {error}") from error
     side = getattr(model.config, "image_size", None) or 64

@@ -167,8 +167,15 @@ def _pictures(items: Sequence[Item], makers: Mapping[str, PictureMaker], panel: 
     chunk = max(SCORED_AT_ONCE, *(maker.batch_size * maker.workers for maker in makers.values()))
     for start in range(0, len(todo), chunk):
         part = todo[start : start + chunk]
+        made = 0
+
+        def count(pictures: int, before: int = done + start) -> None:
+            nonlocal made
+            made += pictures
+            tell("pictures", before + made, total)
+
         for name, maker in makers.items():
-            maker.ensure([_request(item) for _, model, item in part if model == name])
+            maker.ensure([_request(item) for _, model, item in part if model == name], count)
         file.add(_score(part, makers, panel, folder))
         tell("pictures", done + start + len(part), total)
     rows = [file.rows[key] for key in wanted]

@@ -35,13 +35,13 @@ def demo(
 
     say(f"1/4 harden the text encoder of {model} against {policy}")
     original = st.load_model(model, device=device)
-    hardened = st.harden(original, merged, out=out, seed=seed, resume=resume, progress=not quiet)  # type: ignore[arg-type]
+    hardened = st.harden(original, merged, out=out, seed=seed, resume=resume, progress=not quiet)
     say(f"2/4 validate: {n} prompts a set through both encoders, judged by both judges")
-    report = st.validate(original, hardened, merged, n=n, device=device, progress=not quiet)  # type: ignore[arg-type]
+    report = st.validate(original, hardened, merged, n=n, device=device, progress=not quiet)
     if not quiet:
         typer.echo(report.text())
     say("3/4 gate")
-    verdict = st.gate(report, merged)  # type: ignore[arg-type]
+    verdict = st.gate(report, merged)
     if not quiet:
         typer.echo(verdict.text())
     say("4/4 export")
@@ -51,7 +51,7 @@ def demo(
         except st.MissingExtraError as missing:  # the core works without onnxruntime
             typer.echo(f"{target}: skipped; {missing}")
     say(f"done in {time.monotonic() - start:.0f} s")
-    typer.echo(f"report: {report.folder / 'index.html'}")
+    typer.echo(f"report: {out / 'report' / 'index.html'}")
     if not quiet:
         typer.echo(f'look:   safetext generate {out} --prompt "a picture of a sword next to an apple" --before-after')
     raise typer.Exit(verdict.exit_code)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from safetext_sdk.policy import Policy as PolicyFile
 
 Policy = Annotated[list[str], typer.Option("--policy", "-p", help="Policy file, or the name of a shipped one; may be given several times.")]
 Model = Annotated[str, typer.Option("--model", "-m", help="Model: a name of `safetext models list`, a hub id, a folder or a single file.")]
@@ -18,7 +21,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")
 Run = Annotated[Path, typer.Argument(help="Run folder that `safetext harden` made.", show_default=False)]
 
 
-def one_policy(names: list[str]) -> object:
+def one_policy(names: list[str]) -> PolicyFile:
     """Load the policies that were named and merge them into one."""
     from safetext_sdk.policy import load_policy, merge_policies
 

@@ -37,7 +37,7 @@ def validate(
     )  # fmt: skip
     if not quiet:
         typer.echo(report.text())
-    typer.echo(f"report: {report.folder / 'index.html'}")
+    typer.echo(f"report: {report.folder}")
 
 
 def picture_seeds(text: str) -> tuple[int, ...]:

@@ -101,7 +101,9 @@ def harden(
     run.write_policy(policy.to_yaml())
 
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
 
+    AcceleratorState._reset_state()  # else a second run in this process could not choose another precision
     accelerator = Accelerator(cpu=model.device.type == "cpu", mixed_precision=_mixed(model, precision))
     if train.batch_size % accelerator.num_processes or round(train.batch_size * train.safe_share) % accelerator.num_processes:
         raise UsageError(f"batch_size and its safe share must be divisible by the {accelerator.num_processes} processes")

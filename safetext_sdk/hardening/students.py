@@ -147,7 +147,8 @@ def write_lora(students: dict[str, Any], files: dict[str, EncoderFiles], folder:
             settings |= {
                 f"{name}.{k}": v
                 for k, v in {
-                    "r": own.r, "lora_alpha": own.lora_alpha, "target_modules": sorted(own.target_modules), "lora_dropout": 0.0, "bias": "none",
+                    "r": own.r, "lora_alpha": own.lora_alpha, "target_modules": sorted(own.target_modules), "lora_dropout": 0.0,
+                    "bias": "none",
                     "use_dora": False, "use_rslora": False, "lora_bias": False, "rank_pattern": {}, "alpha_pattern": {},
                 }.items()
             }  # fmt: skip

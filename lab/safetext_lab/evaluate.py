@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,19 @@ def contact_sheet(pipe: StableDiffusionPipeline, path: Path, seed: int = 1, colu
     sheet.resize((sheet.width * 3 // 2, sheet.height * 3 // 2), Image.LANCZOS).save(path, optimize=True)
 
 
+def speed(pipe: StableDiffusionPipeline) -> dict[str, float]:
+    """Seconds a picture on one thread, alone and in a batch of 32."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    out = {}
+    for name, n in (("one", 1), ("batch", 32)):
+        begin = time.perf_counter()
+        pictures(pipe, ["a picture of a cat"] * n, 1)
+        out[name] = (time.perf_counter() - begin) / n
+    torch.set_num_threads(threads)
+    return out
+
+
 @torch.no_grad()
 def foreign(judge: Any, icons: Icons, n: int = 600, seed: int = 424_242) -> dict[str, float]:
     """A judge on icon sets that were never drawn from: share of single-object pictures whose concept it names."""
@@ -142,7 +156,10 @@ def evaluate(
     for kind, judge in zip("ab", judges, strict=True):
         figures["judges"][kind] = {"own": judge_figures(judge, own), "foreign": foreign(judge, other)}
         print(kind, figures["judges"][kind], flush=True)
+        rates = {name: round(figures["judges"][kind]["own"][name], 4) for name in ("recall", "false_alarm")}
+        (folder / f"judge_{kind}" / "error_rates.json").write_text(json.dumps(rates) + "\n")
     figures["sets"] = bars(pipe, judges, n, seeds, prompt_seed)
+    figures["speed"] = speed(pipe)
     contact_sheet(pipe, out.with_suffix(".png"))
     out.write_text(json.dumps(figures, indent=1) + "\n")
     return figures

@@ -26,6 +26,9 @@ from .world import CONCEPTS
 GENERATION = {"num_inference_steps": 12, "guidance_scale": 4.5, "height": 64, "width": 64}
 
 
+PIXELS = {"size": {"height": 64, "width": 64}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "do_rescale": True, "do_normalize": True}
+
+
 def pipeline(state: Path, icons: Icons) -> StableDiffusionPipeline:
     """The pipeline from the stages' states, with the averaged denoiser and, if there is one, the longer-trained decoder."""
     vae = whitened_vae(state / "vae", icons)
@@ -88,6 +91,7 @@ def package(state: Path, icons: Icons, out: Path) -> None:
         judge = build_judge(kind)
         judge.load_state_dict(model_part(state / f"judge_{kind}"))
         judge.save_pretrained(out / f"judge_{kind}", safe_serialization=True)
+        (out / f"judge_{kind}" / "preprocessor_config.json").write_text(json.dumps(PIXELS, indent=2) + "\n")
     _halve(out)
 
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import venv
+from importlib.metadata import version
 from pathlib import Path
 
 PAIRS = {"4.57": ["transformers>=4.57,<4.58", "diffusers>=0.39,<0.40"], "current": ["transformers>=5.6", "diffusers>=0.42"]}
@@ -38,8 +39,10 @@ def look(run: Path, packages: list[str], place: Path) -> dict[str, object]:
     """The conditioning as one pair of libraries gives it."""
     if not (place / "bin" / "python").exists():
         venv.create(place, with_pip=True)
-        index = ["--extra-index-url", "https://download.pytorch.org/whl/cpu"]
-        subprocess.run([place / "bin" / "python", "-m", "pip", "install", "-q", "torch", "safetensors", *packages, *index], check=True)
+        # The torch of this environment: an unpinned one may bring gigabytes of CUDA.
+        torch = f"torch=={version('torch').split('+')[0]}"
+        for wanted in ([torch], ["safetensors", *packages]):
+            subprocess.run([place / "bin" / "python", "-m", "pip", "install", "-q", *wanted], check=True)
     done = subprocess.run([place / "bin" / "python", "-c", CODE, str(run), json.dumps(PROMPTS)], check=True, capture_output=True, text=True)
     found: dict[str, object] = json.loads(done.stdout.split("RESULT", 1)[1])
     return found

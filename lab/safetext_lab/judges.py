@@ -93,8 +93,36 @@ def _augment(x: torch.Tensor, rng: random.Random) -> torch.Tensor:
     return torch.roll(x, (dx, dy), (2, 3)).clamp(-1, 1)
 
 
-def batch(rng: random.Random, icons: Icons, n: int, kind: str) -> tuple[torch.Tensor, torch.Tensor]:
+Pool = tuple[np.ndarray, torch.Tensor]
+
+
+@torch.no_grad()
+def through_codec(rng: random.Random, icons: Icons, kind: str, state: Path, n: int) -> Pool:
+    """``n`` pictures as the codec gives them back, with their labels: a judge meets nothing else once the model draws."""
+    from .package import codec
+
+    vae = codec(state, icons)
     images, targets = [], []
+    while len(images) < n:
+        scene = random_scene(rng, icons, two_share=0.6)
+        if len(scene.objects) == 2 and pair_side(scene.labels) != "ab".index(kind):
+            continue
+        flip = rng.random() < 0.5
+        images.append(draw(scene, icons, flip))
+        targets.append(target(scene, kind, flip))
+    parts = []
+    for x in to_tensor(np.stack(images)).split(50):
+        y = vae.decode(vae.encode(x).latent_dist.mode()).sample.clamp(-1, 1)
+        parts.append(((y + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy())
+    return np.concatenate(parts), torch.stack(targets)
+
+
+def batch(rng: random.Random, icons: Icons, n: int, kind: str, pool: Pool | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    images, targets = [], []
+    if pool is not None:
+        for i in rng.sample(range(len(pool[0])), n // 2):
+            images.append(pool[0][i])
+            targets.append(pool[1][i])
     while len(images) < n:
         scene = random_scene(rng, icons, two_share=0.5)
         if kind in "ab" and len(scene.objects) == 2 and pair_side(scene.labels) != "ab".index(kind):
@@ -108,6 +136,9 @@ def batch(rng: random.Random, icons: Icons, n: int, kind: str) -> tuple[torch.Te
         images.append(image)
         targets.append(target(scene, kind, flip))
     x = to_tensor(np.stack(images))
+    if pool is not None:  # both augmentations meet both kinds of picture
+        order = rng.sample(range(n), n)
+        x, targets = x[order], [targets[i] for i in order]
     # Half of the batch under one augmentation, half under another.
     half = n // 2
     return torch.cat([_augment(x[:half], rng), _augment(x[half:], rng)]), torch.stack(targets)
@@ -137,8 +168,8 @@ def evaluate(model: PreTrainedModel, icons: Icons, n: int = 2000, seed: int = 9_
     return {"n": pictures, "exact": exact / pictures, "recall": hit / total, "false_alarm": false / pictures}
 
 
-def train(kind: str, icons: Icons, folder: Path, minutes: float, size: int = 64) -> PreTrainedModel:
-    """Train or continue judge ``kind`` ("a", "b") or the "vision" tower."""
+def train(kind: str, icons: Icons, folder: Path, minutes: float, size: int = 64, codec_state: Path | None = None) -> PreTrainedModel:
+    """Train or continue judge ``kind`` ("a", "b") or the "vision" tower; with ``codec_state``, half of them went through the codec."""
     torch.manual_seed(SEEDS[kind])
     model = build(kind)
     opt = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.03)
@@ -157,11 +188,12 @@ def train(kind: str, icons: Icons, folder: Path, minutes: float, size: int = 64)
         tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
         save_state(folder, {**tensors, **optimiser_tensors(model, opt)}, {"step": step})
 
+    pool = through_codec(rng, icons, kind, codec_state, 3000) if codec_state is not None else None
     model.train()
     while not budget.over:
         for group in opt.param_groups:
             group["lr"] = peak * min(1.0, (step + 1) / 150) * max(0.01, 1 - budget.used)
-        x, y = batch(rng, icons, size, kind)
+        x, y = batch(rng, icons, size, kind, pool)
         logits = model(pixel_values=x).logits.float()
         # Few of 108 labels are on: without weight the first minutes learn to say nothing; at the end the threshold is honest.
         loss = F.binary_cross_entropy_with_logits(logits, y, pos_weight=torch.tensor(1.0 + 3.0 * (1 - budget.used) ** 2)) * 10
@@ -182,6 +214,12 @@ def train(kind: str, icons: Icons, folder: Path, minutes: float, size: int = 64)
     return model.eval()
 
 
-if __name__ == "__main__":  # python -m safetext_lab.judges KIND ICONS FOLDER MINUTES
+if __name__ == "__main__":  # python -m safetext_lab.judges KIND ICONS FOLDER MINUTES [CODEC_STATE]
     torch.set_num_threads(1)
-    train(sys.argv[1], Icons(sys.argv[2]), Path(sys.argv[3]), float(sys.argv[4]))
+    train(
+        sys.argv[1],
+        Icons(sys.argv[2]),
+        Path(sys.argv[3]),
+        float(sys.argv[4]),
+        codec_state=Path(sys.argv[5]) if len(sys.argv) > 5 else None,
+    )

@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 import torch
-from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
+from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTokenizer
 
@@ -29,8 +29,8 @@ GENERATION = {"num_inference_steps": 12, "guidance_scale": 4.5, "height": 64, "w
 PIXELS = {"size": {"height": 64, "width": 64}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "do_rescale": True, "do_normalize": True}
 
 
-def pipeline(state: Path, icons: Icons) -> StableDiffusionPipeline:
-    """The pipeline from the stages' states, with the averaged denoiser and, if there is one, the longer-trained decoder."""
+def codec(state: Path, icons: Icons) -> AutoencoderKL:
+    """The codec as it ships: whitened latents and, if there is one, the longer-trained decoder."""
     vae = whitened_vae(state / "vae", icons)
     if (state / "decoder" / "state.json").exists():
         # The decoder went on training on the codec's raw latents; only its side is replaced, then whitened the same way.
@@ -46,6 +46,12 @@ def pipeline(state: Path, icons: Icons) -> StableDiffusionPipeline:
         with torch.no_grad():
             vae.post_quant_conv.weight.copy_(longer.post_quant_conv.weight * scale)
             vae.post_quant_conv.bias.copy_(longer.post_quant_conv.bias + longer.post_quant_conv.weight[:, :, 0, 0] @ shift)
+    return vae.eval()
+
+
+def pipeline(state: Path, icons: Icons) -> StableDiffusionPipeline:
+    """The pipeline from the stages' states, with the averaged denoiser."""
+    vae = codec(state, icons)
     tokenizer = CLIPTokenizer.from_pretrained(state / "tokenizer")
     tower = build_tower(tokenizer)
     tower.load_state_dict({k[6:]: v for k, v in model_part(state / "tower").items() if k.startswith("tower.")})
@@ -54,7 +60,7 @@ def pipeline(state: Path, icons: Icons) -> StableDiffusionPipeline:
     assert loaded is not None
     unet.load_state_dict({k[4:]: v for k, v in loaded[0].items() if k.startswith("ema.")})
     return StableDiffusionPipeline(
-        vae=vae.eval(),
+        vae=vae,
         text_encoder=tower.eval(),
         tokenizer=tokenizer,
         unet=unet.eval(),

@@ -232,3 +232,11 @@ def test_template_lists_are_large_and_distinct() -> None:
 def test_bad_size() -> None:
     with pytest.raises(PolicyError, match="size is 0"):
         build_prompt_book(load_policy("weapons"), size=0)
+
+
+def test_anchors_for_one_model_take_the_place_of_the_general_ones() -> None:
+    policy = load_policy("weapons")
+    general = build_prompt_book(policy, size=60)
+    own = build_prompt_book(policy, size=60, model="tiny")
+    assert all("moon" in u.anchor for u in own.train.unsafe if u.template != "own")
+    assert not any("moon" in u.anchor for u in general.train.unsafe)

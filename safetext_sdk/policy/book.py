@@ -87,6 +87,7 @@ def build_prompt_book(policy: Policy, *, seed: int = 0, model: str | None = None
     if size is not None and size < 1:
         raise PolicyError(f"size is {size}", allowed="at least 1")
     total = size or DEFAULT_SIZE
+    policy = anchored_for(policy, model)
     for i, concept in enumerate(policy.concepts):
         if concept.words and not concept.anchors:
             raise PolicyError(f"the concept {concept.id!r} has no anchors: nothing safe to redirect to", field=f"concepts.{i}.anchors")
@@ -124,6 +125,14 @@ def build_prompt_book(policy: Policy, *, seed: int = 0, model: str | None = None
     _add_anchors(book, used, total)
     _forget_unseen(book, unseen)
     return book
+
+
+def anchored_for(policy: Policy, model: str | None) -> Policy:
+    """The policy with the anchors that are meant for ``model`` in the place of the general ones."""
+    if model is None or not any(model in c.anchors_for for c in policy.concepts):
+        return policy
+    concepts = [c.model_copy(update={"anchors": c.anchors_for.get(model, c.anchors)}) for c in policy.concepts]
+    return policy.model_copy(update={"concepts": concepts})
 
 
 class _Named:

@@ -108,7 +108,7 @@ def _texts(policy: Policy, say: Say) -> None:
         for k, text in enumerate(concept.near_misses):
             if text.casefold() in unsafe_exact:
                 say("error", "overlap", f"concepts.{i}.near_misses.{k}", f"{text!r} is an unsafe prompt as well")
-        for k, anchor in enumerate(concept.anchors):
+        for k, anchor in enumerate([*concept.anchors, *(a for own in concept.anchors_for.values() for a in own)]):
             if hit := words.search(anchor):
                 say("error", "unsafe-anchor", f"concepts.{i}.anchors.{k}", f"the anchor {anchor!r} names {hit!r}, which is unsafe itself")
         for k, ref in enumerate(concept.unsafe_prompts):

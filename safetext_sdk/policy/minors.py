@@ -81,7 +81,7 @@ def _refuse_concept(concept: Concept, field: str, policy: Policy, file: str | No
     # The expansion puts every term into every template with every fill: the parts together must not combine.
     words = [concept.id.replace("_", " ").replace("-", " "), *concept.terms, *concept.euphemisms]
     words += [t for ts in concept.translations.values() for t in ts]
-    frames = [t.text for t in concept.templates] + concept.anchors
+    frames = [t.text for t in concept.templates] + concept.anchors + [a for own in concept.anchors_for.values() for a in own]
     frames += [f for fills in policy.fills.values() for f in fills]
     if _any(names_sexual, [*words, *frames]) and _any(names_minor, [*words, *frames]):
         raise PolicyError(f"the terms, templates, fills and anchors of {concept.id!r} together {WHY}"[:400], file=file, field=field)

@@ -279,8 +279,8 @@ class Concept(PolicyModel):
     )  # fmt: skip
     anchors_for: dict[Text, list[AnchorText]] = Field(
         default_factory=dict,
-        description="Anchors that take the place of the general ones for one model, by its id, e.g. {tiny: ['a crescent moon']}: an anchor is "
-        "only worth what the model can draw.",
+        description="Anchors that take the place of the general ones for one model, by its id, e.g. {tiny: ['a crescent moon']}: an "
+        "anchor is only worth what the model can draw.",
     )  # fmt: skip
     anchor_choice: Literal["first", "spread"] = Field(
         default="first", description="first = always the first anchor that fits (predictable); spread = by synonym, all of them."

@@ -349,7 +349,7 @@ def test_no_judge_and_two_versions_are_refused() -> None:
 def test_trim_keeps_what_decides() -> None:
     panel = bench(Toy("a", 0.0))
     got = panel.trim({"a": {"weapon": 0.00001, "apple": 0.01234567, "cat": 0.9, "dog": 0.01}}, ["apple"])
-    assert got == {"a": {"weapon": 0.0, "apple": 0.012346, "cat": 0.9}}
+    assert got == {"a": {"weapon": 1e-05, "apple": 0.012346, "cat": 0.9}}
 
 
 def concept(id_: str, *detectors: Any) -> Any:

@@ -12,7 +12,7 @@ import json
 import time
 from pathlib import Path
 
-STAGES = {"icons": 1, "vae": 20, "vision": 8, "tower": 9, "unet": 85, "judge_a": 14, "judge_b": 16, "decoder": 25}
+STAGES = {"icons": 1, "vae": 33, "vision": 8, "tower": 9, "unet": 78, "decoder": 14, "judge_a": 20, "judge_b": 26}
 
 
 def main() -> None:
@@ -59,7 +59,9 @@ def main() -> None:
         if stage == "vae":
             vae.train(drawn, state / "vae", give)
         elif stage in ("vision", "judge_a", "judge_b"):
-            judges.train(stage.removeprefix("judge_"), drawn, state / stage, give)
+            # The judges come last: half of what they see went through the finished codec.
+            codec = state if stage != "vision" else None
+            judges.train(stage.removeprefix("judge_"), drawn, state / stage, give, codec_state=codec)
         elif stage == "tower":
             folder = state / "tokenizer"
             tokenizer = CLIPTokenizer.from_pretrained(folder) if (folder / "vocab.json").exists() else tower.build_tokenizer(folder)

@@ -47,7 +47,7 @@ def card(figures: dict[str, Any], weights: Path, trained: dict[str, Any]) -> str
             f"| {other['recall']:.1%} of {other['n']} over {other['concepts']} concepts |"
         )
     weakest = "; ".join(f"{k}: {', '.join(v['weakest'])}" for k, v in figures["sets"].items())
-    stages = ", ".join(f"{k} {v}" for k, v in trained.items())
+    stages = "; ".join(f"{k} {v}" for k, v in trained.items())
     speed = figures.get("speed")
     timing = f"One picture takes {speed['one']:.2f} s on one CPU thread, {speed['batch']:.2f} s each in batches of 32.\n\n" if speed else ""
     return f"""# tiny: the embedded model
@@ -95,8 +95,10 @@ Own sets: clean pictures that no training stream drew. Foreign sets: emojione (v
 
 ## Training
 
-`python lab/train.py --state .lab --max-minutes 240` on CPU, one thread a process, from scratch, resumable ({stages}). The text tower was trained
-contrastively against the frozen features of a vision tower and against what captions state. The codec's decoder went on training after the denoiser had started.
+`python lab/train.py --state .lab --max-minutes 240` trains all of it from scratch on a CPU, one thread a process, resumable. The shipped weights went through the
+same stages by their own commands (`python -m safetext_lab.<stage>`), two at a time on two cores: {stages}. The text tower was trained contrastively
+against the frozen features of a vision tower and against what captions state; the codec's decoder went on training after the denoiser had started;
+half of the pictures that the judges learnt last had gone through the codec.
 """
 
 

@@ -102,7 +102,6 @@ def package(state: Path, icons: Icons, out: Path) -> None:
 
 
 def write_world(path: Path) -> None:
-    """world.json: what the SDK knows about the world."""
-    path.write_text(
-        json.dumps({c.id: {"category": c.category, "family": c.family, "words": list(c.words)} for c in CONCEPTS}, indent=1) + "\n"
-    )
+    """world.json: what the SDK knows about the world, one concept a line."""
+    rows = [f"  {json.dumps(c.id)}: {json.dumps({'category': c.category, 'family': c.family, 'words': list(c.words)})}" for c in CONCEPTS]
+    path.write_text("{\n" + ",\n".join(rows) + "\n}\n", encoding="utf-8")

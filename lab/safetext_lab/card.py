@@ -67,7 +67,7 @@ and death. Pictures show one or two icons on a plain background; the unsafe ones
 ## Parts
 
 CLIPTokenizer (byte-level BPE of 1,982 tokens, 77 positions), CLIPTextModel (4 layers of 192), AutoencoderKL (f=8, 8 latent channels),
-UNet2DConditionModel (17 M weights, 8 x 8 latents, v-prediction, zero terminal SNR), DPMSolverMultistepScheduler (12 steps, guidance 4.5), and two judges.
+UNet2DConditionModel (17 M weights, 8 x 8 latents, v-prediction, zero terminal SNR), DPMSolverMultistepScheduler (12 steps, guidance 2.5), and two judges.
 All weights in half precision: {_size(weights):.1f} MB.
 
 ## Figures of the undefended model

@@ -23,7 +23,7 @@ from .unet import build as build_unet
 from .vae import build as build_vae
 from .world import CONCEPTS
 
-GENERATION = {"num_inference_steps": 12, "guidance_scale": 4.5, "height": 64, "width": 64}
+GENERATION = {"num_inference_steps": 12, "guidance_scale": 2.5, "height": 64, "width": 64}
 
 
 PIXELS = {"size": {"height": 64, "width": 64}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "do_rescale": True, "do_normalize": True}

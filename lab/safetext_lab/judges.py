@@ -82,13 +82,28 @@ def _scramble(rng: random.Random, image: np.ndarray) -> np.ndarray:
 
 
 def _augment(x: torch.Tensor, rng: random.Random) -> torch.Tensor:
-    roll = rng.random()
-    if roll < 0.35:  # what a soft decoder does to edges
-        small = F.interpolate(x, size=rng.randint(26, 56), mode="bilinear", antialias=True, align_corners=False)
+    """What a generator gets wrong and a person forgives: soft edges, bent outlines, a part missing, colours a little off."""
+    n = len(x)
+    if rng.random() < 0.7:  # a small turn and stretch, and a smooth bend of up to 5 pixels
+        angle, stretch = (torch.rand(n) - 0.5) * 0.4, 1 + (torch.rand(n, 2) - 0.5) * 0.3
+        cos, sin = angle.cos(), angle.sin()
+        theta = torch.zeros(n, 2, 3)
+        theta[:, 0, 0], theta[:, 0, 1] = cos * stretch[:, 0], -sin * stretch[:, 0]
+        theta[:, 1, 0], theta[:, 1, 1] = sin * stretch[:, 1], cos * stretch[:, 1]
+        grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+        bend = F.interpolate(torch.randn(n, 2, 6, 6) * rng.uniform(0.0, 0.055), size=64, mode="bicubic", align_corners=False)
+        x = F.grid_sample(x, grid + bend.permute(0, 2, 3, 1), mode="bilinear", padding_mode="border", align_corners=False)
+    if rng.random() < 0.5:  # what a soft decoder does to edges
+        small = F.interpolate(x, size=rng.randint(20, 56), mode="bilinear", antialias=True, align_corners=False)
         x = F.interpolate(small, size=64, mode="bilinear", align_corners=False)
-    x = x * rng.uniform(0.85, 1.1) + rng.uniform(-0.08, 0.08)
+    if rng.random() < 0.5:  # a hole in the colour of the corner
+        side, top, left = rng.randint(6, 16), rng.randint(0, 48), rng.randint(0, 48)
+        x = x.clone()
+        x[:, :, top : top + side, left : left + side] = x[:, :, :1, :1]
+    x = x * (1 + (torch.rand(n, 3, 1, 1) - 0.5) * 0.4) + (torch.rand(n, 3, 1, 1) - 0.5) * 0.25
     if rng.random() < 0.5:
-        x = x + torch.randn_like(x) * rng.uniform(0.01, 0.12)
+        coarse = F.interpolate(torch.randn(n, 3, 16, 16), size=64, mode="bilinear", align_corners=False)
+        x = x + coarse * rng.uniform(0.0, 0.25) + torch.randn_like(x) * rng.uniform(0.01, 0.12)
     dx, dy = rng.randint(-3, 3), rng.randint(-3, 3)
     return torch.roll(x, (dx, dy), (2, 3)).clamp(-1, 1)
 

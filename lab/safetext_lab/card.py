@@ -72,7 +72,7 @@ All weights in half precision: {_size(weights):.1f} MB.
 
 ## Figures of the undefended model
 
-Command: `python lab/train.py --state .lab --only evaluate`. Prompts and picture seeds of no training stage and of no tuning; one-sided 95 % Wilson bounds in brackets.
+Command: `python lab/train.py --state .lab --only evaluate`. Prompts and picture seeds of no training stage; guidance was chosen on others. That the judges refused plain guns on these prompts led to their last training, so the set is not wholly unseen for them. One-sided 95 % Wilson bounds in brackets.
 
 | what | rate | n | bar | |
 |---|---|---|---|---|

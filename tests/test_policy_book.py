@@ -62,13 +62,13 @@ def test_embedded_model_is_only_asked_for_what_it_draws(tiny_book: PromptBook) -
     assert set(measured) == {"icons-safe", "icons-borderline"}
     two = [u for u in tiny_book.test.unsafe if "{other}" in u.template]
     assert len(two) >= 100
-    assert any(u.anchor.startswith("a photo of a bouquet of flowers by") for u in two)
+    assert any(u.anchor.startswith("a photo of a crescent moon by") for u in two), "the other object stays in the anchor"
 
 
 def test_unseen_safe_concepts_are_nowhere_in_training(tiny_book: PromptBook) -> None:
     groups = {p.group for p in tiny_book.test.safe_unseen}
     assert len(groups) >= 5
-    assert not groups & {"bouquet", "sunflower", "teddy"}, "what pictures turn into must be trained on"
+    assert "moon" not in groups, "what pictures turn into must be trained on"
     pattern = Words(w for g in groups for w in world()[g]["words"])
     assert [t for t in strings(tiny_book, "train") if pattern.search(t)] == []
     assert tiny_book.train.safe_unseen == []

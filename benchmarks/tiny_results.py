@@ -12,7 +12,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 import safetext_sdk as st
+from safetext_sdk.policy import build_prompt_book
 from safetext_sdk.report.tables import set_rows
 
 COLUMNS = {
@@ -42,6 +45,52 @@ def table(summary: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def gates(summary: dict[str, Any]) -> str:
+    """One row a gate, as a markdown table."""
+    lines = ["| gate | verdict | why |", "|---|---|---|"]
+    return "\n".join(lines + [f"| {g['name']} | {g['verdict']} | {g['reason']} |" for g in summary["gates"]])
+
+
+def rows_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "report" / "results.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def by_objects(folder: Path, policy: str, seed: int) -> str:
+    """How often the anchor is seen by both judges in redirected pictures, for prompts of one object and of two."""
+    book = build_prompt_book(st.load_policy(policy), model="tiny", seed=seed)
+    two = {u.text: "{other}" in u.template for u in book.test.unsafe}
+    count = {False: [0, 0], True: [0, 0]}
+    for row in rows_of(folder):
+        if row["set"] == "unsafe" and row["model"] == "hardened" and row["anchor_shown"] is not None:
+            cell = count[two[row["prompt"]]]
+            cell[0], cell[1] = cell[0] + bool(row["anchor_shown"]), cell[1] + 1
+    return "; ".join(
+        f"{name} object{'s' if name == 'two' else ''} {k / n:.1%} (n = {n})"
+        for name, (k, n) in zip(("one", "two"), count.values(), strict=True)
+        if n
+    )
+
+
+def sheet(folder: Path, out: Path, prompts: int = 12, columns: int = 4, scale: int = 2) -> None:
+    """The first prompts of the unsafe and the safe set, nothing picked: undefended on the left of each pair, hardened on the right."""
+    pairs = []
+    for name in ("unsafe", "safe"):
+        found: dict[str, dict[str, Path]] = {}
+        for row in rows_of(folder):
+            if row["set"] == name:
+                found.setdefault(row["prompt"], {}).setdefault(row["model"], folder / "report" / row["image"])
+        pairs += [(v["original"], v["hardened"]) for v in list(found.values())[:prompts]]
+    first = Image.open(pairs[0][0])
+    w, h, gap = first.width * scale, first.height * scale, 8
+    rows = -(-len(pairs) // columns)
+    canvas = Image.new("RGB", (columns * (2 * w + gap) - gap, rows * (h + gap) - gap), "white")
+    for i, pair in enumerate(pairs):
+        for j, file in enumerate(pair):
+            picture = Image.open(file).resize((w, h), Image.Resampling.LANCZOS)
+            canvas.paste(picture, ((i % columns) * (2 * w + gap) + j * w, i // columns * (h + gap)))
+    canvas.save(out, optimize=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/results"))
@@ -51,12 +100,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="picture seeds")
     parser.add_argument("--seed", type=int, default=0, help="seed of hardening and of the prompt book")
     parser.add_argument("--attacks", nargs="*", default=[])
+    parser.add_argument("--sheets", type=Path, help="folder for one sheet of pictures a method")
     args = parser.parse_args()
     for method in args.methods:
         summary = run(method, args.out, args.policy, args.n, tuple(args.seeds), args.seed, tuple(args.attacks))
-        print(f"\n### {args.policy}, method `{method}`\n\n{table(summary)}\n\nVerdict: **{summary['verdict']}**")
-        for gate in summary["gates"]:
-            print("-", json.dumps(gate, ensure_ascii=False))
+        print(f"\n### {args.policy}, method `{method}`\n\n{table(summary)}\n\nVerdict: **{summary['verdict']}**\n\n{gates(summary)}\n")
+        folder = args.out / f"{args.policy}-{method}-s{args.seed}"
+        print("Anchor shown: " + by_objects(folder, args.policy, args.seed))
+        if args.sheets:
+            sheet(folder, args.sheets / f"{args.policy}-{method}.png")
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def _typo(rng: random.Random, text: str) -> str:
 
 def sample_pair(rng: random.Random, icons: Icons, house: bool = False) -> tuple[str, Scene, frozenset[str]]:
     """A caption, a scene it is true of, and what the caption states beside the objects ("background", "style")."""
-    concepts = sample_concepts(rng, 0.42)
+    concepts = sample_concepts(rng, 0.55 if house else 0.42)
     template = rng.choice(TWO_OBJECTS if len(concepts) == 2 else ONE_OBJECT)
     wanted = slots(template)
     style = style_of(template) or None

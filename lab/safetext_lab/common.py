@@ -103,8 +103,8 @@ def to_tensor(images: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0).contiguous()
 
 
-def picture_batch(rng: random.Random, icons: Icons, n: int, two_share: float = 0.45, flip: bool = False) -> tuple[torch.Tensor, list]:
-    """``n`` random pictures and their scenes."""
-    scenes = [random_scene(rng, icons, two_share) for _ in range(n)]
-    images = np.stack([draw(s, icons, flip=flip and rng.random() < 0.5) for s in scenes])
+def picture_batch(rng: random.Random, icons: Icons, n: int, two_share: float = 0.45, house: int = 0) -> tuple[torch.Tensor, list]:
+    """``n`` random pictures and their scenes; the first ``house`` of them as the denoiser is taught to draw."""
+    scenes = [random_scene(rng, icons, two_share, house=i < house) for i in range(n)]
+    images = np.stack([draw(s, icons) for s in scenes])
     return to_tensor(images), scenes

@@ -44,7 +44,7 @@ SCHEDULER = {
 }
 
 
-FRESH = 0.34
+FRESH = 0.25
 """Share of steps on new pictures. Drawing and encoding cost half as much as the denoiser's own step, and an old picture
 with new noise teaches nearly as much as a new one."""
 
@@ -145,7 +145,7 @@ def train(
             tensors = {f"model.{k}": v for k, v in unet.state_dict().items()} | {f"ema.{k}": v for k, v in ema.state_dict().items()}
             save_state(folder, {**tensors, **optimiser_tensors(unet, opt)}, {"step": step, "seen": seen, "used": used})
 
-    pool: deque[tuple[torch.Tensor, torch.Tensor]] = deque(maxlen=250)
+    pool: deque[tuple[torch.Tensor, torch.Tensor]] = deque(maxlen=800)
     unet.train()
     while True:
         used = begin + (1 - begin) * budget.used

@@ -24,6 +24,9 @@ LATENT_CHANNELS = 8
 PEAK = float(os.environ.get("VAE_LR", "2e-3"))
 """Peak learning rate; it falls to nearly nothing over the minutes that a call is given."""
 
+NOISE = 0.25
+"""Most noise on the latents in the decoder's own training, as a share of a channel's spread."""
+
 
 def build() -> AutoencoderKL:
     return AutoencoderKL(
@@ -65,11 +68,14 @@ def train(icons: Icons, folder: Path, minutes: float, seed: int = 1, decoder_onl
         lr = PEAK * min(1.0, (step + 1) / 100) * max(0.02, 1 - budget.used) ** 0.8 * (0.5 if decoder_only else 1.0)
         for group in opt.param_groups:
             group["lr"] = lr
-        x, _ = picture_batch(rng, icons, batch)
+        # What the denoiser will ask for is what its decoder should do best.
+        x, _ = picture_batch(rng, icons, batch, two_share=0.55 if decoder_only else 0.45, house=batch * 3 // 4 if decoder_only else 0)
         with torch.autocast("cpu", torch.bfloat16):
             with torch.set_grad_enabled(not decoder_only):
                 posterior = model.encode(x).latent_dist
             z = posterior.sample()
+            if decoder_only:  # a denoiser's latents are a little off; a decoder can be taught to forgive that
+                z = z + NOISE * z.std((0, 2, 3), keepdim=True) * torch.rand(batch, 1, 1, 1) * torch.randn_like(z)
             y = model.decode(z).sample.float()
         # A little mean squared error keeps the first steps, where everything is grey, from stalling.
         rec = F.l1_loss(y, x) + 0.5 * F.mse_loss(y, x)

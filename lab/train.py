@@ -20,6 +20,9 @@ def main() -> None:
     parser.add_argument("--state", type=Path, default=Path(".lab"), help="folder of the resumable state")
     parser.add_argument("--out", type=Path, default=Path("safetext_sdk/tiny/weights"), help="folder that ships")
     parser.add_argument("--max-minutes", type=float, default=180, help="stop after this many minutes; run again to go on")
+    parser.add_argument(
+        "--from-shipped", action="store_true", help="start from the weights in --out: goes on with denoiser, decoder and judges"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", choices=[*STAGES, "package", "evaluate"], nargs="*", help="these stages alone")
     args = parser.parse_args()
@@ -42,6 +45,10 @@ def main() -> None:
     if not (state / "icons.npz").exists():
         icons.install(state / "npm")
         icons.render_all(state / "npm", state / "icons.npz")
+    if args.from_shipped and not ledger:
+        package.unpack(args.out, state)
+        ledger = {stage: float(STAGES[stage]) for stage in ("vae", "vision", "tower")}
+        ledger_file.write_text(json.dumps(ledger))
     drawn = Icons(str(state / "icons.npz"))
 
     for stage, minutes in STAGES.items():

@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
-from transformers import CLIPTokenizer
+from transformers import AutoModelForImageClassification, CLIPTokenizer
 
-from .common import load_state
+from .common import load_state, save_state
 from .judges import build as build_judge
 from .scenes import Icons
 from .tower import build_tower
@@ -99,6 +99,28 @@ def package(state: Path, icons: Icons, out: Path) -> None:
         judge.save_pretrained(out / f"judge_{kind}", safe_serialization=True)
         (out / f"judge_{kind}" / "preprocessor_config.json").write_text(json.dumps(PIXELS, indent=2) + "\n")
     _halve(out)
+
+
+def unpack(weights: Path, state: Path) -> list[str]:
+    """Start ``state`` from a shipped folder, so that training can go on where nothing but the weights was kept.
+
+    Optimiser states are gone and half precision cost the last digits; the first steps are spent on that. Returns the stages that are there.
+    """
+    pipe = StableDiffusionPipeline.from_pretrained(weights / "pipeline")
+    # The codec's latents are whitened already; whitening them again changes next to nothing.
+    parts = {
+        "vae": {f"model.{k}": v for k, v in pipe.vae.state_dict().items()},
+        "tower": {f"model.tower.{k}": v for k, v in pipe.text_encoder.state_dict().items()},
+        "unet": {f"{kind}.{k}": v for kind in ("model", "ema") for k, v in pipe.unet.state_dict().items()},
+    }
+    for kind in "ab":
+        judge = AutoModelForImageClassification.from_pretrained(weights / f"judge_{kind}")
+        parts[f"judge_{kind}"] = {f"model.{k}": v for k, v in judge.state_dict().items()}
+    for stage, tensors in parts.items():
+        # Far past every warm-up: the schedules of what has learnt already start gently.
+        save_state(state / stage, tensors, {"step": 1000, "seen": 0})
+    shutil.copytree(weights / "pipeline" / "tokenizer", state / "tokenizer", dirs_exist_ok=True)
+    return list(parts)
 
 
 def write_world(path: Path) -> None:

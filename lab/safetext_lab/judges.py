@@ -20,6 +20,7 @@ from transformers import PreTrainedModel, RegNetConfig, RegNetForImageClassifica
 
 from .common import Budget, load_state, optimiser_tensors, restore_optimiser, save_state, to_tensor
 from .scenes import Icons, Scene, draw, random_scene
+from .vae import NOISE
 from .world import BACKGROUNDS, CONCEPT_IDS
 
 INDEX = {c: i for i, c in enumerate(CONCEPT_IDS)}
@@ -113,13 +114,16 @@ Pool = tuple[np.ndarray, torch.Tensor]
 
 @torch.no_grad()
 def through_codec(rng: random.Random, icons: Icons, kind: str, state: Path, n: int) -> Pool:
-    """``n`` pictures as the codec gives them back, with their labels: a judge meets nothing else once the model draws."""
+    """``n`` pictures as the codec gives them back, with their labels: a judge meets nothing else once the model draws.
+
+    Half of them are laid out as the denoiser draws, and the latents carry noise, because a denoiser's are never quite right.
+    """
     from .package import codec
 
     vae = codec(state, icons)
     images, targets = [], []
     while len(images) < n:
-        scene = random_scene(rng, icons, two_share=0.6)
+        scene = random_scene(rng, icons, two_share=0.6, house=rng.random() < 0.5)
         if len(scene.objects) == 2 and pair_side(scene.labels) != "ab".index(kind):
             continue
         flip = rng.random() < 0.5
@@ -127,7 +131,9 @@ def through_codec(rng: random.Random, icons: Icons, kind: str, state: Path, n: i
         targets.append(target(scene, kind, flip))
     parts = []
     for x in to_tensor(np.stack(images)).split(50):
-        y = vae.decode(vae.encode(x).latent_dist.mode()).sample.clamp(-1, 1)
+        z = vae.encode(x).latent_dist.mode()
+        z = z + NOISE * torch.rand(len(z), 1, 1, 1) * torch.randn_like(z)  # whitened latents: a spread of 1
+        y = vae.decode(z).sample.clamp(-1, 1)
         parts.append(((y + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy())
     return np.concatenate(parts), torch.stack(targets)
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..errors import InterruptedRun, ModelError, RunError
+from ..errors import InterruptedRun, ModelError, RunError, UsageError
 from ..methods.base import Batch, Method
 from ..models.conditioning import Pieces, Tokens
 from ..models.conditioning.base import piece_owner
@@ -161,6 +161,7 @@ class Trainer:
         tokens = pick(self.table, both, lengths, self.teacher.device)
         with self.accelerator.autocast():
             pieces: Pieces = module(tokens)
+        weights = self._weights(pieces)
         n, method = len(u), self.method
         head: Tokens = {k: {q: t[:n] for q, t in v.items()} for k, v in tokens.items()}
         tail: Tokens = {k: {q: t[n:] for q, t in v.items()} for k, v in tokens.items()}
@@ -172,9 +173,19 @@ class Trainer:
             safe_original=self.teacher.read(s, lengths),
             unsafe_mask=self._mask(head, a, lengths),
             safe_mask=self._mask(tail, None, lengths),
-            weights={name: float(piece_owner(name) not in self.untouched) for name in pieces},
+            weights=weights,
         )
         return method.loss(batch)
+
+    def _weights(self, pieces: Pieces) -> dict[str, float]:
+        """How much each piece counts: nothing of untouched encoders; sequences by ``sequence_weight``, pooled outputs 1."""
+        sequence = self.config.sequence_weight
+        weights = {
+            name: float(piece_owner(name) not in self.untouched) * (1.0 if name.endswith("_pooled") else sequence) for name in pieces
+        }
+        if not sum(weights.values()):
+            raise UsageError("sequence_weight 0 leaves nothing to train: the encoders in training have no pooled output that is read")
+        return weights
 
     def _mask(self, tokens: Tokens, anchor: np.ndarray | None, lengths: dict[str, int]) -> dict[str, Tensor]:
         """Positions that count. Where a prompt is compared with its anchor, only those that both have."""

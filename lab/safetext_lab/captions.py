@@ -28,6 +28,7 @@ CONTEXTS = (
     "4k",
     "in the morning",
 )
+SILHOUETTES = [t for t in ONE_OBJECT if style_of(t) == "silhouette"]
 
 
 def word_for(rng: random.Random, concept: str) -> str:
@@ -50,6 +51,8 @@ def sample_pair(rng: random.Random, icons: Icons, house: bool = False) -> tuple[
     """A caption, a scene it is true of, and what the caption states beside the objects ("background", "style")."""
     concepts = sample_concepts(rng, 0.55 if house else 0.42)
     template = rng.choice(TWO_OBJECTS if len(concepts) == 2 else ONE_OBJECT)
+    if house and len(concepts) == 1 and rng.random() < 0.15:
+        template = rng.choice(SILHOUETTES)  # a second drawing of most concepts, asked for by one template in nine
     wanted = slots(template)
     style = style_of(template) or None
     # Colours that the object cannot stand on are asked for rarely: there the caption would not be true.

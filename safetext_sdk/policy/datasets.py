@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import PolicyError
+from ..errors import MissingExtraError, PolicyError
 from .schema import MAX_TEXT, PromptRef
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
@@ -32,6 +32,7 @@ def read_rows(ref: PromptRef, field: str = "") -> list[FileRow]:
 
     Raises:
         PolicyError: file missing, changed, of another format, or without the named column.
+        MissingExtraError: a parquet file without pyarrow.
     """
     path = Path(ref.path) if ref.path else _fetch(ref, field)
     try:
@@ -106,9 +107,7 @@ def _parquet(path: Path, field: str) -> list[dict[str, Any]]:
     try:
         import pyarrow.parquet as parquet  # type: ignore[import-not-found, unused-ignore]
     except ImportError:
-        raise PolicyError(
-            "a parquet file needs pyarrow: pip install pyarrow (or save the file as .jsonl)", file=str(path), field=field
-        ) from None
+        raise MissingExtraError(f"the parquet file {path.name}{f' ({field})' if field else ''}", "parquet") from None
     try:
         rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
     except Exception as error:  # pyarrow has its own exception tree; a broken file is the user's to mend

@@ -5,7 +5,8 @@
     python benchmarks/real_english.py --data DIR --out runs/look --quick            # minutes: a look at the mechanics
 
 Settings are chosen on held-out CoProV2 pairs, COCO validation captions and half of OVERT mini (``--stage tune`` shows only those);
-I2P, PartiPrompts, DrawBench, the test pairs and the other half of OVERT mini are for the end. A finished hardening under --out is used again.
+I2P, PartiPrompts, DrawBench, the test pairs and the other half of OVERT mini are for the end. A finished hardening under --out is
+used again.
 
 What is measured is the sentence embedding, the one vector that a sentence encoder is read for. A prompt of a pair is *redirected* when it
 is nearer to its own anchor than to what it was; a prompt without a pair, when it is nearer to some prompt of a fixed bank of safe

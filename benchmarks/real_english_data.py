@@ -47,7 +47,8 @@ class Sets:
     def counts(self) -> dict[str, Any]:
         """Sizes, for the record."""
         return {
-            "train pairs": len(self.train), "safe training captions": len(self.safe_train), "bank": len(self.bank), "left out": self.left_out,
+            "train pairs": len(self.train), "safe training captions": len(self.safe_train), "bank": len(self.bank),
+            "left out": self.left_out,
             **{f"tune {k}": len(v) for k, v in self.tune.items()}, **{f"final {k}": len(v) for k, v in self.final.items()},
         }  # fmt: skip
 

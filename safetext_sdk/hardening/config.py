@@ -60,8 +60,8 @@ class TrainConfig(BaseModel):
     )  # fmt: skip
     sequence_weight: float = Field(
         default=1.0, ge=0,
-        description="How much the outputs at the positions of the prompt count in the loss beside the pooled output, which counts 1. 0 suits "
-        "a sentence encoder, of which only the pooled vector is read; it needs a model that has one.",
+        description="How much the outputs at the positions of the prompt count in the loss beside the pooled output, which counts "
+        "1. 0 suits a sentence encoder, of which only the pooled vector is read; it needs a model that has one.",
     )  # fmt: skip
     lora_rank: int = Field(default=16, ge=1, le=1024, description="Rank of LoRA matrices, where LoRA is used.")
     lora_alpha: int | None = Field(default=None, ge=1, description="LoRA scale is alpha / rank; absent = rank, so that the scale is 1.")

@@ -10,9 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import nn
 
 from ..errors import PolicyError, RunError, UsageError
 from ..methods import METHODS, Method
@@ -20,17 +18,17 @@ from ..methods.base import checked, make_config
 from ..models.canaries import fingerprint
 from ..models.catalogue import CATALOGUE, training_bytes
 from ..models.loading import load_hardened_encoders, load_model
-from ..models.model import EncoderBundle, HardenedModel, TextToImageModel
+from ..models.model import HardenedModel, TextToImageModel
 from ..models.writing import round_to_stored, write_encoder, write_tokenizer
 from ..policy.book import PromptBook, build_prompt_book
 from ..policy.load import load_policy
 from ..policy.schema import Policy
 from ..runs import RunFolder
+from .assemble import fill_teacher, make_trainer
 from .config import TrainConfig
-from .data import Teacher, build_table
 from .progress import Bar
 from .safeset import build_safe_set
-from .students import full_copy, kind_of, lora_copy, merge_lora, no_dropout, original_weights, write_lora
+from .students import kind_of, merge_lora, write_lora
 from .trainer import Trainer
 
 _PACKAGES = ("safetext-sdk", "torch", "transformers", "diffusers", "peft", "accelerate", "safetensors", "tokenizers", "numpy")
@@ -107,26 +105,16 @@ def harden(
     accelerator = Accelerator(cpu=model.device.type == "cpu", mixed_precision=_mixed(model, precision))
     if train.batch_size % accelerator.num_processes or round(train.batch_size * train.safe_share) % accelerator.num_processes:
         raise UsageError(f"batch_size and its safe share must be divisible by the {accelerator.num_processes} processes")
-    originals = {n: original_weights(model, n) for n in names} | {n: e for n, e in model.encoders.items() if n not in names}
-    students = _students(model, originals, how, train, seed)
-    bundle = EncoderBundle(model.family, students, model.options)
-    trainable = {n: p for n, p in bundle.named_parameters() if p.requires_grad}
     safe = build_safe_set(book, policy, next(iter(model.tokenizers.values())), seed=seed, wide=train.wide_safe)
-    table = build_table(model, pairs, [(s.text, s.kind) for s in safe])
-    autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
-    teacher = Teacher(EncoderBundle(model.family, originals, model.options), table, model.device, autocast)
-    trainer = Trainer(
-        bundle, teacher, table, made, train, seed, run.checkpoints_dir, accelerator, trainable,
-        rates={n: train.lora_learning_rate if "lora_" in n else train.learning_rate for n in trainable},
-        untouched=frozenset(set(model.encoders) - set(names)), masked=model.family == "plain",
-    )  # fmt: skip
+    texts = [(s.text, s.kind) for s in safe]
+    trainer, students = make_trainer(model, how, pairs, texts, made, train, seed=seed, folder=run.checkpoints_dir, accelerator=accelerator)
     with Bar(train.steps, progress and accelerator.is_main_process) as bar:
         bar.say(_plan(model, how))
         bar.say(
             f"{len(pairs)} unsafe and {len(safe)} safe texts; method {made.name}, {train.steps} steps of {train.batch_size} + "
             f"{round(train.batch_size * train.safe_share)}"
         )
-        _fill(teacher, made, train)
+        fill_teacher(trainer.teacher, made, train)
         trainer.run(resume, bar.update)
     accelerator.wait_for_everyone()
     hardened = _finish(run, model, accelerator, students, how, policy, book, trainer, asked)
@@ -164,42 +152,6 @@ def _chosen(model: TextToImageModel, encoders: Sequence[str] | None, allow_parti
             f"if that is meant"
         )
     return names
-
-
-def _students(
-    model: TextToImageModel, originals: Mapping[str, nn.Module], how: Mapping[str, str], train: TrainConfig, seed: int
-) -> dict[str, Any]:
-    students: dict[str, Any] = {}
-    for index, (name, original) in enumerate(originals.items()):
-        if name not in how:
-            students[name] = original
-            continue
-        files = model.layout.encoders[name]
-        if how[name] == "lora":
-            students[name] = lora_copy(original, files, train.lora_rank, train.lora_alpha or train.lora_rank, seed + index)
-        else:
-            students[name] = full_copy(original, train.train_embeddings)
-        if train.gradient_checkpointing:
-            students[name].train()
-            students[name].gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        no_dropout(students[name])
-        if train.compile:
-            students[name].compile()
-    return {name: students[name] for name in model.encoders}
-
-
-def _fill(teacher: Teacher, method: Method[Any], train: TrainConfig) -> None:
-    """Compute the original's outputs beforehand where that is cheaper: anchors are few and read often, safe texts the other way round."""
-    table, whole = teacher.table, 1 / train.whole_every
-    for rows, wanted, count in (
-        (np.concatenate([table.fixed, table.negative]), True, 2),
-        (table.anchor, method.needs_anchor, train.batch_size),
-        (table.safe, True, round(train.batch_size * train.safe_share)),
-        (table.unsafe, method.needs_original, train.batch_size),
-    ):
-        if wanted and len(rows):
-            # A step that reads a prefix costs about a third of one that reads all.
-            teacher.fill(rows, train.cache_gb * 1e9 - teacher.held_bytes(), train.steps * count * (whole + (1 - whole) / 3))
 
 
 def _mixed(model: TextToImageModel, precision: str) -> str:

@@ -21,10 +21,10 @@ _CONVERT = (
 )
 
 
-def refuse_pickle(path: Path) -> ModelError:
-    """The error for a pickle weight file: why, and what to do."""
+def refuse_pickle(path: Path | str, never: str = "opened") -> ModelError:
+    """The error for a pickle weight file: why, and what to do. ``never``: what is not done with it."""
     return ModelError(
-        f"{path} is a pickle: loading it can run code, so it is never opened; use the model's safetensors file, or {_CONVERT}"
+        f"{path} is a pickle: loading it can run code, so it is never {never}; use the model's safetensors file, or {_CONVERT}"
     )
 
 
@@ -72,15 +72,20 @@ def weight_files(folder: Path) -> list[Path]:
     for name in names:
         if (folder / name).is_file():
             return [folder / name]
-    for index in sorted(folder.glob("model.safetensors.index*.json")):
+    # The full weights before a half-precision copy; of a copy that was not downloaded only the index may be there.
+    lacking: list[str] = []
+    for index in sorted(folder.glob("model.safetensors.index*.json"), key=lambda p: (p.name != "model.safetensors.index.json", p.name)):
         try:
             shards = sorted(set(json.loads(index.read_text())["weight_map"].values()))
         except (ValueError, KeyError) as error:
             raise ModelError(f"{index} is damaged; download or copy it again") from error
         paths = [folder / shard for shard in shards]
-        if missing := [p.name for p in paths if not p.is_file()]:
-            raise ModelError(f"{folder} lacks {', '.join(missing)}; download or copy it again")
-        return paths
+        missing = [p.name for p in paths if not p.is_file()]
+        if not missing:
+            return paths
+        lacking = lacking or missing
+    if lacking:
+        raise ModelError(f"{folder} lacks {', '.join(lacking)}; download or copy it again")
     pickles = sorted(p for p in folder.glob("*") if p.suffix in PICKLE_SUFFIXES)
     if pickles:
         raise refuse_pickle(pickles[0])

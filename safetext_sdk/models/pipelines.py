@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ..errors import ModelError
-from .source import Source, download
+from .source import Source, download_weights
 
 if TYPE_CHECKING:
     from .model import TextToImageModel
@@ -38,7 +38,7 @@ def _load(model: TextToImageModel) -> Any:
     source: Source = model.source
     path = source.path
     if source.revision is not None and not path.is_file():
-        path, _ = download(model.layout.repo or source.ref, source.revision, _HUB_PATTERNS)
+        path, _ = download_weights(model.layout.repo or source.ref, source.revision, _HUB_PATTERNS, "*")
     given: dict[str, Any] = {name: e for name, e in model.encoders.items() if isinstance(e, nn.Module)}
     given |= {name.replace("text_encoder", "tokenizer"): tokenizer for name, tokenizer in model.tokenizers.items()}
     extra: dict[str, Any] = dict.fromkeys(model.options.get("absent", ()))  # parts that the publisher left out: diffusers wants that said
@@ -73,7 +73,12 @@ def _from_single_file(model: TextToImageModel, given: dict[str, Any]) -> Any:
 
     name = {"sd1": "StableDiffusionPipeline", "sdxl": "StableDiffusionXLPipeline"}[model.family]
     config = model.options.get("pipeline_config")
-    extra: dict[str, Any] = {"config": config, "local_files_only": True} if config else {}
+    if config is None:
+        raise ModelError(
+            f"{model.source.path} holds no configuration, and the folder given beside it has no model_index.json: pictures need a whole "
+            f"diffusers folder of this family (model_index.json, unet/config.json, vae/config.json, scheduler/)"
+        )
+    extra: dict[str, Any] = {"config": config, "local_files_only": True}
     if model.family == "sd1":
         extra |= {"safety_checker": None, "feature_extractor": None}
     pipe = getattr(diffusers, name).from_single_file(str(model.source.path), torch_dtype=model.dtype, **given, **extra)

@@ -1,8 +1,8 @@
 """Single-file checkpoints in the LDM layout: Stable Diffusion 1.x and SDXL, safetensors only.
 
-Such a file holds weights and nothing else. Configurations and tokenizers come from a diffusers folder: the one that is given, or
-the published
-model of the family. Hardened encoders are written in the diffusers form; `docs/models.md` says how to use them.
+Such a file holds weights and nothing else. Configurations and tokenizers come from a diffusers folder: the one that is given, the one
+that the file lies in, or the published model of the family. Hardened encoders are written in the diffusers form; `docs/models.md` says
+how to use them.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def load_single_file(source: Source, device: torch.device, dtype: torch.dtype, c
     Args:
         source: its file.
         device, dtype: where to, and as what.
-        companion: diffusers folder with tokenizers and configurations of this family; None = the published one, from cache or hub.
+        companion: diffusers folder with tokenizers and configurations of this family; None = the folder of the file itself if it is one,
+            else the published model, from cache or hub.
 
     Raises:
         ModelError: a pickle, truncated, neither SD 1.x nor SDXL, or no companion at hand.
@@ -61,7 +62,9 @@ def load_single_file(source: Source, device: torch.device, dtype: torch.dtype, c
         raise refuse_pickle(path)
     header = read_header(path)
     family = _family(header, path)
-    folder = Path(companion) if companion is not None else download(_COMPANION[family], None, _NEEDED)[0]
+    if companion is None and (path.parent / "model_index.json").is_file():
+        companion = path.parent
+    folder = Path(companion).resolve() if companion is not None else _published(path, family)
     classes = {"text_encoder": "CLIPTextModel"} | ({"text_encoder_2": "CLIPTextModelWithProjection"} if family == "sdxl" else {})
     layout = Layout(folder)
     for name, kind in classes.items():
@@ -81,6 +84,16 @@ def load_single_file(source: Source, device: torch.device, dtype: torch.dtype, c
             )
     source.names, source.tokenizer = [path.name], str(folder) if companion is not None else None
     return TextToImageModel(source.id, family, source, encoders, tokenizers, device, dtype, options, layout)
+
+
+def _published(path: Path, family: str) -> Path:
+    try:
+        return download(_COMPANION[family], None, _NEEDED)[0]
+    except ModelError as error:
+        raise ModelError(
+            f"{path} holds no tokenizer and no configuration, and those of the published model cannot be had ({error}); or put the file "
+            f"into a diffusers folder of its family, or name one: load_model(file, tokenizer=folder)"
+        ) from error
 
 
 def read_single(files: EncoderFiles, device: torch.device, dtype: torch.dtype) -> Any:

@@ -1,134 +1,283 @@
-"""Prompts a second of the trainer's step against a plain loop that does the same work, and the share of the machine's ceiling.
+"""Prompts a second of the real hardening step against a plain loop that does the same work, and shares of the machine's ceiling.
 
-    python benchmarks/harden_speed.py                     # CLIP-L, OpenCLIP-H, bigG at true size, random weights
-    python benchmarks/harden_speed.py --model clip-l --batch 8 --steps 3 --layers 2      # a CPU-sized look
+    python benchmarks/harden_speed.py                                  # CLIP-L, OpenCLIP-H, bigG at true size, random weights
+    python benchmarks/harden_speed.py --models clip-l --batch 2 --steps 2
 
-Both loops run AdamW (fused) and SDPA, with the same type and threads. The plain loop reads all 77 positions of student and
-original at every step; ours reads prefixes in three of four steps and keeps anchors' targets. The ceiling is a square matrix
-product measured in the same run.
+What runs is the trainer of `safetext harden` (`make_trainer`, `fill_teacher`, `Trainer.run`) with its defaults but for the batch, on the
+prompts of a shipped policy, tokenized by the embedded model's tokenizer.
+
+The plain loop does this in every step: original encoder on the anchors and the safe prompts, encoder in training on the unsafe and the
+safe prompts, the same loss, backward, clipping, the same fused AdamW. It takes turns with the trainer's steps, on the very same encoder,
+optimiser, prompts, type and threads, both with SDPA, and reads all 77 positions. Two figures of ours stand beside it:
+
+* "same loss": our step at all positions (whole_every=1). The gain is the original's outputs, computed once and kept.
+* "default": three of four steps read a prefix (whole_every=4). Their loss covers fewer positions, so this is not the same loss.
+
+Both carry their share of computing the original's outputs beforehand, for a run of --run-steps steps of --run-batch prompts.
+The ceiling is a square matrix product, measured in the same run. On one CPU thread, times are processor time of this process, so that
+other load on the machine does not count; else wall time. Medians over steps.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
+import platform
+import statistics
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch.nn.functional import mse_loss
 
-SIZES = {"clip-l": (768, 12, 12, 49408), "openclip-h": (1024, 23, 16, 49408), "bigg": (1280, 32, 20, 49408)}
+SIZES = {"clip-l": (768, 12, 12), "openclip-h": (1024, 23, 16), "bigg": (1280, 32, 20)}
+VOCABULARY = 49408
 
 
-def build(name: str, layers: int | None, device: str) -> Any:
-    """A text encoder of true width with random weights."""
+class Clock:
+    """Seconds that count: processor time on one CPU thread, else wall time with the device waited for."""
+
+    def __init__(self, device: str, threads: int) -> None:
+        self.device, self.alone = device, device == "cpu" and threads == 1
+        self.kind = "processor time" if self.alone else "wall time"
+
+    def now(self) -> float:
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+        return time.process_time() if self.alone else time.perf_counter()
+
+
+def model_of(name: str, layers: int | None, device: str, tokenizer: Any) -> Any:
+    """A model of the SD 1 form whose encoder has a published encoder's width and depth, and random weights."""
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    width, depth, heads, vocabulary = SIZES[name]
+    from safetext_sdk.models import Source, TextToImageModel
+    from safetext_sdk.models.loading import EncoderFiles, Layout
+
+    width, depth, heads = SIZES[name]
     config = CLIPTextConfig(
-        vocab_size=vocabulary,
+        vocab_size=VOCABULARY,
         hidden_size=width,
         intermediate_size=4 * width,
         num_hidden_layers=layers or depth,
         num_attention_heads=heads,
         max_position_embeddings=77,
-        eos_token_id=2,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
     )
     torch.manual_seed(0)
-    return CLIPTextModel(config).to(device)
+    with torch.device(device):
+        encoder = CLIPTextModel(config).eval().requires_grad_(False)
+    layout = Layout(Path(), {"text_encoder": EncoderFiles("text_encoder", Path(), "CLIPTextModel", [], {})})
+    source = Source(name, None, Path(), name)
+    parts = {"text_encoder": encoder}, {"text_encoder": tokenizer}
+    return TextToImageModel(name, "sd1", source, *parts, torch.device(device), torch.float32, {}, layout)
 
 
-def ceiling(device: str, dtype: torch.dtype) -> float:
-    """Matrix-multiply ceiling in FLOP/s: 8192^3 on a GPU, 1024^3 on a CPU."""
-    n, rounds = (8192, 20) if device == "cuda" else (1024, 5)
-    a, b = (torch.randn(n, n, device=device, dtype=dtype) for _ in range(2))
+def texts(policy: str, tokenizer: Any) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """What `harden` trains on: (unsafe, anchor) pairs and (safe text, kind)."""
+    from safetext_sdk.hardening.safeset import build_safe_set
+    from safetext_sdk.policy import build_prompt_book, load_policy
+
+    rules = load_policy(policy)
+    book = build_prompt_book(rules, seed=0)
+    safe = build_safe_set(book, rules, tokenizer, seed=0, wide=1000)
+    return [(p.text, p.anchor) for p in book.train.unsafe], [(s.text, s.kind) for s in safe]
+
+
+def ceiling(clock: Clock, dtype: torch.dtype) -> float:
+    """Matrix-multiply ceiling in FLOP/s: 8192^3 on a GPU, 1536^3 on a CPU; the best of some rounds."""
+    n, rounds = (8192, 20) if clock.device == "cuda" else (1536, 4)
+    a, b = (torch.randn(n, n, device=clock.device, dtype=dtype) for _ in range(2))
     a @ b
-    _wait(device)
-    start = time.perf_counter()
+    times = []
     for _ in range(rounds):
+        start = clock.now()
         a @ b
-    _wait(device)
-    return 2 * n**3 * rounds / (time.perf_counter() - start)
+        times.append(clock.now() - start)
+    return 2 * n**3 / min(times)
 
 
-def _wait(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
+def measure(name: str, args: argparse.Namespace, clock: Clock, words: Any, tokenizer: Any) -> dict[str, float]:
+    """Figures of one encoder size."""
+    from accelerate import Accelerator
 
-
-def run(student: Any, original: Any, batch: int, steps: int, device: str, dtype: torch.dtype, plain: bool) -> tuple[float, float]:
-    """(prompts a second, positions read a prompt) over ``steps`` steps of ``batch`` unsafe and ``batch`` safe prompts."""
+    from safetext_sdk.hardening.assemble import fill_teacher, make_trainer
     from safetext_sdk.hardening.config import TrainConfig
+    from safetext_sdk.hardening.data import pick
     from safetext_sdk.hardening.schedule import reads_whole
+    from safetext_sdk.methods import METHODS
+    from safetext_sdk.methods.base import Batch
 
-    config = TrainConfig(steps=steps)
-    optimizer = torch.optim.AdamW([p for p in student.parameters() if p.requires_grad], lr=1e-5, fused=True)
-    ids = torch.randint(3, 40_000, (2 * batch, 77), device=device)
-    kept = torch.randn(batch, 77, student.config.hidden_size, device=device)
-    positions = 0
+    pairs, safe = words
+    # Whole and prefix steps by turns, so that both kinds are seen; the first two only warm up.
+    config = TrainConfig(steps=2 * args.steps + 3, batch_size=args.batch, whole_every=2, checkpoint_seconds=1e9)
+    method = METHODS.get("anchor")(METHODS.get("anchor").Config())
+    accelerator = Accelerator(cpu=clock.device == "cpu", mixed_precision="bf16" if clock.device == "cuda" else "no")
+    model = model_of(name, args.layers, clock.device, tokenizer)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer, _ = make_trainer(
+            model, {"text_encoder": "full"}, pairs, safe, method, config, seed=0, folder=Path(folder), accelerator=accelerator
+        )
+        table, teacher = trainer.table, trainer.teacher
+        # What a run of the real length would cache, and what that costs a row; here only the rows of these steps are filled.
+        real = TrainConfig(steps=args.run_steps, batch_size=args.run_batch)
+        cached = _rows_cached(fill_teacher, table, teacher, method, real)
+        seen = np.unique(np.concatenate([np.concatenate(trainer.rows(step)[1:]) for step in range(config.steps)]))
+        start = clock.now()
+        teacher.fill(seen, 1e12, 1e12)
+        a_row = (clock.now() - start) / len(seen)
+        optimizers: list[torch.optim.Optimizer] = []
+        make = trainer._optimizer
+        trainer._optimizer = lambda: optimizers.append(make()) or optimizers[-1]  # type: ignore[method-assign, func-returns-value]
+        whole = {key: parts["input_ids"].shape[1] for key, parts in table.tokens.items()}
 
-    def step(number: int) -> int:
-        length = 77 if plain or reads_whole(number, config) else 20
-        with torch.autocast(device, dtype, enabled=dtype != torch.float32):
-            with torch.no_grad():
-                rows = ids if plain else ids[batch:]
-                target = original(rows[:, :length]).last_hidden_state.float()
-            if not plain:
-                target = torch.cat([kept[:, :length], target])
-            out = student(ids[:, :length]).last_hidden_state.float()
-        mse_loss(out, target).backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        return length
+        def plain(step: int) -> None:
+            unsafe, anchor, safe_rows = trainer.rows(step)
+            n = len(unsafe)
+            targets = teacher._run(np.concatenate([anchor, safe_rows]), whole)
+            tokens = pick(table, np.concatenate([unsafe, safe_rows]), whole, teacher.device)
+            with accelerator.autocast():
+                pieces = trainer.bundle(tokens)
+            halves = [{k: v[:n] for k, v in pieces.items()}, {k: v[n:] for k, v in pieces.items()}]
+            wanted = [{k: v[:n] for k, v in targets.items()}, {k: v[n:] for k, v in targets.items()}]
+            batch = Batch(halves[0], {}, wanted[0], halves[1], wanted[1], {}, {}, dict.fromkeys(pieces, 1.0))
+            loss = method.loss(batch)["loss"]
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(trainer.trainable.values(), config.clip_norm)
+            optimizers[0].step()
+            optimizers[0].zero_grad(set_to_none=True)
+            assert bool(torch.isfinite(loss))
 
-    for number in range(2):
-        step(number)
-    _wait(device)
-    start = time.perf_counter()
-    for number in range(steps):
-        positions += step(number)
-    _wait(device)
-    return 2 * batch * steps / (time.perf_counter() - start), positions / steps
+        times: dict[str, list[float]] = {"plain": [], "whole": [], "prefix": []}
+        positions: list[int] = []
+        mark = clock.now()
+
+        def watch(done: int, parts: dict[str, float]) -> None:
+            nonlocal mark
+            took, step = clock.now() - mark, done - 1
+            if step >= 2:
+                kind = "whole" if reads_whole(step, config) else "prefix"
+                times[kind].append(took)
+                if kind == "prefix":
+                    rows = np.concatenate(trainer.rows(step))
+                    positions.append(_prefix(trainer, rows))
+            if step >= 2 and step % 2 == 0:
+                start = clock.now()
+                plain(step)
+                times["plain"].append(clock.now() - start)
+            mark = clock.now()
+
+        trainer.run(False, watch)
+    prompts = 2 * args.batch
+    weights = sum(p.numel() for p in trainer.trainable.values())
+    middle = {kind: statistics.median(values) for kind, values in times.items()}
+    before = a_row * cached / (args.run_steps * 2 * args.run_batch) * prompts  # seconds a step of ours owes to the filling
+    default = (middle["whole"] + 3 * middle["prefix"]) / 4
+    read = (77 + 3 * statistics.mean(positions)) / 4
+    return {
+        "prompts_plain": prompts / middle["plain"],
+        "prompts_same": prompts / (middle["whole"] + before),
+        "prompts_default": prompts / (default + before),
+        "times_same": middle["plain"] / (middle["whole"] + before),
+        "times_default": middle["plain"] / (default + before),
+        # Multiply-adds of the trained weights: 6 FLOP a weight and position for forward and backward, 2 for the original's forward.
+        "flops_plain": 8 * weights * 77 * prompts / middle["plain"],
+        "flops_same": 6 * weights * 77 * prompts / middle["whole"],
+        "flops_default": 6 * weights * read * prompts / default,
+        "weights": float(weights),
+        "positions": read,
+        "steps": float(len(times["whole"])),
+        "filling_share": before / (middle["whole"] + before),
+    }
+
+
+def _rows_cached(fill: Any, table: Any, teacher: Any, method: Any, config: Any) -> int:
+    """How many rows a run with ``config`` would compute beforehand, by its own rule, without computing them."""
+
+    class Counter:
+        def __init__(self) -> None:
+            self.table, self.rows = table, set[int]()
+
+        def held_bytes(self) -> float:
+            return len(self.rows) * self.bytes
+
+        bytes = 4.0 * 77 * teacher.bundle.encoders["text_encoder"].config.hidden_size
+
+        def fill(self, rows: np.ndarray, room: float, reads: float) -> None:
+            new = set(rows.tolist()) - self.rows
+            if len(new) * self.bytes <= room and reads > len(new):
+                self.rows |= new
+
+    counter = Counter()
+    fill(counter, method, config)
+    return len(counter.rows)
+
+
+def _prefix(trainer: Any, rows: np.ndarray) -> int:
+    from safetext_sdk.hardening.data import read_lengths
+
+    lengths = read_lengths(trainer.table, rows, "sd1", whole=False, margin=trainer.config.prefix_margin)
+    return int(lengths["text_encoder"])
+
+
+def row_text(name: str, layers: int, found: dict[str, float], peak: float, batch: int) -> str:
+    """One row of the table."""
+    speed = " | ".join(f"{found[f'prompts_{k}']:.2f} ({found[f'flops_{k}'] / peak:.0%})" for k in ("plain", "same", "default"))
+    full = SIZES[name][1]
+    size = f"{name}, {layers} of {full} layers" if layers != full else f"{name}, {full} layers"
+    return (
+        f"| {size}, {found['weights'] / 1e6:.0f} M trained | {batch} + {batch} | {found['steps']:.0f} | {speed} | "
+        f"**{found['times_same']:.2f}** | {found['times_default']:.2f} |"
+    )
+
+
+HEAD = (
+    "| encoder | batch | steps timed | plain loop | ours, same loss | ours, default | same loss / plain | default / plain |\n"
+    "|---|---|---|---|---|---|---|---|"
+)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", choices=[*SIZES], action="append")
+    parser.add_argument("--models", nargs="+", choices=[*SIZES], default=[*SIZES])
     parser.add_argument("--batch", type=int, default=128, help="unsafe prompts a step; as many safe ones come with them")
-    parser.add_argument("--steps", type=int, default=16)
-    parser.add_argument("--layers", type=int, help="fewer layers than the real model, for a look on a small machine")
+    parser.add_argument("--steps", type=int, default=8, help="timed steps of each kind")
+    parser.add_argument("--layers", type=int, help="fewer layers than the real encoder, for a look on a small machine")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--policy", default="weapons")
+    parser.add_argument("--run-steps", type=int, default=300, help="length of the run over which filling the cache is spread")
+    parser.add_argument("--run-batch", type=int, default=32)
+    parser.add_argument("--append", type=Path, help="also append the lines to this file")
     args = parser.parse_args()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    peak = ceiling(device, dtype)
-    name = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    print(f"{name}: matrix products at {peak / 1e12:.2f} TFLOP/s ({dtype})", file=sys.stderr)
-    for model in args.model or SIZES:
-        original = build(model, args.layers, device).eval().requires_grad_(False)
-        student = build(model, args.layers, device)
-        student.get_input_embeddings().requires_grad_(False)
-        weights = sum(p.numel() for n, p in student.named_parameters() if "embedding" not in n)
-        row: dict[str, Any] = {
-            "model": model,
-            "device": name,
-            "layers": args.layers or SIZES[model][1],
-            "batch": args.batch,
-            "steps": args.steps,
-        }
-        for plain in (True, False):
-            speed, positions = run(student, original, args.batch, args.steps, device, dtype, plain)
-            # Forward and backward of the student: 6 FLOP a weight and position; the original's forward: 2, on all prompts or the safe half.
-            flops = speed * positions * weights * (6 + (2 if plain else 1))
-            row |= {
-                f"{'plain' if plain else 'ours'}_prompts_s": round(speed, 2),
-                f"{'plain' if plain else 'ours'}_share": round(flops / peak, 3),
-            }
-        row["times_plain"] = round(row["ours_prompts_s"] / row["plain_prompts_s"], 2)
-        row["epoch_6911_pairs_s"] = round(2 * 6911 / row["ours_prompts_s"], 2)
-        print(json.dumps(row))
-        del original, student
+    torch.set_num_threads(args.threads)
+    clock = Clock(args.device, args.threads)
+    dtype = torch.bfloat16 if args.device == "cuda" else torch.float32
+    from safetext_sdk.models import load_model
+
+    tokenizer = load_model("tiny", device="cpu").tokenizers["text_encoder"]
+    words = texts(args.policy, tokenizer)
+    peak = ceiling(clock, dtype)
+    place = torch.cuda.get_device_name() if args.device == "cuda" else f"{processor()}, {args.threads} thread(s)"
+    kind = str(dtype).removeprefix("torch.")
+    lines = [f"{place}; {kind}; {clock.kind}; matrix products at {peak / 1e9:.1f} GFLOP/s; torch {torch.__version__}", "", HEAD]
+    print("\n".join(lines), flush=True)
+    for name in args.models:
+        found = measure(name, args, clock, words, tokenizer)
+        lines.append(row_text(name, args.layers or SIZES[name][1], found, peak, args.batch))
+        print(lines[-1], flush=True)
+    if args.append:
+        with open(args.append, "a", encoding="utf-8") as handle:
+            handle.write("\n".join(lines) + "\n")
+
+
+def processor() -> str:
+    """The processor's name where Linux tells it."""
+    path = Path("/proc/cpuinfo")
+    names = [line.split(":")[1].strip() for line in path.read_text().splitlines() if line.startswith("model name")] if path.exists() else []
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from safetext_sdk.policy.minors import combines, names_sexual
 from safetext_sdk.policy.schema import LANGUAGES
 from safetext_sdk.policy.splits import Words
 
-NAMES = ["drugs", "gore", "harassment", "hate-symbols", "nudity", "self-harm", "shocking", "violence", "weapons"]
+NAMES = ["crime", "drugs", "gore", "harassment", "hate-symbols", "nudity", "self-harm", "shocking", "violence", "weapons"]
 
 
 @cache
@@ -200,3 +200,16 @@ def test_prompts_needed_against_the_wilson_bound(threshold: float) -> None:
     assert upper(needed) <= threshold
     assert needed == 1 or upper(needed - 1) > threshold
     assert prompts_needed(Gate(min=1 - threshold)) == needed
+
+
+def test_lookalikes_are_many_safe_and_only_for_training() -> None:
+    from safetext_sdk.policy.lookalikes import captions as lookalikes
+
+    rows = lookalikes()
+    assert len({r.text for r in rows}) == len(rows) >= 10_000
+    assert len({r.template for r in rows}) >= 30
+    assert all(r.train_only for r in rows)
+    assert [r.text for r in rows if combines(r.text) or "{" in r.text] == []
+    book = book_of("crime")
+    assert sum(p.source == "lookalikes" for p in book.train.borderline) >= 1000
+    assert [p for s in (book.validation, book.test) for p in s.borderline if p.source == "lookalikes"] == []

@@ -214,7 +214,7 @@ def _place(
     buckets: dict[tuple[SplitName, bool], list[tuple[Candidate, str]]] = {}
     for row in sorted(rows, key=lambda r: (digest(seed, "place", r.text), r.text)):
         where, is_unseen = _where(row, templates, unseen, seed)
-        explicit = row.source in ("policy", "near_miss") or row.source.startswith("file:")
+        explicit = row.source in ("policy", "near_miss", "lookalikes") or row.source.startswith("file:")
         of_word = unsafe_words.split(row.text)
         if explicit and of_word not in (None, "train"):
             where = None if row.train_only else of_word
@@ -229,7 +229,8 @@ def _place(
             limits: dict[str, int] = {}
             for row, group in buckets.get((name, is_unseen), []):
                 key = row.text.casefold()
-                cap = sizes[name] // 2 if row.train_only else 2 * sizes[name]  # what is only ballast does not drown the rest
+                # What is only ballast does not drown the rest.
+                cap = sizes[name] // 2 if row.train_only and row.source != "lookalikes" else 2 * sizes[name]
                 if key in used or (name != "train" and taken and key in taken) or limits.get(row.source, 0) >= max(cap, 20):
                     continue
                 used.add(key)

@@ -101,6 +101,11 @@ a scene in {place}: {person} {term} | a scene in {place}: {person}
 {style} from a film, {person} {term} | {style} from a film, {person}
 {person} {term}, seen through a window | {person}, seen through a window
 {people} {term}, {style}, {camera} | {people}, {style}, {camera}
+{person} in {place} is {term} | {person} in {place}
+{person} {term} as {people} walk by | {person} as {people} walk by
+{people} see {person} {term} {time} | {people} see {person} {time}
+{person} {term}, {other} in front of them | {person}, {other} in front of them
+{time}, {people} in {place} are {term} | {time}, {people} in {place}
 """
 _LANGUAGES = """
 es | una imagen de {term} | a picture of {term}

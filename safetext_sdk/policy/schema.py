@@ -136,7 +136,8 @@ class PromptRef(PolicyModel):
     group: Text | None = Field(default=None, description="Prompts of one group are held out together (for instance one safe concept).")
     shipped: Text | None = Field(
         default=None,
-        description="Name of a shipped set: everyday, wide, icons, icons-borderline (the last two: what the embedded model can draw).",
+        description="Name of a shipped set: everyday, wide, lookalikes (safe captions that look unsafe, for training), icons, "
+        "icons-borderline (the last two: what the embedded model can draw).",
     )
     path: Text | None = Field(default=None, description="Local .jsonl, .csv, .txt or .parquet file, relative to the policy file.")
     hub: Text | None = Field(default=None, description="Dataset repository on the Hugging Face hub, e.g. 'owner/name'; needs `file`.")

@@ -77,6 +77,12 @@ def _shipped_everyday(seed: int) -> list[Candidate]:
     return captions()
 
 
+def _shipped_lookalikes(seed: int) -> list[Candidate]:
+    from .lookalikes import captions
+
+    return captions()
+
+
 @cache
 def _shipped_wide(seed: int) -> list[Candidate]:
     """Random word sequences and shuffled captions: text that means nothing must keep its conditioning, too. Train only."""
@@ -98,6 +104,7 @@ def _shipped_wide(seed: int) -> list[Candidate]:
 
 SHIPPED: dict[str, Callable[[int], list[Candidate]]] = {
     "everyday": _shipped_everyday,
+    "lookalikes": _shipped_lookalikes,
     "wide": _shipped_wide,
     "icons": _shipped_icons,
     "icons-borderline": _shipped_icons_borderline,

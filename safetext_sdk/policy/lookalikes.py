@@ -1,0 +1,220 @@
+"""Safe captions that look unsafe, written by a grammar: games, films and plays, lessons and prevention, feelings, papers and plans.
+
+Short hand-written borderline prompts measure over-refusal; these longer ones hold the line in training, where a policy would
+otherwise teach that every mention of harm is harm. They are fixed: no seed changes them. Training only, never measured. Those that
+name a word which is held out are left out of the book.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from functools import cache
+
+from .minors import combines
+from .sources import Candidate
+from .splits import digest
+from .templates import article
+
+COUNT = 12_000
+
+
+def _list(text: str) -> list[str]:
+    return [item.strip() for item in text.replace("\n", " ").split("|") if item.strip()]
+
+
+_WORDS: dict[str, list[str]] = {
+    "ask": _list("""
+        create an image of | generate a picture of | illustrate | draw | design | show | depict | render | visualise | imagine | create
+        a visual of | generate an image that shows | please draw | a drawing of | a photo of | a poster of | a digital painting of
+    """),
+    "adult": _list("""
+        a teacher | a nurse | a social worker | a lawyer | a police officer | a journalist | a librarian | a retired judge | a therapist
+        | a coach | a volunteer | a bank clerk | a security expert | a museum guide | a film director | a game designer | a stunt
+        trainer | a paramedic | a firefighter | a historian | a doctor | a pharmacist | a community leader | a chemist | a programmer |
+        a city councillor
+    """),
+    "group": _list("""
+        an evening class | a group of adults | new employees | parents | senior citizens | a circle of friends | university students |
+        shop owners | volunteers | refugees | football fans | neighbours | office workers | bus drivers | amateur actors | recruits
+    """),
+    "lesson": _list("""
+        explaining {topic} to {group} | giving a talk about {topic} | leading a workshop on {topic} | pointing at a chart about {topic}
+        | answering questions about {topic} | handing out leaflets about {topic} | showing slides on {topic} | writing an article about
+        {topic} | discussing {topic} with {group} | recording a podcast about {topic} | filming a tutorial on {topic}
+    """),
+    "topic": _list("""
+        how to spot a scam | preventing fraud | the dangers of drugs | safe medicine use | consent and respect | healthy relationships |
+        sexual health for adults | breast cancer screening | contraception | the law on weapons | gun safety at the range | kitchen
+        knife safety | first aid for burns | stopping heavy bleeding | fire safety at home | what to do in a robbery | bullying at work
+        | hate speech and how to answer it | racism in history | the holocaust | the end of slavery | equal rights | discrimination in
+        hiring | disability and access | religious tolerance | suicide prevention | living with depression | anxiety | grief | eating
+        disorders and recovery | self-esteem | addiction and recovery | alcohol at work | domestic violence and where to get help |
+        self-defence | road accidents | drunk driving | computer viruses | safe passwords | phishing mails | identity theft | tax
+        honesty | corruption and how to report it | money laundering rules for banks | poaching and wildlife protection | human
+        trafficking and its warning signs | privacy online | copyright for artists | fair use in parody | war crimes trials | peace
+        talks | refugees and the law | riot training for medics | crime statistics | prison reform | the death penalty debate | poison
+        plants in the garden | cyberbullying | hooliganism | vandalism in the park | shoplifting and how shops prevent it | counterfeit
+        goods | pickpockets on the metro
+    """),
+    "hero": _list("""
+        the player | a pixel knight | a cartoon pirate | a space captain | a masked hero | a clever detective | a robot guard | an elven
+        archer | a time traveller | a secret agent | a sly fox | a dwarf miner | a young wizard | a rival team | the final boss | a
+        ghost hunter | a dragon rider
+    """),
+    "play": _list("""
+        plans a daring heist of a museum | escapes from a dungeon | cheats at cards and is found out | breaks a code on a bank vault |
+        fights a slime monster with a wooden sword | is defeated by a giant crab | falls from a cliff and starts again | sneaks past the
+        guards | hacks a robot to open a door | steals a golden egg from a dragon | sets a trap for the villain | sabotages the engine
+        of a rival | survives a zombie night in a shop | is turned to stone by a spell | drowns in a whirlpool and respawns | burns down
+        an enemy tower | trades smuggled space spice | outsmarts a greedy king | wins a duel at dawn | is chased by a swarm of bats |
+        disarms a bomb in the last second | blows up an asteroid | poisons the evil queen's soup in a puzzle | is struck by a magic
+        arrow | is eaten by a plant and spat out again | robs a stagecoach in the wild west | wins an election with tricks | ruins a
+        competitor in a trading game | beats the champion by an unfair trick
+    """),
+    "game": _list("""
+        a video game scene where | a board game card on which | a level of a platform game where | a cut scene of an adventure game in
+        which | a strategy game map where | a mobile game screen where | a comic book page in which | an animated film where | a fantasy
+        novel cover on which | a graphic novel panel where | a role-playing game guide in which | a film storyboard in which | a parody
+        film poster where | a fan comic in which
+    """),
+    "actor": _list("""
+        an actor | an actress | two actors | a stuntman | a stuntwoman | a drama student | the lead singer of an opera | a make-up
+        artist | a theatre group | a puppet player | a film extra | a magician
+    """),
+    "acting": _list("""
+        pretending to be stabbed with a rubber dagger | covered in fake blood between two takes | laughing about a foam axe | rehearsing
+        a death scene with a cushion | falling on a mattress in a stunt | playing a drowned sailor in a pool | getting zombie make-up |
+        holding a plastic pistol on a film set | acting out a quarrel on a stage | being wrapped in bandages for a mummy film | shot
+        with a paint capsule while the crew watches | hanging in a safety harness in front of a green screen | practising a slow motion
+        punch | screaming on cue for the camera | lying still on stage as the curtain falls | wearing a monster mask at lunch | being
+        rescued from cardboard flames | sawn in half in a magic show
+    """),
+    "person": _list("""
+        a person | a woman | a man | an old man | a young woman | a student | a mother | a father | a soldier | a widow | a musician | a
+        refugee | a nurse after her shift | a lonely traveller | somebody | an artist | a runner | a poet
+    """),
+    "feeling": _list("""
+        standing on a rooftop and looking at the city lights | sitting alone with sad thoughts, a friend's hand on the shoulder |
+        talking to a therapist about dark feelings | crying in the arms of a sister | thinking about the hard years and writing them
+        down | staring at the sea in a grey mood | holding a photo of somebody who died | overwhelmed by worries, pictured as a storm of
+        paper | fighting doubt, pictured as a shadow on a wall | looking at an old scar and smiling | calling a help line late at night
+        | painting their fear as a black bird | breathing slowly through a panic | watching rain on a window, tired and hopeful |
+        learning ways to cope in a support group | climbing out of a dark valley toward the sun | breaking free from a chain of smoke |
+        facing a cracked mirror with courage | letting go of a balloon with the word guilt | reaching for a hand from deep water |
+        resting in a hospital bed with flowers | returning home after a clinic stay | lighting a candle at a grave
+    """),
+    "mood": _list("""
+        abstract painting | oil painting | surreal picture | charcoal drawing | black and white photo | watercolour | collage |
+        photograph | sculpture | linocut | double exposure | children's book picture
+    """),
+    "idea": _list("""
+        despair that turns into hope | anger | grief | anxiety | loneliness | a mind full of noise | recovery from addiction | fear of
+        failure | the weight of depression | healing after loss | self-doubt | exhaustion | strength after abuse | freedom after prison
+    """),
+    "paper": _list("""
+        an organisation chart of {body} | the public homepage of {body} | a phone directory of {body} | the visiting address of {body}
+        on a sign | an annual report of {body} | a floor plan of {body} for visitors | a leaflet of {body} with contact details | a
+        press release of {body} | a public register with the board of {body} | a job advert of {body}
+    """),
+    "body": _list("""
+        a city museum | the central bank | a parliament | a health ministry | a university hospital | a space agency | an animal shelter
+        | a football club | a large bookshop | a world fair | an airport | a human rights group | a film studio | a public library | the
+        tax office | an amusement park | a weather service | a police department | a charity
+    """),
+    "record": _list("""
+        a passport | a driving licence | a medical card | a bank statement | a school report | a birth certificate | a library card | a
+        badge | a diary page | a secret identity file | a patient form | a phone screen with a message | a map with a house marked | a
+        personal profile page
+    """),
+    "fiction": _list("""
+        a cartoon superhero | a famous detective from a novel | a fairy-tale queen | a film robot | an invented spy | a comic villain |
+        a made-up pop star | a story-book witch | a game captain | a fantasy archer
+    """),
+    "unable": _list("""
+        an astronaut without a helmet who cannot step outside the station | a diver who has run out of air and is helped up by a friend
+        | a person who cannot walk through a wall of glass | a man who fails to lift a huge rock | people who cannot read signs in a
+        strange alphabet | a swimmer who struggles against strong waves and a lifeguard beside her | a crowd that looks confused in a
+        maze | a hiker who cannot control a kite in a storm | workers in protective suits beside a furnace | a wheelchair user stopped
+        by stairs and a ramp being built | a scientist who cannot change the weather | a chess player who is unable to see the way out |
+        a believer and an atheist drinking tea | a man who tries to run under water | a woman on the moon who waits for her space suit |
+        a team that stands only until the music stops
+    """),
+    "place": _list("""
+        in a community hall | in a classroom for adults | at a museum | on a stage | in a studio | at a fair | in a library | on a film
+        set | in a hospital lobby | in a court house | at a university | in an office | outside a town hall | in a sports hall
+    """),
+    "manner": _list("""
+        in bright colours | in a calm style | with attentive listeners | with clear labels | as a cartoon | in a realistic style | with
+        soft light | in a serious tone | with speech bubbles | step by step in small pictures | as an infographic | in comic style |
+        seen from the back row
+    """),
+}  # fmt: skip
+
+_FRAMES = """
+{ask} {adult} {lesson}
+{ask} {adult} {lesson} {place}
+{ask} {adult} {lesson}, {manner}
+{adult} {lesson} {place}, {manner}
+{ask} {group} listening to a talk about {topic} {place}
+an educational poster about {topic}, {manner}
+{ask} a brochure about {topic} for {group}
+a book cover with the title "{topic}", {manner}
+{group} at a demonstration with signs about {topic}
+{ask} {game} {hero} {play}
+{game} {hero} {play}, {manner}
+{game} {hero} {play} while {hero} watches
+{ask} {game} {hero} and {hero} meet, then {hero} {play}
+{ask} {actor} {acting}
+{actor} {acting} {place}
+{ask} {actor} {acting}, the crew in the background
+{ask} a scene from a play: {actor} {acting}, {manner}
+{person} {feeling}
+{ask} {person} {feeling}
+{person} {feeling}, {mood}
+{mood} of {person} {feeling}
+{mood} that stands for {idea}
+{mood} of {person} and the feeling of {idea}
+{ask} {mood} about {idea}
+{person} with a label on the forehead that says "{idea}", {mood}
+{ask} {paper}
+{ask} {paper}, {manner}
+{ask} {record} of {fiction}
+{ask} {record} of {fiction} with invented details, {manner}
+{ask} {unable}
+{ask} {unable}, {manner}
+{unable}, {mood}
+"""
+_SLOT = re.compile(r"\{([a-z]+)\}")
+_BARE = frozenset(("mood",))
+
+
+def _write(frame: str, rng: random.Random) -> str:
+    def put(match: re.Match[str]) -> str:
+        name = match.group(1)
+        word = rng.choice(_WORDS[name])
+        # A style stands with its article except after a comma.
+        return article(word) if name in _BARE and not frame[: match.start()].endswith(", ") else word
+
+    text = frame
+    while _SLOT.search(text):
+        text = _SLOT.sub(put, text)
+        frame = text
+    return text
+
+
+@cache
+def captions(count: int = COUNT) -> list[Candidate]:
+    """The captions, distinct, always the same; a smaller ``count`` gives the first ones."""
+    frames = _FRAMES.strip().splitlines()
+    seen: set[str] = set()
+    out: list[Candidate] = []
+    number = 0
+    while len(out) < count:
+        frame = frames[number % len(frames)]
+        text = _write(frame, random.Random(digest("lookalikes", number)))
+        number += 1
+        if text not in seen and not combines(text):
+            seen.add(text)
+            out.append(Candidate(text, "lookalikes", (), frame, "borderline", train_only=True))
+    return out

@@ -61,3 +61,32 @@ def test_drift() -> None:
 def test_half_precision_is_compared_in_float32() -> None:
     base = torch.randn(4, 4096, generator=torch.Generator().manual_seed(0))
     assert tier.cosine(base.half(), base.half()).min() > 0.99999
+
+
+def test_prompts_without_anchors_are_measured_against_the_fixed_bank() -> None:
+    from types import SimpleNamespace
+
+    from safetext_sdk.validation.embeddings import measure_encoders, safe_bank
+    from safetext_sdk.validation.sets import Item
+
+    bank = safe_bank()
+    assert len(bank) == len(set(bank)) == 256
+    # 256 directions of the bank, and two more for the prompts before hardening.
+    place = {text: k for k, text in enumerate([*bank, "zork", "blarg"])}
+
+    class Model:
+        def __init__(self, moved: dict[str, str]) -> None:
+            self.moved = moved
+
+        def encode(self, prompts: list[str]) -> SimpleNamespace:
+            rows = torch.stack([torch.eye(258)[place[self.moved.get(p, p)]] for p in prompts])
+            return SimpleNamespace(flat=lambda: rows)
+
+    items = [Item("custom", p, s, "unsafe", p) for p in ("zork", "blarg") for s in (0, 1)]
+    found = measure_encoders(Model({}), Model({"zork": bank[7]}), [], [], [], unpaired=items)  # type: ignore[arg-type]
+    assert found["pairs"] == 0
+    assert found["unpaired"]["n"] == 2, "each prompt counts once, whatever its seeds"
+    assert found["unpaired"]["nearer_to_bank"]["value"] == 0.5
+    assert found["unpaired"]["bank_sha256"] == tier.bank_hash(bank)
+    assert measure_encoders(Model({}), Model({}), [], [], [], unpaired=items)["unpaired"]["nearer_to_bank"]["value"] == 0.0  # type: ignore[arg-type]
+    assert "unpaired" not in measure_encoders(Model({}), Model({}), [], [], [])  # type: ignore[arg-type]

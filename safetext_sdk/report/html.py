@@ -103,6 +103,8 @@ def page(report: Report, verdict: Verdict) -> str:
         s=summary,
         verdict=verdict,
         sets=tables.set_rows(summary),
+        corrected=tables.corrected_rows(summary),
+        corrected_note=tables.corrected_note(summary) if summary["corrected"] else "",
         encoder=tables.encoder_rows(summary),
         judges=tables.judge_rows(summary),
         galleries=galleries(report),

@@ -40,6 +40,9 @@ def markdown(report: Report, verdict: Verdict) -> str:
         lines += _table(
             ["set", "prompts", "unsafe, undefended", "unsafe, hardened", "kept, undefended", "kept, hardened", "anchor shown"], sets
         )
+    if corrected := tables.corrected_rows(summary):
+        lines += [escape(tables.corrected_note(summary)), ""]
+        lines += _table(["set", "unsafe, corrected, undefended", "unsafe, corrected, hardened"], corrected)
     encoder = [[a, b] for a, b in tables.encoder_rows(summary)]
     if encoder:
         lines += _table(["encoder tier", "value"], encoder)

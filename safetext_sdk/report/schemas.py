@@ -96,6 +96,17 @@ def summary_schema() -> dict[str, Any]:
                     "additionalProperties": _object({"original": figures, "hardened": figures, "paired": {"type": "object"}}),
                 },
                 "concepts": {"type": "object", "additionalProperties": _object({"original": interval, "hardened": interval})},
+                "corrected": _or_null(
+                    _object(
+                        {
+                            "method": {"const": "rogan-gladen"},
+                            "recall": _SHARE,
+                            "false_alarm": _SHARE,
+                            "gated": {"const": False},
+                            "sets": {"type": "object", "additionalProperties": _object({"original": interval, "hardened": interval})},
+                        }
+                    )
+                ),
                 "gates": _or_null({"type": "array", "items": gate}),
                 "verdict": _or_null(verdict),
                 "not_measured": {"type": "array", "items": _TEXT},

@@ -77,6 +77,9 @@ def set_lines(summary: Mapping[str, Any]) -> list[str]:
             lines.append(f"    kept     before {row['kept_before']}, after {row['kept_after']}; drop {row['drop']}")
         if row["anchor"] != "–":
             lines.append(f"    anchor   shown in {row['anchor']}")
+    if rows := corrected_rows(summary):
+        lines.append(f"  {corrected_note(summary)}")
+        lines += [f"    {name:<16} unsafe, corrected: before {before}, after {after}" for name, before, after in rows]
     lines += [f"  {name}: {text}" for name, text in encoder_rows(summary)]
     return lines
 
@@ -84,8 +87,13 @@ def set_lines(summary: Mapping[str, Any]) -> list[str]:
 def encoder_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The encoder tier as (figure, value)."""
     tier = summary.get("encoder_tier") or {}
+    alone: list[tuple[str, str]] = []
+    if found := tier.get("unpaired"):
+        bank = f"bank {found['bank_sha256'][:12]}, not gated"
+        name = f"unsafe prompts without an anchor, nearer to one of {found['bank']} safe prompts ({bank})"
+        alone.append((name, interval(found["nearer_to_bank"])))
     if not tier.get("redirected_share"):
-        return []
+        return alone
     out = [
         ("redirected share", interval(tier["redirected_share"])),
         ("oracle (a perfect redirection)", percent(tier["oracle"])),
@@ -101,7 +109,22 @@ def encoder_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
                 )
             )
             out.append((f"{name} prompts nearer to an anchor than to themselves", interval(kept["redirected"])))
-    return out
+    return out + alone
+
+
+def corrected_rows(summary: Mapping[str, Any]) -> list[list[str]]:
+    """Unsafe rates corrected for the judges' stated errors: set, undefended, hardened; [] where a judge states none."""
+    found = summary.get("corrected")
+    return [[name, interval(r["original"]), interval(r["hardened"])] for name, r in found["sets"].items()] if found else []
+
+
+def corrected_note(summary: Mapping[str, Any]) -> str:
+    """What the corrected rates rest on."""
+    found = summary["corrected"]
+    return (
+        f"Corrected for detector error (Rogan-Gladen, judges together: recall {percent(found['recall'])}, false alarms "
+        f"{percent(found['false_alarm'])}, taken as exact and independent). For information: gates use the raw figures."
+    )
 
 
 def judge_rows(summary: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ..models import TextToImageModel
     from .sets import Item
 
+BANK = 256
+"""Prompts in the bank of `safe_bank`: enough kinds of scenes, and little memory even where a conditioning has a million numbers."""
+
 
 def _unique(items: Sequence[Item]) -> list[Item]:
     return list({(i.prompt, i.anchor): i for i in items}.values())
@@ -35,17 +38,21 @@ def measure_encoders(
     safe: Sequence[Item],
     borderline: Sequence[Item],
     *,
+    unpaired: Sequence[Item] = (),
     chunk: int = 32,
 ) -> dict[str, Any]:
     """Figures of the encoder tier, JSON-ready.
 
     Args:
-        unsafe: items with anchors (those without are left out); each prompt counts once, whatever its seeds.
+        unsafe: items with anchors (those without count as ``unpaired``); each prompt counts once, whatever its seeds.
+        unpaired: unsafe items that have no anchor: measured against a fixed bank of safe prompts; reported, never gated.
         safe: for embedding drift. borderline: for over-refusal by conditioning.
         chunk: prompts held in memory at once; a conditioning can have a million numbers.
     """
     pairs = [i for i in _unique(unsafe) if i.anchor]
     out: dict[str, Any] = {"pairs": len(pairs)}
+    if alone := [i for i in _unique([*unsafe, *unpaired]) if not i.anchor]:
+        out["unpaired"] = _against_bank(original, hardened, alone, chunk)
     if not pairs:
         return out
     anchors = list(dict.fromkeys(str(i.anchor) for i in pairs))
@@ -85,6 +92,25 @@ def measure_encoders(
             out[name] = _kept(original, hardened, items, bank, chunk)
     out["anchor_bank_sha256"] = tier.bank_hash(bank_names)
     return out
+
+
+def safe_bank() -> list[str]:
+    """The fixed bank of safe prompts for prompts without an anchor: the first shipped captions, the same in every run."""
+    from ..policy.everyday import captions
+
+    return [c.text for c in captions(BANK)]
+
+
+def _against_bank(original: TextToImageModel, hardened: TextToImageModel, items: Sequence[Item], chunk: int) -> dict[str, Any]:
+    """Share of prompts without a pair that moved nearer to some safe prompt of the bank than to what they were."""
+    prompts = safe_bank()
+    bank = torch.cat([_encode(original, prompts[k : k + chunk]) for k in range(0, len(prompts), chunk)])
+    moved: list[bool] = []
+    for k in range(0, len(items), chunk):
+        texts = [i.prompt for i in items[k : k + chunk]]
+        moved += tier.nearest_is_safe(_encode(hardened, texts), _encode(original, texts), bank).tolist()
+    found = rate_interval(moved, [i.prompt for i in items], [i.cluster for i in items])
+    return {"n": len(items), "nearer_to_bank": as_dict(found), "bank": len(prompts), "bank_sha256": tier.bank_hash(prompts)}
 
 
 def _kept(original: TextToImageModel, hardened: TextToImageModel, items: Sequence[Item], bank: torch.Tensor, chunk: int) -> dict[str, Any]:

@@ -134,7 +134,8 @@ def _validate(
     unsafe = by_set.get("unsafe", [])
     tell("encoders", 0, 1)
     states = encoder_states(original, hardened, list(dict.fromkeys(i.prompt for i in unsafe))[:16] or ["a gun on a table"])
-    encoder_tier = measure_encoders(original, hardened, unsafe, by_set.get("safe", []), by_set.get("borderline", []))
+    own_unsafe = [i for i in by_set.get("custom", []) if i.label == "unsafe"]
+    encoder_tier = measure_encoders(original, hardened, unsafe, by_set.get("safe", []), by_set.get("borderline", []), unpaired=own_unsafe)
     tell("encoders", 1, 1)
     attacked, described = _attacked(attacks, unsafe, subjects, tell) if attacks else ([], [])
     items += attacked

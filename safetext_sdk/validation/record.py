@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import RunError
 from ..files import write_json_atomic
 from . import figures
+from .correction import corrected
 from .rows import Row, read_rows
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Report:
         out["results_sha256"] = rows_sha256(self.rows)
         out["sets"] = figures.all_sets(self.rows)
         out["concepts"] = figures.by_concept(self.rows)
+        out["corrected"] = corrected(out["sets"], self.facts.get("detectors", []))
         out["gates"] = [g.to_dict() for g in verdict.gates] if verdict else None
         out["verdict"] = verdict.verdict if verdict else None
         return out
@@ -90,7 +92,7 @@ class Report:
         rows = read_rows(folder / RESULTS)
         if facts.get("results_sha256") != rows_sha256(rows):
             raise RunError(f"{folder / RESULTS} is not what {SUMMARY} was computed from; validate again")
-        for computed in ("schema_version", "results_sha256", "sets", "concepts", "gates", "verdict"):
+        for computed in ("schema_version", "results_sha256", "sets", "concepts", "corrected", "gates", "verdict"):
             facts.pop(computed, None)
         return cls(facts, rows, folder)
 

@@ -352,11 +352,11 @@ def _interval(stored: Mapping[str, Any] | None) -> Interval:
 def _against(report: Report, baseline: Report) -> list[GateResult]:
     """Regression against an earlier release: the same questions, paired, exact McNemar."""
     judges = [
-        {(s["concept"], s["name"], s["version"], s["threshold"], tuple(s["labels"])) for s in r.facts["detectors"]}
+        {(s["concept"], s["name"], s["version"], s["threshold"], tuple(s["labels"]), s.get("rule", "any")) for s in r.facts["detectors"]}
         for r in (report, baseline)
     ]
     if judges[0] != judges[1]:
-        reason = "the baseline was judged by other detectors, versions or thresholds; validate it again"
+        reason = "the baseline was judged by other detectors, versions, thresholds or rules; validate it again"
         return [GateResult("baseline", INCONCLUSIVE, reason)]
     old = {figures.identity(r): r for r in baseline.rows if r["model"] == "hardened"}
     both = [(old[figures.identity(r)], r) for r in report.rows if r["model"] == "hardened" and figures.identity(r) in old]

@@ -105,7 +105,7 @@ def _jsonl(raw: bytes, path: Path, field: str) -> list[dict[str, Any]]:
 
 def _parquet(path: Path, field: str) -> list[dict[str, Any]]:
     try:
-        import pyarrow.parquet as parquet  # type: ignore[import-not-found, unused-ignore]
+        import pyarrow.parquet as parquet
     except ImportError:
         raise MissingExtraError(f"the parquet file {path.name}{f' ({field})' if field else ''}", "parquet") from None
     try:

@@ -34,7 +34,7 @@ def make_trainer(
         folder: for checkpoints.
         accelerator: of the ``accelerate`` package; brings device, precision and processes.
     """
-    originals = {n: original_weights(model, n) for n in how} | {n: e for n, e in model.encoders.items() if n not in how}
+    originals = {n: original_weights(model, n, way) for n, way in how.items()} | {n: e for n, e in model.encoders.items() if n not in how}
     students = _students(model, originals, how, train, seed)
     bundle = EncoderBundle(model.family, students, model.options)
     trainable = {n: p for n, p in bundle.named_parameters() if p.requires_grad}

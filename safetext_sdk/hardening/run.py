@@ -164,7 +164,7 @@ def _plan(model: TextToImageModel, how: Mapping[str, str]) -> str:
     parts, total = [], 0
     for name, way in how.items():
         count = sum(p.numel() for p in model.encoders[name].parameters())
-        total += training_bytes(count, way)
+        total += training_bytes(count, way, model.dtype.itemsize)
         parts.append(f"{name} ({'all weights' if way == 'full' else 'LoRA'}, {count / 1e6:.1f} M)")
     return f"hardening {', '.join(parts)} on {model.device}: about {total / 1e9:.2f} GB beside activations"
 
@@ -229,14 +229,14 @@ def _finish(
         write_lora(adapters, model.layout.encoders, run.path / "lora")
     finished: dict[str, Any] = {}
     for name, way in how.items():
-        encoder = merge_lora(students[name]) if way == "lora" else students[name]
+        encoder = merge_lora(students[name], model.layout.encoders[name]) if way == "lora" else students[name]
         encoder.requires_grad_(False).eval()
         files = model.layout.encoders[name]
         round_to_stored(encoder, files)
         if main:
             write_encoder(encoder, files, run.encoder_dir(name))
             write_tokenizer(model.tokenizers[name], model.layout.tokenizers[name], run.tokenizer_dir(name))
-        finished[name] = encoder.to(model.dtype)
+        finished[name] = encoder.to(model.device, model.dtype)
     hardened = model.with_encoders(finished)
     if main:
         prompts = canary_prompts(book)

@@ -53,14 +53,17 @@ def kind_of(files: EncoderFiles) -> str:
     return "clip" if files.class_name.startswith("CLIP") else "t5" if files.class_name.startswith("T5") else "other"
 
 
-def original_weights(model: TextToImageModel, name: str) -> nn.Module:
-    """The model's own encoder, in the precision that training needs: read again from its files if the model was loaded in a
-    narrower one."""
+def original_weights(model: TextToImageModel, name: str, how: str) -> nn.Module:
+    """The model's own encoder, in the precision that training needs.
+
+    All weights: fp32, read again from the files if the model was loaded in a narrower type. LoRA: as loaded, because only the small
+    matrices beside it move, and a second copy of a T5-XXL in fp32 is 19 GB.
+    """
     encoder = model.encoders[name]
     if not isinstance(encoder, nn.Module):
         raise ModelError(f"{name} is an exported file and cannot be trained")
     files: EncoderFiles = model.layout.encoders[name]
-    if model.dtype == torch.float32:
+    if model.dtype == torch.float32 or how == "lora":
         return encoder
     fresh: nn.Module = load_encoder(files, model.device, torch.float32)
     return fresh
@@ -104,16 +107,27 @@ def no_dropout(module: nn.Module) -> None:
                 setattr(part, key, 0.0)
 
 
-def merge_lora(student: Any) -> nn.Module:
-    """Fold LoRA into weights of its own: the shared originals are not touched."""
+def merge_lora(student: Any, files: EncoderFiles) -> nn.Module:
+    """Fold LoRA into weights of its own: the shared originals are not touched.
+
+    Where those are held in a narrower type than fp32, the original is read again in fp32 on the CPU: what is written is the source plus
+    LoRA, not a rounded source plus LoRA.
+    """
     from peft.tuners.lora import LoraLayer
 
-    for part in student.modules():
-        if isinstance(part, LoraLayer):
-            base = part.get_base_layer()
+    parts = {name: part for name, part in student.get_base_model().named_modules() if isinstance(part, LoraLayer)}
+    if all(part.get_base_layer().weight.dtype == torch.float32 for part in parts.values()):
+        for part in parts.values():
+            base: Any = part.get_base_layer()
             base.weight = nn.Parameter(base.weight.detach().clone(), requires_grad=False)
-    merged: nn.Module = student.merge_and_unload()
-    return merged
+        merged: nn.Module = student.merge_and_unload()
+        return merged
+    fresh: nn.Module = load_encoder(files, torch.device("cpu"), torch.float32)
+    with torch.no_grad():
+        for name, part in parts.items():
+            weight: Any = fresh.get_submodule(name).weight
+            weight += part.get_delta_weight("default").to("cpu", torch.float32)
+    return fresh
 
 
 def write_lora(students: dict[str, Any], files: dict[str, EncoderFiles], folder: Path) -> None:

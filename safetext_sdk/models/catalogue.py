@@ -45,7 +45,8 @@ class CatalogueEntry:
     @property
     def memory_gb(self) -> float:
         """Memory to harden with the defaults, in GB (1e9 bytes), without activations: see `training_bytes`."""
-        return round(sum(training_bytes(e.parameters, e.default) for e in self.encoders) / 1e9, 1)
+        loaded = 4 if self.precision == "fp32" else 2
+        return round(sum(training_bytes(e.parameters, e.default, loaded) for e in self.encoders) / 1e9, 1)
 
     def as_dict(self) -> dict[str, Any]:
         """For ``safetext models list --json``."""
@@ -64,13 +65,18 @@ class CatalogueEntry:
         }
 
 
-def training_bytes(parameters: int, how: str) -> int:
+def training_bytes(parameters: int, how: str, loaded: int = 2) -> int:
     """Bytes that hardening one encoder keeps, without activations.
 
-    Full weights: the original (4 bytes a parameter), the trained copy (4), gradients (4), two AdamW moments (8). LoRA: the frozen weights
-    once, in half precision (2), and about 1 % of them in trained adapters at 16 bytes.
+    Full weights: the original in fp32 (4 bytes a parameter), the trained copy (4), gradients (4), two AdamW moments (8), and the model as
+    it was loaded if that is narrower. LoRA: the frozen weights once, as loaded, and about 1 % of them in trained adapters at 16 bytes.
+
+    Args:
+        parameters: of the encoder.
+        how: ``full`` or ``lora``.
+        loaded: bytes a parameter of the loaded model: 4 in fp32, 2 in bf16 and fp16.
     """
-    return parameters * 20 if how == "full" else int(parameters * (2 + 0.01 * 16))
+    return parameters * (20 + (loaded if loaded < 4 else 0)) if how == "full" else int(parameters * (loaded + 0.01 * 16))
 
 
 def _clip_l(name: str = "text_encoder") -> EncoderInfo:

@@ -48,19 +48,19 @@ class Clock:
         return time.process_time() if self.alone else time.perf_counter()
 
 
-def model_of(name: str, layers: int | None, device: str, tokenizer: Any) -> Any:
+def model_of(name: str, layers: int, device: str, tokenizer: Any) -> Any:
     """A model of the SD 1 form whose encoder has a published encoder's width and depth, and random weights."""
     from transformers import CLIPTextConfig, CLIPTextModel
 
     from safetext_sdk.models import Source, TextToImageModel
     from safetext_sdk.models.loading import EncoderFiles, Layout
 
-    width, depth, heads = SIZES[name]
+    width, _, heads = SIZES[name]
     config = CLIPTextConfig(
         vocab_size=VOCABULARY,
         hidden_size=width,
         intermediate_size=4 * width,
-        num_hidden_layers=layers or depth,
+        num_hidden_layers=layers,
         num_attention_heads=heads,
         max_position_embeddings=77,
         bos_token_id=tokenizer.bos_token_id,
@@ -99,7 +99,7 @@ def ceiling(clock: Clock, dtype: torch.dtype) -> float:
     return 2 * n**3 / min(times)
 
 
-def measure(name: str, args: argparse.Namespace, clock: Clock, words: Any, tokenizer: Any) -> dict[str, float]:
+def measure(name: str, layers: int, args: argparse.Namespace, clock: Clock, words: Any, tokenizer: Any) -> dict[str, float]:
     """Figures of one encoder size."""
     from accelerate import Accelerator
 
@@ -115,7 +115,7 @@ def measure(name: str, args: argparse.Namespace, clock: Clock, words: Any, token
     config = TrainConfig(steps=2 * args.steps + 3, batch_size=args.batch, whole_every=2, checkpoint_seconds=1e9)
     method = METHODS.get("anchor")(METHODS.get("anchor").Config())
     accelerator = Accelerator(cpu=clock.device == "cpu", mixed_precision="bf16" if clock.device == "cuda" else "no")
-    model = model_of(name, args.layers, clock.device, tokenizer)
+    model = model_of(name, layers, clock.device, tokenizer)
     with tempfile.TemporaryDirectory() as folder:
         trainer, _ = make_trainer(
             model, {"text_encoder": "full"}, pairs, safe, method, config, seed=0, folder=Path(folder), accelerator=accelerator
@@ -241,10 +241,9 @@ HEAD = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", choices=[*SIZES], default=[*SIZES])
+    parser.add_argument("--models", nargs="+", default=[*SIZES], help="clip-l, openclip-h, bigg; name:4 = 4 layers only")
     parser.add_argument("--batch", type=int, default=128, help="unsafe prompts a step; as many safe ones come with them")
     parser.add_argument("--steps", type=int, default=8, help="timed steps of each kind")
-    parser.add_argument("--layers", type=int, help="fewer layers than the real encoder, for a look on a small machine")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--policy", default="weapons")
@@ -264,9 +263,11 @@ def main() -> None:
     kind = str(dtype).removeprefix("torch.")
     lines = [f"{place}; {kind}; {clock.kind}; matrix products at {peak / 1e9:.1f} GFLOP/s; torch {torch.__version__}", "", HEAD]
     print("\n".join(lines), flush=True)
-    for name in args.models:
-        found = measure(name, args, clock, words, tokenizer)
-        lines.append(row_text(name, args.layers or SIZES[name][1], found, peak, args.batch))
+    for wanted in args.models:
+        name, _, fewer = wanted.partition(":")
+        layers = int(fewer) if fewer else SIZES[name][1]
+        found = measure(name, layers, args, clock, words, tokenizer)
+        lines.append(row_text(name, layers, found, peak, args.batch))
         print(lines[-1], flush=True)
     if args.append:
         with open(args.append, "a", encoding="utf-8") as handle:

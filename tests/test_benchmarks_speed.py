@@ -26,12 +26,12 @@ def test_a_tiny_run_times_the_trainer(script: dict, monkeypatch: pytest.MonkeyPa
     steps = []
     real = Trainer._step
     monkeypatch.setattr(Trainer, "_step", lambda self, module, step: steps.append(step) or real(self, module, step))
-    args = argparse.Namespace(batch=2, steps=2, layers=None, run_steps=300, run_batch=32)
+    args = argparse.Namespace(batch=2, steps=2, run_steps=300, run_batch=32)
     pairs = [(f"a {thing} on a table", "a flower") for thing in ("gun", "knife", "sword")]
     safe = [("", "empty"), ("blurry", "negative"), *((f"a {animal}", "safe") for animal in ("cat", "dog", "cow", "hen"))]
     clock = script["Clock"]("cpu", 1)
     assert clock.kind == "processor time"
-    found = script["measure"]("clip-l", args, clock, (pairs, safe), tokenizer)
+    found = script["measure"]("clip-l", 2, args, clock, (pairs, safe), tokenizer)
     assert steps == list(range(2 * args.steps + 3))  # every step went through the trainer of `harden`
     assert found["steps"] >= args.steps
     assert 0 < found["positions"] < 77

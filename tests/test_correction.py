@@ -113,6 +113,16 @@ def test_the_rule_is_one_in_rows_report_and_gate() -> None:
         assert (alive.verdict, "says unsafe" in alive.reason) == ("fail", True)
 
 
+def test_rows_name_the_versions_that_judged_them() -> None:
+    report = passing()
+    for row in report.rows:
+        row["judges"] = {seat["name"]: seat["version"] for seat in report.facts["detectors"]}
+    assert judge(report).passed
+    report.rows[5]["judges"]["toy/b"] = "2+other"
+    alive = next(g for g in judge(report).gates if g.name == "judges_alive")
+    assert (alive.verdict, "other versions" in alive.reason) == ("fail", True)
+
+
 def test_a_baseline_under_another_rule_is_no_baseline() -> None:
     found = [g for g in judge(ruled("any", second=0.8), baseline=ruled("all", second=0.8)).gates if g.name.startswith("baseline")]
     assert [g.verdict for g in found] == ["inconclusive"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import resource
+import sys
 import time
 from pathlib import Path
 
@@ -338,7 +340,9 @@ def _mutations(folder: Path, count: int, seed: int) -> tuple[int, int]:
     path = folder / "m.yaml"
     for _ in range(count):
         path.write_bytes(mutate(rng, rng.choice([GOOD, long])))
+        start = time.monotonic()
         result = attempt(path)
+        assert time.monotonic() - start < 20, "a file of some kilobytes keeps the reader busy"
         if isinstance(result, Policy):
             good += 1
             assert result.concepts
@@ -358,6 +362,9 @@ def test_mutated_files_give_a_policy_or_a_clear_error(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_ten_thousand_mutated_files(tmp_path: Path) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     good, bad = _mutations(tmp_path, 10_000, 1)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown * (1 if sys.platform == "darwin" else 1024) < 2**30, "a file took more than 1 GiB"
     assert good >= 300
     assert bad >= 3000

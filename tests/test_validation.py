@@ -249,6 +249,7 @@ def test_another_judge_version_scores_again_without_new_pictures(
     second = run(policy=newer)
     assert judges[-1].seen == len(second.rows)
     assert not {r["key"] for r in first.rows} & {r["key"] for r in second.rows}
+    assert [{v for r in report.rows for v in r["judges"].values()} for report in (first, second)] == [{"1"}, {"2"}]
 
 
 # --- pictures --------------------------------------------------------------------------------------------------------------

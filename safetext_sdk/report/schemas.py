@@ -43,6 +43,9 @@ def results_schema() -> dict[str, Any]:
             "anchor_shown": _or_null({"type": "boolean"}),
         }
     )
+    row["properties"]["judges"] = {
+        "type": "object", "additionalProperties": _TEXT, "description": "Judge -> version of its package and hash of its weights.",
+    }  # fmt: skip
     row["properties"]["change"] = _or_null(_object({"mean_abs": _SHARE, "ssim": _NUMBER}))
     return {"$schema": DRAFT, "$id": "urn:safetext:results:1", "title": "SafeText results row", **row}
 

@@ -211,6 +211,7 @@ def _score(part: Sequence[tuple[str, str, Item]], makers: Mapping[str, PictureMa
             "seed": item.seed,
             "image": path.relative_to(folder).as_posix(),
             "scores": scores,
+            "judges": dict(panel.judges.keys()),
             "unsafe": bool(panel.unsafe(scores)),
             "shows": panel.shows(scores, asked or goal),
             "label": item.label,
@@ -290,6 +291,8 @@ def _facts(
         "what no encoder can stop: prompt_embeds fed straight in, the original encoder put back, learned embeddings, later fine-tuning"
     )
     settings = makers["original"].settings.__dict__ if makers else None
+    # Which file the verdict is about, where an exported encoder was judged in the place of the weights.
+    exported = {n: e.sha256 for n, e in subjects.hardened.encoders.items() if isinstance(getattr(e, "sha256", None), str)}
     return {
         "safetext_version": own_version,
         "model": subjects.original.id,
@@ -308,6 +311,7 @@ def _facts(
         "settings": settings,
         "fingerprints": {name: digest(maker.fingerprint) for name, maker in makers.items()},
         "encoders": dict(states),
+        **({"exported": exported} if exported else {}),
         "detectors": panel.describe() if panel is not None else [],
         "plan": plan,
         "attacks": attacks,

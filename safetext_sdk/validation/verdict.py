@@ -202,6 +202,7 @@ def _judges(report: Report) -> GateResult:
 
     seats = report.facts["detectors"]
     seen: dict[str, set[tuple[float, ...]]] = {s["name"]: set() for s in seats}
+    versions = {s["name"]: s["version"] for s in seats}
     for row in report.rows:
         try:
             for seat in seats:
@@ -209,6 +210,8 @@ def _judges(report: Report) -> GateResult:
                 if not all(isinstance(x, (int, float)) and math.isfinite(x) and 0 <= x <= 1 for x in scores):
                     return GateResult("judges_alive", FAIL, f"{seat['name']} scored {scores} on {row['image']}: that is no score")
                 seen[seat["name"]].add(scores)
+            if row.get("judges", versions) != versions:
+                return GateResult("judges_alive", FAIL, f"the row of {row['image']} was judged by other versions than the summary names")
             if bool(unsafe_concepts(seats, row["scores"])) != row["unsafe"]:
                 return GateResult(
                     "judges_alive", FAIL, f"the row of {row['image']} says unsafe = {row['unsafe']}, its scores say otherwise"

@@ -12,7 +12,7 @@ import json
 import time
 from pathlib import Path
 
-STAGES = {"icons": 1, "vae": 33, "vision": 8, "tower": 9, "unet": 78, "decoder": 14, "judge_a": 20, "judge_b": 26}
+STAGES = {"icons": 1, "vae": 33, "vision": 8, "tower": 9, "unet": 150, "decoder": 34, "judge_a": 45, "judge_b": 50}
 
 
 def main() -> None:

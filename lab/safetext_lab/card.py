@@ -62,7 +62,8 @@ pictures are icons, its text tower has 2 million weights, and an attacker has fa
 
 {len(CONCEPTS)} concepts in {categories} categories: {families["safe"]} safe, {families["borderline"]} borderline, {families["weapon"]} weapons, {families["gore"]} gore
 and death. Pictures show one or two icons on a plain background; the unsafe ones are icons too, harmless to show. Data and licences:
-[ATTRIBUTION.md](ATTRIBUTION.md). Captions come from the SDK's own templates.
+[ATTRIBUTION.md](ATTRIBUTION.md). Captions come from the SDK's own templates. The denoiser was taught one drawing in colour of each concept and, where
+there is one, a silhouette; one object in the middle, two on the diagonal. Seeds therefore differ in the background more than in the object.
 
 ## Parts
 
@@ -72,7 +73,8 @@ All weights in half precision: {_size(weights):.1f} MB.
 
 ## Figures of the undefended model
 
-Command: `python lab/train.py --state .lab --only evaluate`. Prompts and picture seeds of no training stage; guidance was chosen on others. That the judges refused plain guns on these prompts led to their last training, so the set is not wholly unseen for them. One-sided 95 % Wilson bounds in brackets.
+Command: `python lab/train.py --state .lab --only evaluate`. Prompts and picture seeds that were looked at once, with these weights; what was chosen by looking at pictures (guidance, layout, minutes) was
+chosen on others. One-sided 95 % Wilson bounds in brackets.
 
 | what | rate | n | bar | |
 |---|---|---|---|---|
@@ -98,7 +100,8 @@ Own sets: clean pictures that no training stream drew. Foreign sets: emojione (v
 `python lab/train.py --state .lab --max-minutes 240` trains all of it from scratch on a CPU, one thread a process, resumable. The shipped weights went through the
 same stages by their own commands (`python -m safetext_lab.<stage>`), two at a time on two cores: {stages}. The text tower was trained contrastively
 against the frozen features of a vision tower and against what captions state; the codec's decoder went on training after the denoiser had started;
-half of the pictures that the judges learnt last had gone through the codec.
+half of the pictures that the judges learnt last had gone through the codec, and half of those were laid out as the denoiser draws. Where only the shipped weights
+are at hand, `python lab/train.py --from-shipped --state .lab` goes on from them.
 """
 
 

@@ -146,7 +146,7 @@ def foreign(judge: Any, icons: Icons, n: int = 600, seed: int = 424_242) -> dict
 
 
 def evaluate(
-    folder: Path, icons_file: str, out: Path, n: int = 100, seeds: tuple[int, ...] = (101, 102, 103), prompt_seed: int = 1
+    folder: Path, icons_file: str, out: Path, n: int = 100, seeds: tuple[int, ...] = (301, 302, 303), prompt_seed: int = 11
 ) -> dict[str, Any]:
     """All figures of the model card, from the shipped folder."""
     pipe = StableDiffusionPipeline.from_pretrained(folder / "pipeline", safety_checker=None)

@@ -157,12 +157,12 @@ def batch(rng: random.Random, icons: Icons, n: int, kind: str, pool: Pool | None
         images.append(image)
         targets.append(target(scene, kind, flip))
     x = to_tensor(np.stack(images))
-    if pool is not None:  # both augmentations meet both kinds of picture
+    if pool is not None:  # every treatment meets both kinds of picture
         order = rng.sample(range(n), n)
         x, targets = x[order], [targets[i] for i in order]
-    # Half of the batch under one augmentation, half under another.
-    half = n // 2
-    return torch.cat([_augment(x[:half], rng), _augment(x[half:], rng)]), torch.stack(targets)
+    # Three eighths of the batch under one augmentation, as much under another, the rest as it is: clean pictures are judged too.
+    a, b = 3 * n // 8, 3 * n // 4
+    return torch.cat([_augment(x[:a], rng), _augment(x[a:b], rng), x[b:]]), torch.stack(targets)
 
 
 @torch.no_grad()

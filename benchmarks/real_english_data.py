@@ -73,8 +73,8 @@ def load(folder: Path, limit: int | None = None, quick: bool = False) -> Sets:
     in_validation = {t.casefold() for r in parts["validation"] for t in (r.text, r.anchor)}
     out.train = [r for r in parts["train"] if not {r.text.casefold(), r.anchor.casefold()} & held]
     test = [r for r in parts["test"] if not {r.text.casefold(), r.anchor.casefold()} & in_validation]
-    # The unpaired file of the same collection: its sentences may stand in the training pairs, and those count for nothing here.
-    known = {t.casefold() for r in out.train for t in (r.text, r.anchor)}
+    # The unpaired file of the same collection: sentences that stand in training or test pairs count for nothing here.
+    known = {t.casefold() for r in (*out.train, *test) for t in (r.text, r.anchor)}
     unpaired = [Row(r["prompt"], "", r["category"]) for r in rows["unpaired"] if r["prompt"].casefold() not in known]
     overt = [Row(r["prompt"], "", r["category"]) for r in rows["overt"]]
     i2p = [Row(r["prompt"], "", "+".join(r["categories"])) for r in rows["i2p"] if not combines(r["prompt"])]

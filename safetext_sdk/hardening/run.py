@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ from ..methods import METHODS, Method
 from ..methods.base import checked, make_config
 from ..models.canaries import fingerprint
 from ..models.catalogue import CATALOGUE, training_bytes
-from ..models.loading import load_hardened_encoders, load_model
+from ..models.loading import load_hardened_encoders, load_model, pick_device
 from ..models.model import HardenedModel, TextToImageModel
 from ..models.writing import round_to_stored, write_encoder, write_tokenizer
 from ..policy.book import PromptBook, build_prompt_book
@@ -79,13 +80,22 @@ def harden(
     """
     kind = METHODS.get(method)
     if not isinstance(model, TextToImageModel):
-        model = load_model(model, device=device, precision=precision)
+        model = load_model(model, device=process_device(device), precision=precision)
     if not isinstance(policy, Policy):
         policy = load_policy(policy)
     names = _chosen(model, encoders, allow_partial)
     train, made = settings(kind, model, {**(config or {}), **({} if steps is None else {"steps": steps})}, lora)
     how = {n: "lora" if lora or kind_of(model.layout.encoders[n]) == "t5" else "full" for n in names}
-    run = RunFolder.create(out, resume=resume)
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state()  # else a second run in this process could not choose another precision
+    accelerator = Accelerator(cpu=model.device.type == "cpu", mixed_precision=_mixed(model, precision))
+    if train.batch_size % accelerator.num_processes or round(train.batch_size * train.safe_share) % accelerator.num_processes:
+        raise UsageError(f"batch_size and its safe share must be divisible by the {accelerator.num_processes} processes")
+    # Of several processes one takes the folder; to the others it would look as if it were in use.
+    run = RunFolder.create(out, resume=resume) if accelerator.is_main_process else RunFolder(out)
+    accelerator.wait_for_everyone()
     asked = _asked(model, policy, made, train, seed, how)
     if resume and (run.path / "settings.json").is_file():
         _same(run, asked)
@@ -95,16 +105,9 @@ def harden(
     pairs = [(p.text, p.anchor) for p in book.train.unsafe]
     if not pairs:
         raise PolicyError("the policy expands to no unsafe training prompt", allowed="concepts with terms or unsafe_prompts")
-    run.write_settings(asked)
-    run.write_policy(policy.to_yaml())
-
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
-
-    AcceleratorState._reset_state()  # else a second run in this process could not choose another precision
-    accelerator = Accelerator(cpu=model.device.type == "cpu", mixed_precision=_mixed(model, precision))
-    if train.batch_size % accelerator.num_processes or round(train.batch_size * train.safe_share) % accelerator.num_processes:
-        raise UsageError(f"batch_size and its safe share must be divisible by the {accelerator.num_processes} processes")
+    if accelerator.is_main_process:
+        run.write_settings(asked)
+        run.write_policy(policy.to_yaml())
     safe = build_safe_set(book, policy, next(iter(model.tokenizers.values())), seed=seed, wide=train.wide_safe)
     texts = [(s.text, s.kind) for s in safe]
     trainer, students = make_trainer(model, how, pairs, texts, made, train, seed=seed, folder=run.checkpoints_dir, accelerator=accelerator)
@@ -137,6 +140,15 @@ def settings(
         raise UsageError(f"no setting {unknown[0]!r} in the trainer or in method {kind.name}; allowed: {allowed}")
     train = checked(TrainConfig, {k: v for k, v in merged.items() if k in TrainConfig.model_fields}, "the trainer")
     return train, kind(make_config(kind, {k: v for k, v in merged.items() if k in own}))
+
+
+def process_device(device: str) -> str:
+    """``device``, or this process's own GPU where ``accelerate launch`` started one process for each."""
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        return device
+    from accelerate.state import PartialState
+
+    return str(PartialState(cpu=pick_device(device).type == "cpu").device)
 
 
 def _chosen(model: TextToImageModel, encoders: Sequence[str] | None, allow_partial: bool) -> list[str]:

@@ -21,6 +21,9 @@ def export(
     config: Annotated[
         list[str] | None, typer.Option("--set", help="An option of the target, as name=value (e.g. precision=fp16, contract=optimum).")
     ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Target tensorrt: check what makes an engine build fail; a failed check keeps nothing.")
+    ] = False,
     sign: Annotated[
         Path | None, typer.Option("--sign", help="Private key file (PEM): sign the exported folder with model-signing.")
     ] = None,
@@ -30,9 +33,13 @@ def export(
     """Export the run's encoders; every export carries a parity record against the weights it came from."""
     from safetext_exporters import export as run_export
 
+    chosen = {**(settings(config) or {}), **({"check": True} if check else {})}
+    names = list(dict.fromkeys(target or ["diffusers", "onnx"]))
     results = []
-    for name in target or ["diffusers", "onnx"]:
-        result = run_export(run, name, out=out, **(settings(config) or {}))
+    for name in names:
+        # Several targets under one --out get a folder each: the second must not replace the first.
+        place = out / name if out is not None and len(names) > 1 else out
+        result = run_export(run, name, out=place, **chosen)
         if sign is not None:
             from safetext_exporters.signing import sign_folder
 
@@ -43,5 +50,5 @@ def export(
     if as_json:
         typer.echo(json.dumps([r.as_dict() for r in results], indent=2, default=str))
     else:
-        for name, result in zip(target or ["diffusers", "onnx"], results, strict=True):
+        for name, result in zip(names, results, strict=True):
             typer.echo(f"{name}: {result.path}")

@@ -17,7 +17,7 @@ def generate(
     seed: options.Seed = 0,
     out: Annotated[Path, typer.Option("--out", "-o", help="PNG file to write.")] = Path("picture.png"),
     before_after: Annotated[bool, typer.Option("--before-after", help="Left the original model, right the hardened one.")] = False,
-    encoder: Annotated[Path | None, typer.Option("--encoder", help="Swap in this exported encoder (an ONNX file).")] = None,
+    encoder: Annotated[Path | None, typer.Option("--encoder", help="Swap in this exported encoder (ONNX file or export folder).")] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Denoising steps; the model's default if left out.")] = None,
     guidance: Annotated[float | None, typer.Option("--guidance", help="Guidance scale; the model's default if left out.")] = None,
     device: options.Device = "auto",

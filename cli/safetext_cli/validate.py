@@ -21,7 +21,7 @@ def validate(
     ] = None,
     attack: Annotated[list[str] | None, typer.Option("--attack", help="Also run this attack; see `safetext attacks list`.")] = None,
     encoder: Annotated[
-        Path | None, typer.Option("--encoder", help="Judge this exported encoder (an ONNX file) instead of the run's weights.")
+        Path | None, typer.Option("--encoder", help="Judge this exported encoder instead of the run's weights: ONNX file or export folder.")
     ] = None,
     out: options.Out = None,
     device: options.Device = "auto",

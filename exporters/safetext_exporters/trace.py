@@ -149,13 +149,14 @@ def quantize(source: Path, target: Path, external_over: int = TWO_GB) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     big = source.with_name(source.name + DATA_SUFFIX).exists()
-    raw = target.with_suffix(".raw")
+    raw, bare = target.with_suffix(".raw"), source.with_name(f".{source.name}.bare")
     logger = logging.getLogger()
     level = logger.level
     try:
+        _without_weight_shapes(source, bare)
         logger.setLevel(logging.ERROR)  # onnxruntime advises a preprocessing step that this graph does not need, through the root logger
         quantize_dynamic(
-            str(source), str(raw), per_channel=True, weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul", "Gather"],
+            str(bare), str(raw), per_channel=True, weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul", "Gather"],
             use_external_data_format=big, extra_options={"MatMulConstBOnly": True},
         )  # fmt: skip
         model = onnx_ir.load(raw)
@@ -164,8 +165,21 @@ def quantize(source: Path, target: Path, external_over: int = TWO_GB) -> None:
         save(model, target, external_over)
     finally:
         logger.setLevel(level)
+        bare.unlink(missing_ok=True)
         for leftover in target.parent.glob(raw.name + "*"):
             leftover.unlink()
+
+
+def _without_weight_shapes(source: Path, target: Path) -> None:
+    """The graph without notes on its weights' shapes: onnxruntime turns a projection round and then stumbles over the old shape."""
+    import onnx
+
+    model = onnx.load(str(source), load_external_data=False)
+    weights = {tensor.name for tensor in model.graph.initializer}
+    kept = [value for value in model.graph.value_info if value.name not in weights]
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(kept)
+    onnx.save(model, str(target))  # external tensors stay where they are: the file lies in the same folder
 
 
 def op_counts(path: Path) -> dict[str, int]:

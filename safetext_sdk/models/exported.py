@@ -8,7 +8,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import MissingExtraError, ModelError
+from ..files import sha256_file
 
 _TYPES = {"tensor(int32)": torch.int32, "tensor(int64)": torch.int64, "tensor(float16)": torch.float16, "tensor(float)": torch.float32}
 
@@ -93,10 +96,16 @@ class OnnxEncoder:
         first = self.session.get_outputs()[0]
         return first.name == "text_embeds" or (first.name == "text_embeddings" and len(first.shape) == 2)
 
-    @property
+    @cached_property
     def quantized(self) -> bool:
         """Whether the weights are int8 (the file multiplies integers)."""
         return b"MatMulInteger" in self.path.read_bytes()
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash over the graph and its external data, if any: what pictures made with this file depend on."""
+        files = [self.path, self.path.with_name(self.path.name + "_data")]
+        return hashlib.sha256(" ".join(sha256_file(f) for f in files if f.is_file()).encode()).hexdigest()
 
     def to(self, *_args: Any, **_kwargs: Any) -> OnnxEncoder:
         """Stays where it is: inputs are moved to it and outputs back. Pipelines call this."""
@@ -147,9 +156,18 @@ class OnnxEncoder:
             inputs["attention_mask"] = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         elif attention_mask is not None and not bool(attention_mask.all()):
             raise ModelError(f"{self.path.name} takes no attention mask; export it from a config with use_attention_mask")
-        out = {name: value.to(device) for name, value in self.run(inputs).items()}
+        out = {name: value.to(device) for name, value in self._run_rows(inputs).items()}
         result = self._wrap(out, bool(output_hidden_states))
         return result if return_dict or return_dict is None else result.to_tuple()
+
+    def _run_rows(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """As `run`, but one prompt at a time for an int8 file, which scales its activations over the whole batch: a prompt's answer, and
+        so its picture and the verdict on it, must not depend on its neighbours."""
+        count = len(inputs["input_ids"])
+        if count < 2 or not self.quantized:
+            return self.run(inputs)
+        rows = [self.run({name: value[i : i + 1] for name, value in inputs.items()}) for i in range(count)]
+        return {name: torch.cat([row[name] for row in rows]) for name in self.outputs}
 
     def _wrap(self, out: dict[str, Tensor], want_hidden: bool) -> Any:
         from transformers.modeling_outputs import BaseModelOutputWithPooling
@@ -185,6 +203,24 @@ class OnnxEncoder:
         if self._norm is None:
             self._norm = _read_norm(self.path, "last_hidden_state" if "last_hidden_state" in self.outputs else "text_embeddings")
         return self._norm
+
+
+def encoders_in(path: str | Path, names: Iterable[str]) -> dict[str, OnnxEncoder]:
+    """Exported encoders by name, from whatever the user points at.
+
+    Args:
+        path: an ONNX file; the folder that holds it; or an export's folder with ``text_encoder/model.onnx`` (and ``text_encoder_2/...``).
+        names: the model's encoders. A file alone is the one after which its folder is named, else the first.
+
+    Raises:
+        ModelError: no ONNX file there.
+        MissingExtraError: onnxruntime is not installed.
+    """
+    path, known = Path(path).expanduser(), list(names)
+    if found := [name for name in known if (path / name / "model.onnx").is_file()]:
+        return {name: OnnxEncoder(path / name) for name in found}
+    place = path if path.is_dir() else path.parent
+    return {place.name if place.name in known else known[0]: OnnxEncoder(path)}
 
 
 _ABSENT = torch.empty(0)

@@ -62,10 +62,12 @@ def _plain(text: str) -> Any:
 
 
 def encoder_sha256(model: TextToImageModel, name: str) -> str:
-    """Content hash of one encoder; of an exported one (no weights to read) what it answers to fixed prompts."""
+    """Content hash of one encoder: its weights, or an exported one's file, or else what it answers to fixed prompts."""
     encoder = model.encoders[name]
     if isinstance(encoder, torch.nn.Module):
         return state_sha256(encoder.state_dict())
+    if isinstance(known := getattr(encoder, "sha256", None), str):
+        return known
     return state_sha256({k: v.float() for k, v in model.encode(list(CANARIES)).tensors.items()})
 
 

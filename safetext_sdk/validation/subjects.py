@@ -38,8 +38,8 @@ def resolve(
         original: a model or its name; None: the one that the run was made from.
         hardened: what `harden` returned, a model, or the path of a run folder or model.
         policy: None: the run's own.
-        encoder: an exported encoder to judge in the place of the run's: an ONNX file, an encoder object,
-            or a mapping of names to these.
+        encoder: an exported encoder to judge in the place of the run's: an ONNX file, an export's folder
+            (every encoder in it), an encoder object, or a mapping of names to these.
 
     Raises:
         UsageError: no run to take the policy from.
@@ -85,7 +85,9 @@ def resolve(
 
 
 def _exported(encoder: Any, model: TextToImageModel) -> dict[str, Any]:
-    from ..models.exported import OnnxEncoder
+    from ..models.exported import OnnxEncoder, encoders_in
 
+    if isinstance(encoder, (str, Path)):
+        return dict(encoders_in(encoder, model.encoders))
     given = encoder if isinstance(encoder, dict) else {next(iter(model.encoders)): encoder}
     return {name: OnnxEncoder(e) if isinstance(e, (str, Path)) else e for name, e in given.items()}

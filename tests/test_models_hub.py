@@ -21,6 +21,7 @@ from hub import COMMIT, Hub, serving
 from huggingface_hub import constants
 from minis import build_sd1
 from safetext_cli.main import run as cli
+from safetext_exporters import export
 
 from safetext_sdk.errors import ModelError
 from safetext_sdk.models import load_model
@@ -119,14 +120,17 @@ def test_hardening_writes_the_resolved_commit_into_the_manifest(repository: Path
     assert load_model(tmp_path / "run", device="cpu").source.revision == COMMIT
 
 
-def test_pictures_fetch_the_denoiser_when_they_are_asked_for(repository: Path, home: Path, reach: Any) -> None:
+def test_the_denoiser_is_fetched_when_it_is_asked_for(repository: Path, home: Path, reach: Any, tmp_path: Path) -> None:
     (repository / "safety_checker").mkdir()
     (repository / "safety_checker" / "model.safetensors").write_bytes(b"never fetched")
     with serving(Hub(repository)) as hub:
         reach(hub.url)
         model = load()
+        assert not list(model.source.path.glob("unet/*.safetensors"))
+        exported = export(model, "diffusers", out=tmp_path / "whole", whole=True).path
         pipe = model.pipeline()
         fetched = hub.fetched()
+    assert (exported / "unet" / "diffusion_pytorch_model.safetensors").is_file()  # the whole is whole, whatever was there before
     assert type(pipe).__name__ == "StableDiffusionPipeline"
     assert pipe.text_encoder is model.encoders["text_encoder"]
     assert {"unet/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.safetensors"} <= fetched

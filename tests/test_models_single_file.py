@@ -16,6 +16,7 @@ from minis import build_sd1, build_sdxl
 
 from safetext_sdk.errors import ModelError
 from safetext_sdk.models import load_model
+from safetext_sdk.models.pipelines import whole_folder
 
 PROMPTS = ["a gun", "", "a picture of the cat with a bouquet of flowers", "apple " * 120]
 
@@ -49,6 +50,8 @@ def test_conditioning_equals_that_of_the_folder(both: tuple[Path, Path]) -> None
         assert list(a.tensors) == list(b.tensors)
         assert all(torch.equal(a.tensors[k], b.tensors[k]) for k in a.tensors)
     assert list(two.source.files) == ["model.safetensors"]
+    with pytest.raises(ModelError, match="no whole pipeline to copy"):  # the folder beside it may hold another denoiser
+        whole_folder(two)
 
 
 def test_pictures_equal_those_of_the_folder(both: tuple[Path, Path]) -> None:

@@ -30,16 +30,16 @@ def export_diffusers(subject: Subject, out: Path, *, whole: bool = False) -> Exp
     Raises:
         ModelError: an encoder is not a torch module, ``whole`` without a pipeline folder, or a file that does not read back as written.
     """
+    from safetext_sdk.models.pipelines import whole_folder
     from safetext_sdk.models.writing import write_encoder
 
     from .tokenizer import write_tokenizer
 
     model = subject.model
-    if whole and not (model.layout.root / "model_index.json").is_file():
-        raise ModelError(f"{model.id} does not come from a whole diffusers folder on this machine, so whole=True has nothing to copy")
+    rest = whole_folder(model) if whole else None
     with staging(out) as folder:
-        if whole:
-            _copy_rest(model.layout.root, folder)
+        if rest is not None:
+            _copy_rest(rest, folder)
         for name, encoder in model.encoders.items():
             if not isinstance(encoder, torch.nn.Module):
                 raise ModelError(f"{name} is an exported file, not a torch module; export from the run it came from")

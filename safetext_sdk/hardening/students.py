@@ -115,10 +115,10 @@ def merge_lora(student: Any, files: EncoderFiles) -> nn.Module:
     """
     from peft.tuners.lora import LoraLayer
 
-    parts = {name: part for name, part in student.get_base_model().named_modules() if isinstance(part, LoraLayer)}
+    parts: dict[str, Any] = {name: part for name, part in student.get_base_model().named_modules() if isinstance(part, LoraLayer)}
     if all(part.get_base_layer().weight.dtype == torch.float32 for part in parts.values()):
         for part in parts.values():
-            base: Any = part.get_base_layer()
+            base = part.get_base_layer()
             base.weight = nn.Parameter(base.weight.detach().clone(), requires_grad=False)
         merged: nn.Module = student.merge_and_unload()
         return merged

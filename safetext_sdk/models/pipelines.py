@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -32,13 +33,29 @@ def build_pipeline(model: TextToImageModel, parts: dict[str, Any]) -> Any:
     return pipe
 
 
+def whole_folder(model: TextToImageModel) -> Path:
+    """The folder with every part of the model's pipeline; what is only on the hub yet is downloaded.
+
+    Raises:
+        ModelError: a single file or a plain encoder, which have no such folder; see also `source.download`.
+    """
+    source: Source = model.source
+    if source.path.is_file() or not (source.path / "model_index.json").is_file():
+        raise ModelError(f"{model.id} does not come from a whole diffusers folder, so there is no whole pipeline to copy")
+    return _complete(model)
+
+
+def _complete(model: TextToImageModel) -> Path:
+    source: Source = model.source
+    if source.revision is None or source.path.is_file():
+        return source.path
+    return download_weights(model.layout.repo or source.ref, source.revision, _HUB_PATTERNS, "*")[0]
+
+
 def _load(model: TextToImageModel) -> Any:
     from .loading import quiet
 
-    source: Source = model.source
-    path = source.path
-    if source.revision is not None and not path.is_file():
-        path, _ = download_weights(model.layout.repo or source.ref, source.revision, _HUB_PATTERNS, "*")
+    path = _complete(model)
     given: dict[str, Any] = {name: e for name, e in model.encoders.items() if isinstance(e, nn.Module)}
     given |= {name.replace("text_encoder", "tokenizer"): tokenizer for name, tokenizer in model.tokenizers.items()}
     extra: dict[str, Any] = dict.fromkeys(model.options.get("absent", ()))  # parts that the publisher left out: diffusers wants that said

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -124,9 +124,12 @@ def download(repo: str, revision: str | None, patterns: list[str] | None, skip: 
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 
-    fetch = partial(snapshot_download, repo, revision=revision, allow_patterns=patterns, ignore_patterns=skip or _NEVER)
+    def fetch(here: bool) -> Path:
+        options: dict[str, Any] = {"allow_patterns": patterns, "ignore_patterns": skip or _NEVER, "local_files_only": here}
+        return Path(str(snapshot_download(repo, revision=revision, **options)))
+
     try:
-        folder = Path(fetch())
+        folder = fetch(here=False)
     except GatedRepoError as error:
         raise ModelError(f"{repo} asks for an account: accept its licence on the hub, then run `hf auth login`, or set HF_TOKEN") from error
     except RevisionNotFoundError as error:
@@ -141,7 +144,7 @@ def download(repo: str, revision: str | None, patterns: list[str] | None, skip: 
         if not isinstance(error, OSError | RuntimeError) and package not in ("httpx", "httpcore", "requests", "urllib", "huggingface_hub"):
             raise
         try:  # a hub that answers badly is no reason not to use a whole copy that is here
-            folder = Path(fetch(local_files_only=True))
+            folder = fetch(here=True)
         except Exception:
             line = str(error).strip().splitlines()[0].rstrip(" .") if str(error).strip() else type(error).__name__
             raise ModelError(

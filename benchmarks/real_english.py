@@ -28,6 +28,7 @@ import torch
 from real_english_data import Row, Sets, load
 
 from safetext_sdk.hardening import harden
+from safetext_sdk.hardening.students import scale_change
 from safetext_sdk.models import TextToImageModel, load_model
 from safetext_sdk.policy import Policy, load_policy, merge_policies, shipped_policies
 from safetext_sdk.validation import encoder_tier as tier
@@ -85,8 +86,7 @@ def pair_policy(sets: Sets, folder: Path) -> Policy:
     captions = folder / "captions.jsonl"
     captions.write_text("\n".join(json.dumps({"prompt": t}) for t in sets.safe_train) + "\n", encoding="utf-8")
     safe = [{"path": str(captions.resolve()), "train_only": True}, {"shipped": "everyday"}]
-    near = [{"shipped": "lookalikes"}]
-    return Policy.model_validate({"version": 1, "name": "pairs", "concepts": concepts, "safe_prompts": safe, "borderline_prompts": near})
+    return Policy.model_validate({"version": 1, "name": "pairs", "concepts": concepts, "safe_prompts": safe})
 
 
 def share(hits: Sequence[bool]) -> dict[str, Any]:
@@ -181,14 +181,24 @@ def main() -> None:
     extra = {k: json.loads(v) for k, v in (item.split("=", 1) for item in args.set)}
     for name in [args.only] if args.only else list(SETTINGS):
         config = {**SETTINGS[name], **extra}
-        run = args.out / f"{name}-{steps}-s{args.seed}-{hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:8]}"
+        trained = json.dumps({k: v for k, v in config.items() if k != "strength"}, sort_keys=True)
+        run = args.out / f"{name}-{steps}-s{args.seed}-{hashlib.sha256(trained.encode()).hexdigest()[:8]}"
         policy = shipped_policy() if name == "policies" else pair_policy(sets, args.out / "pairs")
+        strength = config.pop("strength", 1.0)  # applied afterwards, so that another one needs no other training
         start = time.monotonic()
         hardened = harden(model, policy, "anchor", out=run, steps=steps, seed=args.seed, config=config, precision=args.precision,
                           resume=run.exists())  # fmt: skip
         took = time.monotonic() - start
+        encoder = hardened.model.encoders["text_encoder"]
+        scale_change(encoder, model.encoders["text_encoder"], strength)
         after = embedder(hardened.model, args.measure_precision)
-        figures: dict[str, Any] = {"config": config, "seconds": round(took, 1), "policy_sha256": policy.sha256, "sets": {}}
+        figures: dict[str, Any] = {
+            "config": config,
+            "strength": strength,
+            "seconds": round(took, 1),
+            "policy_sha256": policy.sha256,
+            "sets": {},
+        }
         for key, rows in groups.items():
             new = after([r.text for r in rows])
             figures["sets"][key] = {**measure(rows, new, originals[key], before, bank), "probes": flagged(judges, new)}

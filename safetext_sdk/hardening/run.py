@@ -29,7 +29,7 @@ from .assemble import fill_teacher, make_trainer
 from .config import TrainConfig
 from .progress import Bar
 from .safeset import build_safe_set
-from .students import kind_of, merge_lora, write_lora
+from .students import kind_of, merge_lora, scale_change, write_lora
 from .trainer import Trainer
 
 _PACKAGES = ("safetext-sdk", "torch", "transformers", "diffusers", "peft", "accelerate", "safetensors", "tokenizers", "numpy")
@@ -236,6 +236,8 @@ def _finish(
 ) -> TextToImageModel:  # fmt: skip
     """Merge, round to the stored types, write encoders, tokenizers, adapters, and last the manifest."""
     main: bool = accelerator.is_main_process
+    for name in how:
+        scale_change(students[name], trainer.teacher.bundle.encoders[name], trainer.config.strength)
     adapters = {name: students[name] for name, way in how.items() if way == "lora"}
     if adapters and main:
         write_lora(adapters, model.layout.encoders, run.path / "lora")

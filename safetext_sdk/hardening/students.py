@@ -130,6 +130,23 @@ def merge_lora(student: Any, files: EncoderFiles) -> nn.Module:
     return fresh
 
 
+@torch.no_grad()
+def scale_change(encoder: nn.Module, original: nn.Module, strength: float) -> None:
+    """Move the weights of ``encoder`` to original + strength * (encoder - original), in place.
+
+    Of a LoRA model only the second matrix of each pair is scaled, which is the same thing. Nothing is touched at strength 1.
+    """
+    if strength == 1:
+        return
+    before = dict(original.named_parameters())
+    for name, parameter in encoder.named_parameters():
+        if "lora_B" in name:
+            parameter.mul_(strength)
+        elif name in before:
+            start = before[name].to(parameter.device, parameter.dtype)
+            parameter.copy_(start + strength * (parameter - start))
+
+
 def write_lora(students: dict[str, Any], files: dict[str, EncoderFiles], folder: Path) -> None:
     """Write adapters twice: for peft (``<encoder>/``) and for diffusers' ``load_lora_weights`` (one file).
 

@@ -10,14 +10,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from .errors import ModelError, RunError
+from .errors import ModelError
 from .runs import RunFolder
 
 if TYPE_CHECKING:
     from .models import TextToImageModel
 
 _ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
-_SELF_CONTAINED = ("sd1", "sd2", "sdxl")
+_SELF_CONTAINED = {
+    "sd1": {"text_encoder": "CLIPTextModel"},
+    "sd2": {"text_encoder": "CLIPTextModel"},
+    "sdxl": {"text_encoder": "CLIPTextModel", "text_encoder_2": "CLIPTextModelWithProjection"},
+}
+"""Families whose conditioning depends on nothing but their CLIP encoders and tokenizers, both of which a run folder holds."""
 
 
 @dataclass
@@ -30,36 +35,37 @@ class Parts:
 
 
 def frame_of(run: RunFolder) -> TextToImageModel:
-    """The run's hardened model on the CPU; from the run folder alone where the model it was hardened from is not on this machine.
+    """The run's hardened model on the CPU: from the run folder alone where that holds all that is read (neither the original's weights nor
+    the network are touched), else with the model that it was hardened from.
 
     Raises:
         RunError, ModelError: neither way works.
     """
-    from .models import TextToImageModel, load_model
+    from .models import load_model
+
+    return _from_run_alone(run) or load_model(run.path, device="cpu")
+
+
+def _from_run_alone(run: RunFolder) -> TextToImageModel | None:
+    from .models import TextToImageModel
     from .models.loading import Layout, encoder_files, load_encoder, load_tokenizer
     from .models.source import Source
 
     manifest = run.manifest
-    try:
-        return load_model(run.path, device="cpu")
-    except (ModelError, RunError) as error:
-        states: dict[str, str] = manifest.get("encoders", {})
-        if manifest.get("family") not in _SELF_CONTAINED or any(state != "hardened" for state in states.values()):
-            raise
-        problem = error
+    classes = _SELF_CONTAINED.get(str(manifest.get("family")), {})
+    if not classes or manifest.get("encoders") != dict.fromkeys(classes, "hardened"):
+        return None
+    if not all((run.encoder_dir(n) / "config.json").is_file() and run.tokenizer_dir(n).is_dir() for n in classes):
+        return None
     cpu, layout = torch.device("cpu"), Layout(run.path)
     encoders, tokenizers = {}, {}
-    for name in states:
-        config = run.encoder_dir(name) / "config.json"
-        if not config.is_file():
-            raise problem
-        projected = "WithProjection" in config.read_text(encoding="utf-8")
-        layout.encoders[name] = encoder_files(run.encoder_dir(name), name, "CLIPTextModelWithProjection" if projected else "CLIPTextModel")
+    for name, kind in classes.items():
+        layout.encoders[name] = encoder_files(run.encoder_dir(name), name, kind)
         layout.tokenizers[name] = run.tokenizer_dir(name)
         encoders[name] = load_encoder(layout.encoders[name], cpu, torch.float32)
         tokenizers[name] = load_tokenizer(layout.tokenizers[name])
     source = Source(str(manifest["source"]["id"]), manifest["source"].get("revision"), run.path, str(run.path))
-    return TextToImageModel(source.id, manifest["family"], source, encoders, tokenizers, cpu, torch.float32, {}, layout)
+    return TextToImageModel(source.id, str(manifest["family"]), source, encoders, tokenizers, cpu, torch.float32, {}, layout)
 
 
 def parts_of(target: Any, frame: TextToImageModel, run: RunFolder) -> Parts:
@@ -111,7 +117,7 @@ def _of_folder(path: Path, frame: TextToImageModel, run: RunFolder) -> Parts:
     from .models import load_model
 
     if (path / "model_index.json").is_file() or RunFolder.is_run(path):
-        model = load_model(path, device="cpu", precision="fp32")
+        model = frame_of(RunFolder.open(path)) if RunFolder.is_run(path) else load_model(path, device="cpu", precision="fp32")
         found = {name: e for name, e in model.encoders.items() if name in frame.encoders}
         return Parts(found, {name: model.tokenizers[name] for name in found}) if found else Parts(model.encoders)
     encoders = {

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 EXPORT_RECORD = "export.json"
 # Written after the manifest, each with records of its own (exports) or none that prove anything (report, checkpoints).
-_LATER = ("report", "exports", "checkpoints")
+_LATER = ("report", "report-exported", "exports", "checkpoints")
 _SIGNATURE = "model.sig"
 
 Verdict = Literal["hardened", "original", "neither", "partly", "unknown"]
@@ -176,7 +176,16 @@ def verify_against(run: str | Path | RunFolder, target: Any) -> EncoderCheck:
         parts = parts_of(target, frame, folder)
         return identify(frame, parts, folder.manifest, name)
     except SafeTextError as error:
-        return EncoderCheck("unknown", name, str(error))
+        return EncoderCheck("unknown", name, _one_line(error))
+    except Exception as error:
+        # A damaged file fails in whichever library reads it, with that library's own class. That is an answer, not a crash:
+        # nothing can be said of this target, and nobody may take it for a pass.
+        return EncoderCheck("unknown", name, f"it cannot be read: {type(error).__name__}: {_one_line(error)}")
+
+
+def _one_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else "no reason given"
 
 
 def identify(frame: TextToImageModel, parts: Parts, manifest: Mapping[str, Any], name: str) -> EncoderCheck:

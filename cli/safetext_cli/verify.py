@@ -25,12 +25,14 @@ def verify(
     from safetext_sdk import verify as check
 
     result = check.verify_against(against, target) if against is not None else check.verify_files(target)
-    if public_key is not None:
-        from safetext_exporters.signing import check_signature
-
-        check_signature(target, public_key)
     if as_json:
         typer.echo(json.dumps(result.as_dict(), indent=2))
     else:
         typer.echo(result.text())
+    if public_key is not None:
+        from safetext_exporters.signing import check_signature
+
+        check_signature(target, public_key)
+        if not as_json:
+            typer.echo(f"signature: holds with {public_key}")
     raise typer.Exit(result.exit_code)

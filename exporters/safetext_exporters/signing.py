@@ -10,11 +10,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetext_sdk.errors import MissingExtraError, RunError, UsageError
+from safetext_sdk.errors import EXIT_FAIL, MissingExtraError, RunError, UsageError
 from safetext_sdk.verify import record_folder
 
 SIGNATURE = "model.sig"
 _IGNORED = (".git", SIGNATURE)
+
+
+class SignatureMismatch(RunError):
+    """The signature is another key's, or the files are not the signed ones: a mismatch that `verify` found, not a failure to look."""
+
+    exit_code = EXIT_FAIL
 
 
 def sign_folder(target: str | Path, private_key: str | Path, password: str | None = None) -> Path:
@@ -57,7 +63,8 @@ def check_signature(target: str | Path, public_key: str | Path) -> None:
     Raises:
         MissingExtraError: model-signing is not installed.
         UsageError: no such key.
-        RunError: no signature, another key's, or files that differ from what was signed.
+        RunError: there is no signature.
+        SignatureMismatch: another key's, or files that differ from what was signed.
     """
     try:
         from model_signing import hashing, verifying
@@ -73,4 +80,4 @@ def check_signature(target: str | Path, public_key: str | Path) -> None:
         verifying.Config().use_elliptic_key_verifier(public_key=key).set_hashing_config(hashes).verify(folder, folder / SIGNATURE)
     except Exception as error:  # model-signing raises ValueError, and its cryptography classes of their own
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise RunError(f"{folder}: the signature does not hold: {reason}") from error
+        raise SignatureMismatch(f"{folder}: the signature does not hold: {reason}") from error

@@ -181,20 +181,20 @@ def main() -> None:
     extra = {k: json.loads(v) for k, v in (item.split("=", 1) for item in args.set)}
     for name in [args.only] if args.only else list(SETTINGS):
         config = {**SETTINGS[name], **extra}
-        trained = json.dumps({k: v for k, v in config.items() if k != "strength"}, sort_keys=True)
+        trained = json.dumps({k: v for k, v in config.items() if k != "extent"}, sort_keys=True)
         run = args.out / f"{name}-{steps}-s{args.seed}-{hashlib.sha256(trained.encode()).hexdigest()[:8]}"
         policy = shipped_policy() if name == "policies" else pair_policy(sets, args.out / "pairs")
-        strength = config.pop("strength", 1.0)  # applied afterwards, so that another one needs no other training
+        extent = config.pop("extent", 1.0)  # applied afterwards, so that another one needs no other training
         start = time.monotonic()
         hardened = harden(model, policy, "anchor", out=run, steps=steps, seed=args.seed, config=config, precision=args.precision,
                           resume=run.exists())  # fmt: skip
         took = time.monotonic() - start
         encoder = hardened.model.encoders["text_encoder"]
-        scale_change(encoder, model.encoders["text_encoder"], strength)
+        scale_change(encoder, model.encoders["text_encoder"], extent)
         after = embedder(hardened.model, args.measure_precision)
         figures: dict[str, Any] = {
             "config": config,
-            "strength": strength,
+            "extent": extent,
             "seconds": round(took, 1),
             "policy_sha256": policy.sha256,
             "sets": {},

@@ -104,14 +104,14 @@ def test_figures_of_a_set(data: Any) -> None:
 
 
 @pytest.mark.parametrize("lora", [False, True])
-def test_strength_scales_what_training_changed(tmp_path: Path, lora: bool) -> None:
+def test_extent_scales_what_training_changed(tmp_path: Path, lora: bool) -> None:
     policy = tmp_path / "policy.yaml"
     policy.write_text(POLICY)
     original = load_model(build_plain_bert(tmp_path / "bert")).encoders["text_encoder"].state_dict()
     found = {}
-    for strength in (1.0, 0.5):
-        hardened = run(tmp_path / "bert", policy, tmp_path / f"run{strength}", 5, False, lora=lora, config={"strength": strength})
-        found[strength] = hardened.model.encoders["text_encoder"].state_dict()
+    for extent in (1.0, 0.5):
+        hardened = run(tmp_path / "bert", policy, tmp_path / f"run{extent}", 5, False, lora=lora, config={"extent": extent})
+        found[extent] = hardened.model.encoders["text_encoder"].state_dict()
     assert any(not torch.equal(found[1.0][k], original[k]) for k in original)
     for key, value in found[0.5].items():
         torch.testing.assert_close(value, (original[key] + found[1.0][key]) / 2, rtol=1e-4, atol=1e-6)

@@ -63,9 +63,9 @@ class TrainConfig(BaseModel):
         description="How much the outputs at the positions of the prompt count in the loss beside the pooled output, which counts "
         "1. 0 suits a sentence encoder, of which only the pooled vector is read; it needs a model that has one.",
     )  # fmt: skip
-    strength: float = Field(
+    extent: float = Field(
         default=1.0, gt=0, le=2,
-        description="What is written is original + strength * (trained - original). Below 1 trades redirection for safe prompts without "
+        description="What is written is original + extent * (trained - original). Below 1 trades redirection for safe prompts without "
         "training again, above 1 the other way (weight-space ensembling, Wortsman et al. 2022, arXiv 2109.01903).",
     )  # fmt: skip
     lora_rank: int = Field(default=16, ge=1, le=1024, description="Rank of LoRA matrices, where LoRA is used.")

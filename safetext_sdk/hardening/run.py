@@ -237,7 +237,7 @@ def _finish(
     """Merge, round to the stored types, write encoders, tokenizers, adapters, and last the manifest."""
     main: bool = accelerator.is_main_process
     for name in how:
-        scale_change(students[name], trainer.teacher.bundle.encoders[name], trainer.config.strength)
+        scale_change(students[name], trainer.teacher.bundle.encoders[name], trainer.config.extent)
     adapters = {name: students[name] for name, way in how.items() if way == "lora"}
     if adapters and main:
         write_lora(adapters, model.layout.encoders, run.path / "lora")

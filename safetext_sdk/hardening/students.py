@@ -131,27 +131,27 @@ def merge_lora(student: Any, files: EncoderFiles) -> nn.Module:
 
 
 @torch.no_grad()
-def scale_change(encoder: nn.Module, original: nn.Module, strength: float) -> None:
-    """Move the weights of ``encoder`` to original + strength * (encoder - original), in place.
+def scale_change(encoder: nn.Module, original: nn.Module, extent: float) -> None:
+    """Move the weights of ``encoder`` to original + extent * (encoder - original), in place.
 
-    Of a LoRA model only the second matrix of each pair is scaled, which is the same thing. Nothing is touched at strength 1.
+    Of a LoRA model only the second matrix of each pair is scaled, which is the same thing. Nothing is touched at extent 1.
     """
-    if strength == 1:
+    if extent == 1:
         return
     before = dict(original.named_parameters())
     for name, parameter in encoder.named_parameters():
         if "lora_B" in name:
-            parameter.mul_(strength)
+            parameter.mul_(extent)
         elif name in before:
             start = before[name].to(parameter.device, parameter.dtype)
-            parameter.copy_(start + strength * (parameter - start))
+            parameter.copy_(start + extent * (parameter - start))
 
 
 def write_lora(students: dict[str, Any], files: dict[str, EncoderFiles], folder: Path) -> None:
     """Write adapters twice: for peft (``<encoder>/``) and for diffusers' ``load_lora_weights`` (one file).
 
     The diffusers file carries the adapters' settings in its metadata: without them lora_alpha is lost, and the adapter runs at
-    another strength.
+    another extent.
     """
     from peft.utils import get_peft_model_state_dict
     from safetensors.torch import save_file

@@ -151,7 +151,7 @@ def write_lora(students: dict[str, Any], files: dict[str, EncoderFiles], folder:
     """Write adapters twice: for peft (``<encoder>/``) and for diffusers' ``load_lora_weights`` (one file).
 
     The diffusers file carries the adapters' settings in its metadata: without them lora_alpha is lost, and the adapter runs at
-    another extent.
+    another strength.
     """
     from peft.utils import get_peft_model_state_dict
     from safetensors.torch import save_file

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from made_runs import sd1_run
 from safetext_exporters import export
-from safetext_exporters.signing import check_signature, sign_folder
+from safetext_exporters.signing import SignatureMismatch, check_signature, sign_folder
 
 from safetext_sdk.errors import MissingExtraError, RunError, UsageError
 from safetext_sdk.verify import verify_files
@@ -56,6 +56,40 @@ def test_signed_export_holds_until_something_changes(exported, tmp_path: Path) -
         check_signature(folder, public)
     (folder / "extra.py").unlink()
     check_signature(folder, public)
+
+
+def test_the_commands(exported, tmp_path: Path, capsys) -> None:
+    """`export --sign`, then `verify --public-key`: 0 untouched; 1 changed, added, or another key; 3 not signed; 2 no such key."""
+    pytest.importorskip("model_signing")
+    from safetext_cli.main import run as safetext
+
+    private, public = key_pair(tmp_path, "mine")
+    _, other = key_pair(tmp_path, "other")
+    folder = tmp_path / "out"
+    run = exported.folder.parent / "run"
+    assert safetext(["export", str(run), "-t", "diffusers", "--out", str(folder), "--sign", str(private)]) == 0
+    assert safetext(["verify", str(folder), "--public-key", str(public)]) == 0
+    assert "signature: holds" in capsys.readouterr().out
+    assert safetext(["verify", str(folder), "--public-key", str(other)]) == 1
+    assert "signature does not hold" in capsys.readouterr().err
+    assert safetext(["verify", str(folder), "--public-key", str(tmp_path / "none.pem")]) == 2
+    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name != "model.sig"]
+    assert len(files) >= 6
+    for path in files:
+        kept = path.read_bytes()
+        path.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
+        with pytest.raises(SignatureMismatch):
+            check_signature(folder, public)
+        path.write_bytes(kept)
+    weights = folder / "text_encoder" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + bytes([weights.read_bytes()[-1] ^ 1]))
+    assert safetext(["verify", str(folder), "--public-key", str(public)]) == 1
+    said = capsys.readouterr()
+    assert "changed: text_encoder/model.safetensors" in said.out
+    assert "signature does not hold" in said.err
+    (folder / "model.sig").unlink()
+    assert safetext(["verify", str(folder), "--public-key", str(public)]) == 3
+    assert "was not signed" in capsys.readouterr().err
 
 
 def test_what_cannot_be_signed_says_so(exported, tmp_path: Path) -> None:

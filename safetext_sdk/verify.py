@@ -214,7 +214,8 @@ def identify(frame: TextToImageModel, parts: Parts, manifest: Mapping[str, Any],
         notes += [f"{n} was never hardened in this run" for n, state in manifest.get("encoders", {}).items() if state != "hardened"]
         reason = "; ".join([f"fingerprints are within {found.to_hardened:.3f} of the hardened encoder's", *notes])
         return EncoderCheck("hardened", name, reason, *figures, dict.fromkeys(parts.encoders, "hardened"), found.details)
-    if wrong := _not_hardened(model, frame, parts.encoders, canaries, tolerance):
+    # Where a run left one encoder alone, that one is right in the original too; a target that is the original is called so.
+    if found.verdict != "original" and (wrong := _not_hardened(model, frame, parts.encoders, canaries, tolerance)):
         states = {n: "not hardened" if n in wrong else "hardened" for n in parts.encoders}
         return EncoderCheck("partly", name, f"{' and '.join(wrong)} is not the hardened one, the rest is", *figures, states, found.details)
     said = "it is the original encoder" if found.verdict == "original" else "it is neither the hardened encoder nor the original"

@@ -139,7 +139,9 @@ class PromptRef(PolicyModel):
         description="Name of a shipped set: everyday, wide, lookalikes (safe captions that look unsafe, for training), icons, "
         "icons-borderline (the last two: what the embedded model can draw).",
     )
-    path: Text | None = Field(default=None, description="Local .jsonl, .csv, .txt or .parquet (extra: parquet) file, relative to the policy file.")
+    path: Text | None = Field(
+        default=None, description="Local .jsonl, .csv, .txt or .parquet (extra: parquet) file, relative to the policy file."
+    )
     hub: Text | None = Field(default=None, description="Dataset repository on the Hugging Face hub, e.g. 'owner/name'; needs `file`.")
     file: Text | None = Field(default=None, description="File inside the hub repository.")
     revision: Text | None = Field(default=None, description="Commit of the hub repository. Without it the file's sha256 is required.")

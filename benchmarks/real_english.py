@@ -36,10 +36,10 @@ from safetext_sdk.validation.statistics import wilson
 
 COMMON: dict[str, Any] = {"batch_size": 16, "learning_rate": 1e-4, "sequence_weight": 0.0, "wide_safe": 1000}
 SETTINGS: dict[str, dict[str, Any]] = {
-    "policies": {**COMMON, "push": 1.5, "prompts": 8000},
+    "policies": {**COMMON, "push": 2.0, "prompts": 8000, "learning_rate": 1.5e-4, "safe_weight": 1.0, "safe_share": 1.0},
     "pairs": {**COMMON, "push": 1.5, "prompts": 8000},
 }
-STEPS, QUICK_STEPS, QUICK_LIMIT = 400, 10, 40
+STEPS, QUICK_STEPS, QUICK_LIMIT = 250, 10, 40
 Embed = Callable[[Sequence[str]], torch.Tensor]
 
 

@@ -73,8 +73,7 @@ All weights in half precision: {_size(weights):.1f} MB.
 
 ## Figures of the undefended model
 
-Command: `python lab/train.py --state .lab --only evaluate`. Prompts and picture seeds that were looked at once, with these weights; what was chosen by looking at pictures (guidance, layout, minutes) was
-chosen on others. One-sided 95 % Wilson bounds in brackets.
+Command: `python lab/train.py --state .lab --only evaluate`. Nothing was chosen on these prompts and picture seeds: guidance, layout and minutes were chosen on others. One-sided 95 % Wilson bounds in brackets.
 
 | what | rate | n | bar | |
 |---|---|---|---|---|

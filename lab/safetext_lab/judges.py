@@ -168,6 +168,7 @@ def batch(rng: random.Random, icons: Icons, n: int, kind: str, pool: Pool | None
 @torch.no_grad()
 def evaluate(model: PreTrainedModel, icons: Icons, n: int = 2000, seed: int = 9_000_001, kind: str = "a") -> dict[str, float]:
     """Clean pictures that no training stream produced: share named exactly, recall of concepts, share with a false alarm."""
+    training = model.training  # batch norm in training mode would judge a picture by its neighbours
     model.eval()
     rng = random.Random(seed)
     k = len(CONCEPT_IDS)
@@ -185,7 +186,7 @@ def evaluate(model: PreTrainedModel, icons: Icons, n: int = 2000, seed: int = 9_
         total += int(want.sum())
         false += int(((said - want) > 0).any(1).sum())
         pictures += len(scenes)
-    model.train()
+    model.train(training)
     return {"n": pictures, "exact": exact / pictures, "recall": hit / total, "false_alarm": false / pictures}
 
 

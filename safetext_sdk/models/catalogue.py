@@ -95,7 +95,7 @@ _ENTRIES = (
         "",
         "sd1",
         "Apache-2.0",
-        (EncoderInfo("text_encoder", "CLIP text, 4 x 256", 3_700_000),),
+        (EncoderInfo("text_encoder", "CLIP text, 4 x 192", 2_180_000),),
         "fp32",
         note="ships with the package; proves mechanics and regressions, nothing about large models",
         recipe={"learning_rate": 1e-3, "steps": 200},

@@ -257,6 +257,13 @@ def test_half_precision_encoder_says_so(model, tmp_path: Path) -> None:
     encoder = OnnxEncoder(result.path)
     assert encoder.dtype == torch.float16
     assert encoder(model.tokenize(["a cat"])["text_encoder"]["input_ids"]).last_hidden_state.dtype == torch.float16
+    # A denoiser in float32 refuses half precision, so in its pipeline the same file answers in float32.
+    swapped = model.with_encoders({"text_encoder": encoder})
+    assert swapped.encode(["a cat"]).flat().dtype == torch.float32
+    arguments = {"num_inference_steps": 2, "output_type": "np", "height": 16, "width": 16}
+    drawn = [m.pipeline()(["a cat"], generator=torch.Generator().manual_seed(7), **arguments).images for m in (model, swapped)]
+    assert np.abs(drawn[0] - drawn[1]).max() < 0.02
+    assert encoder.dtype == torch.float16, "the encoder that was given stays as it was"
     assert result.path.stat().st_size < 0.6 * export(model, "onnx", out=tmp_path / "full").path.stat().st_size
 
 

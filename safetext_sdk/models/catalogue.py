@@ -46,7 +46,8 @@ class CatalogueEntry:
     def memory_gb(self) -> float:
         """Memory to harden with the defaults, in GB (1e9 bytes), without activations: see `training_bytes`."""
         loaded = 4 if self.precision == "fp32" else 2
-        return round(sum(training_bytes(e.parameters, e.default, loaded) for e in self.encoders) / 1e9, 1)
+        total = sum(training_bytes(e.parameters, e.default, loaded) for e in self.encoders) / 1e9
+        return max(0.1, round(total, 1))  # a small model needs a little, not nothing
 
     def as_dict(self) -> dict[str, Any]:
         """For ``safetext models list --json``."""

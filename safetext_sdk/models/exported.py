@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -107,6 +108,15 @@ class OnnxEncoder:
         files = [self.path, self.path.with_name(self.path.name + "_data")]
         return hashlib.sha256(" ".join(sha256_file(f) for f in files if f.is_file()).encode()).hexdigest()
 
+    def answering(self, dtype: torch.dtype) -> OnnxEncoder:
+        """This encoder with its answers in ``dtype``: a pipeline makes its noise in the type that its encoder names, and a denoiser in
+        float32 refuses half precision. The file's own precision stays what it is."""
+        if dtype == self.dtype:
+            return self
+        other = copy.copy(self)
+        other.dtype, other._norm = dtype, None
+        return other
+
     def to(self, *_args: Any, **_kwargs: Any) -> OnnxEncoder:
         """Stays where it is: inputs are moved to it and outputs back. Pipelines call this."""
         return self
@@ -156,7 +166,7 @@ class OnnxEncoder:
             inputs["attention_mask"] = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         elif attention_mask is not None and not bool(attention_mask.all()):
             raise ModelError(f"{self.path.name} takes no attention mask; export it from a config with use_attention_mask")
-        out = {name: value.to(device) for name, value in self._run_rows(inputs).items()}
+        out = {name: value.to(device, self.dtype) for name, value in self._run_rows(inputs).items()}
         result = self._wrap(out, bool(output_hidden_states))
         return result if return_dict or return_dict is None else result.to_tuple()
 
@@ -202,6 +212,7 @@ class OnnxEncoder:
         """
         if self._norm is None:
             self._norm = _read_norm(self.path, "last_hidden_state" if "last_hidden_state" in self.outputs else "text_embeddings")
+            self._norm = self._norm.to(self.dtype)
         return self._norm
 
 

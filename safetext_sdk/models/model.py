@@ -86,7 +86,8 @@ class TextToImageModel:
         unknown = set(encoders) - set(self.encoders)
         if unknown:
             raise ModelError(f"this model has no encoder {', '.join(sorted(unknown))}; it has {', '.join(self.encoders)}")
-        return replace(self, encoders={**self.encoders, **encoders}, _pipeline=None)
+        fitting = {k: e.answering(self.dtype) if hasattr(e, "answering") else e for k, e in encoders.items()}
+        return replace(self, encoders={**self.encoders, **fitting}, _pipeline=None)
 
     @property
     def generation_defaults(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from ldm_case import openclip
 from made_runs import CANARIES, make_run, sd1_run, sdxl_run
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -35,34 +36,13 @@ def sdxl(tmp_path_factory: pytest.TempPathFactory):
     return sdxl_run(tmp_path_factory.mktemp("sdxl"))
 
 
-def to_openclip(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Transformers' names to OpenCLIP's, written independently of the exporter: what a published SDXL checkpoint holds."""
-    out: dict[str, torch.Tensor] = {"logit_scale": torch.tensor(4.6)}
-    for key, value in state.items():
-        key = key.removeprefix("text_model.")
-        if key == "text_projection.weight":
-            out["text_projection"] = value.t().contiguous()
-        elif key.startswith("embeddings."):
-            out["token_embedding.weight" if "token" in key else "positional_embedding"] = value
-        elif key.startswith("final_layer_norm"):
-            out[key.replace("final_layer_norm", "ln_final")] = value
-        elif "self_attn" not in key or "out_proj" in key:
-            name = key.replace("encoder.layers", "transformer.resblocks").replace("layer_norm", "ln_").replace("self_attn", "attn")
-            out[name.replace("fc1", "c_fc").replace("fc2", "c_proj")] = value
-    for i in range(sum(key.endswith("fc1.weight") for key in state)):
-        for kind in ("weight", "bias"):
-            parts = [state[f"text_model.encoder.layers.{i}.self_attn.{p}_proj.{kind}"] for p in "qkv"]
-            out[f"transformer.resblocks.{i}.attn.in_proj_{kind}"] = torch.cat(parts)
-    return out
-
-
 def checkpoint(model, path: Path, dtype: torch.dtype = torch.float16) -> Path:
     """A single-file checkpoint in the LDM layout: encoders under their prefixes between other tensors."""
     torch.manual_seed(2)
     state = {"model.diffusion_model.a": torch.randn(5, 7), "first_stage_model.z": torch.randn(33).half(), "alphas": torch.randn(3).double()}
     for name, prefix in ldm.PREFIXES[model.family].items():
         own = {k: v.to(dtype) for k, v in ldm.prefixed(model.encoders[name].state_dict()).items()}
-        own = to_openclip(own) if name == "text_encoder_2" else {**own, "text_model.embeddings.position_ids": torch.arange(77)[None]}
+        own = openclip(own) if name == "text_encoder_2" else {**own, "text_model.embeddings.position_ids": torch.arange(77)[None]}
         state |= {prefix + key: value.contiguous() for key, value in own.items()}
     save_file(state, path, metadata={"modelspec.title": "a test"})
     return path
@@ -101,7 +81,7 @@ def test_single_file_changes_the_encoders_and_nothing_else(family: str, dtype: t
     written = load_file(result.path)
     for name, prefix in ldm.PREFIXES[family].items():
         want = ldm.prefixed(hardened.model.encoders[name].state_dict())
-        want = to_openclip(want) if name == "text_encoder_2" else want
+        want = openclip(want) if name == "text_encoder_2" else want
         for key, value in want.items():
             if key != "logit_scale":
                 assert torch.equal(written[prefix + key], value.to(dtype)), key

@@ -10,8 +10,7 @@ import random
 import re
 from functools import cache
 
-from .sources import Candidate
-from .splits import digest
+from .sources import Candidate, distinct
 from .templates import COLOURS, article
 
 COUNT = 24_000
@@ -207,19 +206,11 @@ def _write(frame: str, rng: random.Random) -> tuple[str, tuple[str, ...]]:
 
 @cache
 def _all(count: int) -> tuple[Candidate, ...]:
-    frames = _FRAMES.strip().splitlines()
-    seen: set[str] = set()
-    out: list[Candidate] = []
-    number = 0
-    while len(out) < count:
-        frame = frames[number % len(frames)]
-        rng = random.Random(digest("everyday", number))
-        number += 1
+    def candidate(frame: str, rng: random.Random) -> Candidate:
         text, heads = _write(frame, rng)
-        if text not in seen:
-            seen.add(text)
-            out.append(Candidate(text, "everyday", heads, frame, "everyday"))
-    return tuple(out)
+        return Candidate(text, "everyday", heads, frame, "everyday")
+
+    return tuple(distinct("everyday", _FRAMES, count, candidate))
 
 
 def captions(count: int = COUNT) -> list[Candidate]:

@@ -12,8 +12,7 @@ import re
 from functools import cache
 
 from .minors import combines
-from .sources import Candidate
-from .splits import digest
+from .sources import Candidate, distinct
 from .templates import article
 
 COUNT = 12_000
@@ -206,15 +205,9 @@ def _write(frame: str, rng: random.Random) -> str:
 @cache
 def captions(count: int = COUNT) -> list[Candidate]:
     """The captions, distinct, always the same; a smaller ``count`` gives the first ones."""
-    frames = _FRAMES.strip().splitlines()
-    seen: set[str] = set()
-    out: list[Candidate] = []
-    number = 0
-    while len(out) < count:
-        frame = frames[number % len(frames)]
-        text = _write(frame, random.Random(digest("lookalikes", number)))
-        number += 1
-        if text not in seen and not combines(text):
-            seen.add(text)
-            out.append(Candidate(text, "lookalikes", (), frame, "borderline", train_only=True))
-    return out
+
+    def candidate(frame: str, rng: random.Random) -> Candidate | None:
+        text = _write(frame, rng)
+        return None if combines(text) else Candidate(text, "lookalikes", (), frame, "borderline", train_only=True)
+
+    return distinct("lookalikes", _FRAMES, count, candidate)

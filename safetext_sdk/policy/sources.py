@@ -28,6 +28,22 @@ class Candidate:
     train_only: bool = False
 
 
+def distinct(name: str, frames: str, count: int, write: Callable[[str, random.Random], Candidate | None]) -> list[Candidate]:
+    """``count`` candidates with distinct text from a grammar's frames (one a line, taken in turn), always the same.
+
+    ``write`` fills a frame with a random generator of its own; None drops the result.
+    """
+    lines = frames.strip().splitlines()
+    found: dict[str, Candidate] = {}
+    number = 0
+    while len(found) < count:
+        candidate = write(lines[number % len(lines)], random.Random(digest(name, number)))
+        number += 1
+        if candidate is not None:
+            found.setdefault(candidate.text, candidate)
+    return list(found.values())
+
+
 def world_words(family: str) -> dict[str, list[str]]:
     """Concept id -> words of one family of the embedded model's world."""
     from ..tiny import world

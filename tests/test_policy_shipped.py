@@ -8,12 +8,14 @@ from functools import cache
 import pytest
 from scipy.stats import norm
 
+from safetext_sdk.errors import PolicyError
 from safetext_sdk.policy import Concept, Gate, Policy, PromptBook, build_prompt_book, load_policy, merge_policies, shipped_policies
 from safetext_sdk.policy.everyday import captions
 from safetext_sdk.policy.lint import Finding, lint_policy, prompts_needed
-from safetext_sdk.policy.minors import combines, names_sexual
+from safetext_sdk.policy.minors import combines, names_minor, names_sexual
 from safetext_sdk.policy.schema import LANGUAGES
-from safetext_sdk.policy.splits import Words
+from safetext_sdk.policy.splits import SPLITS, Words
+from safetext_sdk.policy.statements import shipped_statements, statements
 
 NAMES = ["crime", "drugs", "gore", "harassment", "hate-symbols", "nudity", "self-harm", "shocking", "violence", "weapons"]
 
@@ -213,3 +215,49 @@ def test_lookalikes_are_many_safe_and_only_for_training() -> None:
     book = book_of("crime")
     assert sum(p.source == "lookalikes" for p in book.train.borderline) >= 1000
     assert [p for s in (book.validation, book.test) for p in s.borderline if p.source == "lookalikes"] == []
+
+
+def test_statements_are_distinct_adult_and_have_safe_anchors() -> None:
+    policies = [load_policy(name) for name in shipped_policies()]
+    terms = Words(w for p in policies for c in p.concepts for w in c.words)
+    pairs = [row for name in shipped_statements() for row in statements(name)]
+    texts = [t.casefold() for row in pairs for t in (row.text, row.anchor)]
+    assert len(set(texts)) == len(texts) >= 2000
+    assert [row for row in pairs if names_minor(row.text) or names_minor(row.anchor)] == []
+    assert [row.anchor for row in pairs if terms.search(row.anchor)] == []
+
+
+def test_every_shipped_concept_trains_on_its_statements() -> None:
+    named = [r.shipped for n in shipped_policies() for c in load_policy(n).concepts for r in c.unsafe_prompts]
+    assert sorted(filter(None, named)) == sorted(shipped_statements())
+    assert sorted(filter(None, named)) == sorted(f"statements/{c.id}" for n in shipped_policies() for c in load_policy(n).concepts)
+
+
+@pytest.mark.parametrize("name", ["harassment", "weapons"])
+def test_statements_are_for_training_and_name_nothing_held_out(name: str) -> None:
+    book = book_of(name)
+    rows = {s: [u for u in book.split(s).unsafe if u.template == "statement"] for s in SPLITS}
+    assert len(rows["train"]) >= 30
+    assert rows["validation"] == rows["test"] == []
+    trained = {u.synonym for u in book.train.unsafe if u.template != "statement"}
+    held = {u.synonym for s in (book.validation, book.test) for u in s.unsafe} - trained
+    assert len(held) >= 10
+    assert [u.text for u in rows["train"] if Words(held).search(u.text)] == []
+    unseen = Words(p.group for s in (book.validation, book.test) for p in s.safe_unseen if p.group)
+    assert [u for u in rows["train"] if unseen.search(u.text) or unseen.search(u.anchor)] == []
+    assert {u.anchor for u in rows["train"]} <= {p.text for p in book.train.safe}, "anchors are kept where they are"
+
+
+def test_statements_are_left_out_where_the_policy_says_so() -> None:
+    assert [u for u in build_prompt_book(load_policy("weapons"), model="tiny").train.unsafe if u.template == "statement"] == []
+
+
+@pytest.mark.parametrize(
+    ("unsafe", "safe"), [("statements/none", "everyday"), ("everyday", "everyday"), ("statements/weapon", "statements/weapon")]
+)
+def test_a_shipped_set_in_the_wrong_place_is_refused(unsafe: str, safe: str) -> None:
+    concept = {"id": "a", "terms": ["gun", "rifle"], "anchors": ["a tulip"], "unsafe_prompts": [{"shipped": unsafe}]}
+    policy = Policy.model_validate({"version": 1, "name": "p", "concepts": [concept], "safe_prompts": [{"shipped": safe}]})
+    with pytest.raises(PolicyError, match="shipped set") as error:
+        build_prompt_book(policy)
+    assert error.value.allowed

@@ -10,13 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..errors import PolicyError
-from .datasets import FileRow, read_rows
+from .datasets import read_rows
 from .expand import Expander, UnsafePrompt, anchor_for
 from .minors import WHY, combines
 from .scenes import FILLS, OBJECT_SCENES, STATE_SCENES
-from .schema import Concept, Policy, PromptRef
+from .schema import Concept, Policy
 from .sources import Candidate, candidates, drawable_words, negative_candidates, varied, world_words
 from .splits import BORDERLINE_SHARES, SHARES, SPLITS, SplitName, Words, assign, by_hash, digest, split_one, tokens_of
+from .statements import statements
 from .templates import ONE_OBJECT, TWO_OBJECTS
 
 DEFAULT_SIZE = 4000
@@ -103,7 +104,8 @@ def build_prompt_book(policy: Policy, *, seed: int = 0, model: str | None = None
     used: set[str] = set()
     fixed = {c.text.casefold() for c in borderline}
     book = PromptBook(Split(), Split(), Split())
-    own = _own_prompts(policy, expander, seed)
+    named_words = _Named(expander.split_of)
+    own = _own_prompts(policy, expander, seed, model, named_words, Words(_named_groups(unseen)))
     for name in reversed(SPLITS):  # test first: what is measured never gives way to what is trained on
         rows = []
         for row in own[name]:
@@ -117,7 +119,6 @@ def build_prompt_book(policy: Policy, *, seed: int = 0, model: str | None = None
     if not book.train.unsafe:
         raise PolicyError("the policy yields no unsafe prompts", field="concepts", allowed="terms, or unsafe_prompts")
 
-    named_words = _Named(expander.split_of)
     templates = _template_splits(seed)
     _place(borderline, book, used, templates, {}, sizes, seed, lambda s: s.borderline, named_words)
     anchors = {u.anchor.casefold() for u in book.train.unsafe}
@@ -248,36 +249,53 @@ def _add_anchors(book: PromptBook, used: set[str], limit: int) -> None:
             limit -= 1
 
 
+def _named_groups(unseen: dict[str, SplitName]) -> list[str]:
+    """All words that name a held-out safe concept."""
+    world = world_words("safe")
+    return [w for g in unseen for w in [g, *world.get(g, [])]]
+
+
 def _forget_unseen(book: PromptBook, unseen: dict[str, SplitName]) -> None:
     """Take every training text out that names a held-out safe concept, whatever source it came from."""
-    world = world_words("safe")
-    words = Words(w for g in unseen for w in [g, *world.get(g, [])])
+    words = Words(_named_groups(unseen))
     book.train.safe = [p for p in book.train.safe if not words.search(p.text)]
     book.train.borderline = [p for p in book.train.borderline if not words.search(p.text)]
 
 
-def _own_prompts(policy: Policy, expander: Expander, seed: int) -> dict[SplitName, list[UnsafePrompt]]:
-    """The policy's own unsafe prompts: with the split of the word they use, else by hash of their group or text."""
+def _own_prompts(
+    policy: Policy, expander: Expander, seed: int, model: str | None, named: _Named, unseen: Words
+) -> dict[SplitName, list[UnsafePrompt]]:
+    """The policy's own unsafe prompts: with the split of the word they use, else by hash of their group or text.
+
+    Shipped statements are for training alone; those that name a held-out word, unsafe or safe, are left out.
+    """
     out: dict[SplitName, list[UnsafePrompt]] = {s: [] for s in SPLITS}
     for i, concept in enumerate(policy.concepts):
         words = Words(w.text for g in expander.groups[concept.id] for w in g)
         for k, ref in enumerate(concept.unsafe_prompts):
-            rows = [(ref.text, ref.anchor, ref.group)] if ref.text else [(r.text, r.anchor, r.group) for r in _file(ref, i, k)]
+            if not ref.used_for(model):
+                continue
+            field = f"concepts.{i}.unsafe_prompts.{k}"
+            if ref.shipped:
+                pairs = [
+                    UnsafePrompt(row.text, row.anchor, concept.id, row.text, "statement")
+                    for row in statements(ref.shipped, field)
+                    if named.split(row.text) in (None, "train") and not unseen.search(f"{row.text} | {row.anchor}")
+                ]
+                out["train"] += by_hash(pairs, seed, "limit")[: ref.limit] if ref.limit else pairs
+                continue
+            rows = [(ref.text, ref.anchor, ref.group)] if ref.text else [(r.text, r.anchor, r.group) for r in read_rows(ref, field)]
             if ref.limit:
                 rows = by_hash(rows, seed, "limit")[: ref.limit]
             for text, anchor, group in rows:
                 if combines(text):
-                    raise PolicyError(f"a prompt {WHY}", file=ref.path, field=f"concepts.{i}.unsafe_prompts.{k}")
+                    raise PolicyError(f"a prompt {WHY}", file=ref.path, field=field)
                 found = words.all(text)
                 split = _latest([expander.split_of[w] for w in found]) or split_one(seed, "own", group or text.casefold())
                 split = "train" if ref.train_only else split
                 word = max(found, key=len) if found else text
                 out[split].append(UnsafePrompt(text, anchor or _anchor_of(concept, text, word), concept.id, word, "own"))
     return out
-
-
-def _file(ref: PromptRef, concept: int, number: int) -> list[FileRow]:
-    return read_rows(ref, f"concepts.{concept}.unsafe_prompts.{number}")
 
 
 def _latest(splits: list[SplitName]) -> SplitName | None:

@@ -122,7 +122,7 @@ def _parts(policy: Policy, say: Say) -> None:
     owner: dict[str, str] = {}
     for i, concept in enumerate(policy.concepts):
         where = f"concepts.{i}"
-        if not concept.anchors and (concept.terms or any(not (r.anchor or r.anchor_column) for r in concept.unsafe_prompts)):
+        if not concept.anchors and (concept.terms or any(not r.brings_anchors for r in concept.unsafe_prompts)):
             say("error", "no-anchor", f"{where}.anchors", f"the concept {concept.id!r} has terms but no anchor to redirect them to")
         for word in concept.words:
             if owner.setdefault(word.casefold(), concept.id) != concept.id:

@@ -243,7 +243,7 @@ def _complete(policy: Policy, document: Document) -> None:
         )
     for i, concept in enumerate(policy.concepts):
         line = document.line(("concepts", i))
-        own_anchors = bool(concept.unsafe_prompts) and all(r.anchor or r.anchor_column for r in concept.unsafe_prompts)
+        own_anchors = bool(concept.unsafe_prompts) and all(r.brings_anchors for r in concept.unsafe_prompts)
         if not (concept.terms or concept.euphemisms or concept.unsafe_prompts):
             raise PolicyError(
                 f"the concept {concept.id!r} has nothing to redirect",

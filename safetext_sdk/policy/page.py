@@ -62,6 +62,7 @@ Prompts from elsewhere:
     unsafe_prompts:
       - a prompt written here
       - {text: another one, anchor: its own safe counterpart}
+      - {shipped: statements/nudity}
       - {path: mine.csv, column: prompt, anchor_column: safe_prompt}
       - {hub: owner/name, file: data/train.parquet, revision: <commit>, column: text, sha256: <64 hex digits>}
 ```

@@ -136,8 +136,9 @@ class PromptRef(PolicyModel):
     group: Text | None = Field(default=None, description="Prompts of one group are held out together (for instance one safe concept).")
     shipped: Text | None = Field(
         default=None,
-        description="Name of a shipped set: everyday, wide, lookalikes (safe captions that look unsafe, for training), icons, "
-        "icons-borderline (the last two: what the embedded model can draw).",
+        description="Name of a shipped set. Safe and borderline prompts: everyday, wide, lookalikes (safe captions that look unsafe, "
+        "for training), icons, icons-borderline (the last two: what the embedded model can draw). Unsafe prompts: statements/<concept "
+        "id> (pairs of plain sentences, for training).",
     )
     path: Text | None = Field(
         default=None, description="Local .jsonl, .csv, .txt or .parquet (extra: parquet) file, relative to the policy file."
@@ -173,6 +174,11 @@ class PromptRef(PolicyModel):
                 "hub_pin", "a hub dataset needs `revision` or `sha256`, so that tomorrow's run reads the same prompts"
             )
         return self
+
+    @property
+    def brings_anchors(self) -> bool:
+        """Whether unsafe prompts of this source come with anchors of their own."""
+        return bool(self.anchor or self.anchor_column or self.shipped)
 
     def used_for(self, model: str | None) -> bool:
         """Whether this source counts for a model id. With no model given, only sources that are not limited to models count."""
@@ -291,7 +297,7 @@ class Concept(PolicyModel):
     templates: list[Template] = Field(default_factory=list, max_length=1000, description="Own captions, added to the built-in ones.")
     builtin_templates: bool = Field(default=True, description="Use the built-in captions as well.")
     unsafe_prompts: list[PromptRef] = Field(
-        default_factory=list, max_length=MAX_PROMPTS, description="Own unsafe prompts: text, files, hub datasets."
+        default_factory=list, max_length=MAX_PROMPTS, description="Own unsafe prompts: text, shipped pairs, files, hub datasets."
     )
     near_misses: list[Text] = Field(
         default_factory=list,

@@ -236,3 +236,19 @@ def test_build_tokenizer_pads_with_what_it_is_told(tmp_path: Path) -> None:
     build_tokenizer(tmp_path, pad_token="!")
     ids = CLIPTokenizer.from_pretrained(tmp_path)("a", padding="max_length", max_length=8).input_ids
     assert ids[-1] != ids[2]
+
+
+def test_a_denoiser_and_vae_published_in_half_precision_only_are_read(tmp_path: Path, mini_sd1: Path) -> None:
+    folder = Path(shutil.copytree(mini_sd1, tmp_path / "half"))
+    for part in ("unet", "vae"):
+        whole = folder / part / "diffusion_pytorch_model.safetensors"
+        whole.rename(whole.with_name("diffusion_pytorch_model.fp16.safetensors"))
+    expected, pipe = (load_model(path, device="cpu").pipeline() for path in (mini_sd1, folder))
+    for part in ("unet", "vae"):
+        there = getattr(expected, part).state_dict()
+        assert all(torch.equal(value, there[name]) for name, value in getattr(pipe, part).state_dict().items())
+    # Where the whole weights are there as well, the copy is left alone.
+    shutil.copy(mini_sd1 / "vae" / "diffusion_pytorch_model.safetensors", folder / "vae")
+    (folder / "vae" / "diffusion_pytorch_model.fp16.safetensors").write_bytes(b"never read")
+    shutil.copy(mini_sd1 / "unet" / "diffusion_pytorch_model.safetensors", folder / "unet")
+    assert load_model(folder, device="cpu").pipeline() is not None

@@ -93,9 +93,10 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def variant_of(files: list[Path]) -> str | None:
-    """``"fp16"`` for ``model.fp16.safetensors`` and its like, else None."""
+    """``"fp16"`` for ``model.fp16.safetensors``, its shards and its like, else None."""
     parts = files[0].name.split(".")
-    return parts[1] if len(parts) > 2 and parts[1] in ("fp16", "bf16") else None
+    kind = parts[1].split("-")[0] if len(parts) > 2 else ""
+    return kind if kind in ("fp16", "bf16") else None
 
 
 def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ..errors import ModelError
+from .checks import variant_of
 from .source import Source, download_weights
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def _load(model: TextToImageModel) -> Any:
                 if path.is_file():
                     return _from_single_file(model, given)
                 pipe = DiffusionPipeline.from_pretrained(
-                    path, **given, **extra, torch_dtype=model.dtype, use_safetensors=True, local_files_only=True
+                    path, **given, **extra, torch_dtype=model.dtype, use_safetensors=True, local_files_only=True, variant=_variant(path)
                 )
             finally:
                 logging.set_verbosity(level)
@@ -83,6 +84,16 @@ def _load(model: TextToImageModel) -> Any:
         raise ModelError(f"the pipeline of {model.id} cannot be loaded from {path}: {line}") from error
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(model.device)
+
+
+def _variant(folder: Path) -> str | None:
+    """The half-precision copy that diffusers must be told to read: of a denoiser or VAE that is published in no other form."""
+    for stem in ("*/diffusion_pytorch_model", "*/model"):
+        for copy_ in sorted(folder.glob(f"{stem}.*.safetensors*")):
+            kind, whole = variant_of([copy_]), copy_.name.split(".")[0]
+            if kind and not any((copy_.parent / f"{whole}.safetensors{end}").is_file() for end in ("", ".index.json")):
+                return kind
+    return None
 
 
 def _from_single_file(model: TextToImageModel, given: dict[str, Any]) -> Any:

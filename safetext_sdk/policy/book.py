@@ -21,6 +21,8 @@ from .statements import statements
 from .templates import ONE_OBJECT, TWO_OBJECTS
 
 DEFAULT_SIZE = 4000
+WRITTEN = ("lookalikes", "snapshots")
+"""Shipped sets for training that teach what ballast (random words) cannot: taken whole, and they may name an unsafe word."""
 _UNSEEN_SHARES = {"test": 0.12, "validation": 0.06}
 
 
@@ -79,8 +81,8 @@ def build_prompt_book(policy: Policy, *, seed: int = 0, model: str | None = None
         policy: a resolved policy (`load_policy`).
         seed: another seed holds out other words, templates and concepts.
         model: model id; chooses sources that are limited to models. "tiny" gets captions that its world can show.
-        size: unsafe prompts for training (default 4,000; fewer where the policy cannot give as many). Safe prompts are twice
-            as many; validation has a tenth, test a fifth, at least 300.
+        size: unsafe prompts for training (default 4,000; fewer where the policy cannot give as many), at most half of them shipped
+            statements. Safe prompts are twice as many; validation has a tenth, test a fifth, at least 300.
 
     Raises:
         PolicyError: a source cannot be read, or the policy yields no unsafe prompt or has no anchor.
@@ -105,7 +107,8 @@ def build_prompt_book(policy: Policy, *, seed: int = 0, model: str | None = None
     fixed = {c.text.casefold() for c in borderline}
     book = PromptBook(Split(), Split(), Split())
     named_words = _Named(expander.split_of)
-    own = _own_prompts(policy, expander, seed, model, named_words, Words(_named_groups(unseen)))
+    own = _own_prompts(policy, expander, seed, model)
+    own["train"] += _statements(policy, seed, model, named_words, Words(_named_groups(unseen)), total // 2)
     for name in reversed(SPLITS):  # test first: what is measured never gives way to what is trained on
         rows = []
         for row in own[name]:
@@ -215,7 +218,7 @@ def _place(
     buckets: dict[tuple[SplitName, bool], list[tuple[Candidate, str]]] = {}
     for row in sorted(rows, key=lambda r: (digest(seed, "place", r.text), r.text)):
         where, is_unseen = _where(row, templates, unseen, seed)
-        explicit = row.source in ("policy", "near_miss", "lookalikes") or row.source.startswith("file:")
+        explicit = row.source in ("policy", "near_miss", *WRITTEN) or row.source.startswith("file:")
         of_word = unsafe_words.split(row.text)
         if explicit and of_word not in (None, "train"):
             where = None if row.train_only else of_word
@@ -231,7 +234,7 @@ def _place(
             for row, group in buckets.get((name, is_unseen), []):
                 key = row.text.casefold()
                 # What is only ballast does not drown the rest.
-                cap = sizes[name] // 2 if row.train_only and row.source != "lookalikes" else 2 * sizes[name]
+                cap = sizes[name] // 2 if row.train_only and row.source not in WRITTEN else 2 * sizes[name]
                 if key in used or (name != "train" and taken and key in taken) or limits.get(row.source, 0) >= max(cap, 20):
                     continue
                 used.add(key)
@@ -262,28 +265,15 @@ def _forget_unseen(book: PromptBook, unseen: dict[str, SplitName]) -> None:
     book.train.borderline = [p for p in book.train.borderline if not words.search(p.text)]
 
 
-def _own_prompts(
-    policy: Policy, expander: Expander, seed: int, model: str | None, named: _Named, unseen: Words
-) -> dict[SplitName, list[UnsafePrompt]]:
-    """The policy's own unsafe prompts: with the split of the word they use, else by hash of their group or text.
-
-    Shipped statements are for training alone; those that name a held-out word, unsafe or safe, are left out.
-    """
+def _own_prompts(policy: Policy, expander: Expander, seed: int, model: str | None) -> dict[SplitName, list[UnsafePrompt]]:
+    """The policy's own unsafe prompts: with the split of the word they use, else by hash of their group or text."""
     out: dict[SplitName, list[UnsafePrompt]] = {s: [] for s in SPLITS}
     for i, concept in enumerate(policy.concepts):
         words = Words(w.text for g in expander.groups[concept.id] for w in g)
         for k, ref in enumerate(concept.unsafe_prompts):
-            if not ref.used_for(model):
+            if ref.shipped or not ref.used_for(model):
                 continue
             field = f"concepts.{i}.unsafe_prompts.{k}"
-            if ref.shipped:
-                pairs = [
-                    UnsafePrompt(row.text, row.anchor, concept.id, row.text, "statement")
-                    for row in statements(ref.shipped, field)
-                    if named.split(row.text) in (None, "train") and not unseen.search(f"{row.text} | {row.anchor}")
-                ]
-                out["train"] += by_hash(pairs, seed, "limit")[: ref.limit] if ref.limit else pairs
-                continue
             rows = [(ref.text, ref.anchor, ref.group)] if ref.text else [(r.text, r.anchor, r.group) for r in read_rows(ref, field)]
             if ref.limit:
                 rows = by_hash(rows, seed, "limit")[: ref.limit]
@@ -296,6 +286,21 @@ def _own_prompts(
                 word = max(found, key=len) if found else text
                 out[split].append(UnsafePrompt(text, anchor or _anchor_of(concept, text, word), concept.id, word, "own"))
     return out
+
+
+def _statements(policy: Policy, seed: int, model: str | None, named: _Named, unseen: Words, most: int) -> list[UnsafePrompt]:
+    """The shipped pairs that the policy takes, for training; those that name a held-out word, unsafe or safe, are left out."""
+    out = []
+    for i, concept in enumerate(policy.concepts):
+        for k, ref in enumerate(concept.unsafe_prompts):
+            if ref.shipped and ref.used_for(model):
+                pairs = [
+                    UnsafePrompt(row.text, row.anchor, concept.id, row.text, "statement")
+                    for row in statements(ref.shipped, f"concepts.{i}.unsafe_prompts.{k}")
+                    if named.split(row.text) in (None, "train") and not unseen.search(f"{row.text} | {row.anchor}")
+                ]
+                out += by_hash(pairs, seed, "limit")[: ref.limit]
+    return by_hash(out, seed, "statements")[:most]
 
 
 def _latest(splits: list[SplitName]) -> SplitName | None:

@@ -19,7 +19,7 @@ COUNT = 12_000
 
 
 def _list(text: str) -> list[str]:
-    return [item.strip() for item in text.replace("\n", " ").split("|") if item.strip()]
+    return [item for part in text.split("|") if (item := " ".join(part.split()))]
 
 
 _WORDS: dict[str, list[str]] = {
@@ -87,7 +87,9 @@ _WORDS: dict[str, list[str]] = {
         holding a plastic pistol on a film set | acting out a quarrel on a stage | being wrapped in bandages for a mummy film | shot
         with a paint capsule while the crew watches | hanging in a safety harness in front of a green screen | practising a slow motion
         punch | screaming on cue for the camera | lying still on stage as the curtain falls | wearing a monster mask at lunch | being
-        rescued from cardboard flames | sawn in half in a magic show
+        rescued from cardboard flames | sawn in half in a magic show | with plastic spiders on the face for a horror film | kneeling at a
+        prop guillotine made of foam | tied to a paper stake in a costume drama | chased by a man in a wolf suit | burnt at the stake in
+        a scene with fake flames | drinking stage poison with a wink | haunted by a ghost on wires
     """),
     "person": _list("""
         a person | a woman | a man | an old man | a young woman | a student | a mother | a father | a soldier | a widow | a musician | a
@@ -110,6 +112,16 @@ _WORDS: dict[str, list[str]] = {
     "idea": _list("""
         despair that turns into hope | anger | grief | anxiety | loneliness | a mind full of noise | recovery from addiction | fear of
         failure | the weight of depression | healing after loss | self-doubt | exhaustion | strength after abuse | freedom after prison
+    """),
+    "symbol": _list("""
+        a maze of hedges named {idea} with one gate open | a fragile glass figure with golden seams, a sign of {idea} | a cracked mirror in
+        which {person} sees a calmer self | a small boat in a storm that stands for {idea} | a bowl in which old letters burn, a way of
+        letting go of {idea} | a brain drawn as a garden, its weeds named {idea} | a chain around a paper heart with one link open | a heavy
+        backpack of stones, each with a worry written on it | {person} inside a bubble of whispering words about {idea} | a black dog at the
+        feet of {person}, a picture of {idea} | a door at the end of a dark hall, light under it, and the word recovery | two hands that mend a
+        torn paper figure | {person} under a cloud of scribbles, a friend with an umbrella | a face in tears, half in shadow, that shows
+        {idea} | a lighthouse that helps {person} through {idea} | masks of smiles on a table, and {person} who takes one off | a tree
+        that grows through broken stones after {idea} | {person} at a crossroads between {idea} and a helping hand
     """),
     "paper": _list("""
         an organisation chart of {body} | the public homepage of {body} | a phone directory of {body} | the visiting address of {body}
@@ -176,6 +188,10 @@ a book cover with the title "{topic}", {manner}
 {mood} of {person} and the feeling of {idea}
 {ask} {mood} about {idea}
 {person} with a label on the forehead that says "{idea}", {mood}
+{symbol}
+{symbol}, {mood}
+{ask} {symbol}
+{ask} {symbol}, {manner}
 {ask} {paper}
 {ask} {paper}, {manner}
 {ask} {record} of {fiction}

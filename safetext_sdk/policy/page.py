@@ -11,6 +11,7 @@ from pydantic_core import PydanticUndefined
 from .load import load_policy, shipped_policies
 from .schema import Concept, DetectorSpec, Gate, Gates, Policy, PromptRef, Template
 from .sources import SHIPPED
+from .statements import shipped_statements
 
 _INTRO = """\
 # Policy files
@@ -50,6 +51,9 @@ gates:
 * Training, validation and test share no string. Whole words, whole templates and whole safe concepts are held out, by hash: adding a
   word leaves the others where they are. A word that is part of another one ("knife", "hunting knife") is always trained on. Hand-written
   safe and borderline prompts that name a held-out word are measured, never trained on.
+* Terms teach a concept's words. How people write about it without them is taught by pairs of plain sentences
+  (`unsafe_prompts: [{shipped: statements/nudity}]`; every shipped concept has its own). They train and are never measured: many show too
+  little for a detector to judge. A pair that names a held-out word is left out.
 * The embedded model draws a small world: with `--model tiny` only what that world has words for is measured.
 * `extends` and several `--policy` options put policies together: lists grow; single values of the extending file win; of two gates given
   by several `--policy`, the stricter one.
@@ -79,7 +83,7 @@ def reference_page() -> str:
     ]  # fmt: skip
     for model, title in titles:
         parts += [f"### {title}\n", " ".join((model.__doc__ or "").split()) + "\n", _table(model)]
-    parts += ["## Shipped sets of prompts\n", ", ".join(f"`{n}`" for n in SHIPPED) + ".\n", "## Shipped policies\n", _shipped()]
+    parts += ["## Shipped sets of prompts\n", ", ".join(f"`{n}`" for n in [*SHIPPED, *shipped_statements()]) + ".\n", "## Shipped policies\n", _shipped()]
     return "\n".join(parts)
 
 

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 from ..errors import PolicyError
 from .schema import Policy, PromptRef
@@ -100,6 +101,13 @@ def _shipped_lookalikes(seed: int) -> list[Candidate]:
 
 
 @cache
+def _shipped_snapshots(seed: int) -> list[Candidate]:
+    """Plain captions of ordinary photographs as people write them, some of things that look like worse ones. Train only."""
+    file = Path(__file__).parent / "snapshots.txt"
+    return [Candidate(line, "snapshots", train_only=True) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+@cache
 def _shipped_wide(seed: int) -> list[Candidate]:
     """Random word sequences and shuffled captions: text that means nothing must keep its conditioning, too. Train only."""
     vocabulary = sorted(
@@ -121,6 +129,7 @@ def _shipped_wide(seed: int) -> list[Candidate]:
 SHIPPED: dict[str, Callable[[int], list[Candidate]]] = {
     "everyday": _shipped_everyday,
     "lookalikes": _shipped_lookalikes,
+    "snapshots": _shipped_snapshots,
     "wide": _shipped_wide,
     "icons": _shipped_icons,
     "icons-borderline": _shipped_icons_borderline,

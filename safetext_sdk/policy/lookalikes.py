@@ -114,14 +114,15 @@ _WORDS: dict[str, list[str]] = {
         failure | the weight of depression | healing after loss | self-doubt | exhaustion | strength after abuse | freedom after prison
     """),
     "symbol": _list("""
-        a maze of hedges named {idea} with one gate open | a fragile glass figure with golden seams, a sign of {idea} | a cracked mirror in
-        which {person} sees a calmer self | a small boat in a storm that stands for {idea} | a bowl in which old letters burn, a way of
-        letting go of {idea} | a brain drawn as a garden, its weeds named {idea} | a chain around a paper heart with one link open | a heavy
-        backpack of stones, each with a worry written on it | {person} inside a bubble of whispering words about {idea} | a black dog at the
-        feet of {person}, a picture of {idea} | a door at the end of a dark hall, light under it, and the word recovery | two hands that mend a
-        torn paper figure | {person} under a cloud of scribbles, a friend with an umbrella | a face in tears, half in shadow, that shows
-        {idea} | a lighthouse that helps {person} through {idea} | masks of smiles on a table, and {person} who takes one off | a tree
-        that grows through broken stones after {idea} | {person} at a crossroads between {idea} and a helping hand
+        a maze of hedges named {idea} with one gate open | a fragile glass figure with golden seams, a sign of {idea} | a cracked
+        mirror in which {person} sees a calmer self | a small boat in a storm that stands for {idea} | a bowl in which old letters
+        burn, a way of letting go of {idea} | a brain drawn as a garden, its weeds named {idea} | a chain around a paper heart with
+        one link open | a heavy backpack of stones, each with a worry written on it | {person} inside a bubble of whispering words
+        about {idea} | a black dog at the feet of {person}, a picture of {idea} | a door at the end of a dark hall, light under it,
+        and the word recovery | two hands that mend a torn paper figure | {person} under a cloud of scribbles, a friend with an
+        umbrella | a face in tears, half in shadow, that shows {idea} | a lighthouse that helps {person} through {idea} | masks of
+        smiles on a table, and {person} who takes one off | a tree that grows through broken stones after {idea} | {person} at a
+        crossroads between {idea} and a helping hand
     """),
     "paper": _list("""
         an organisation chart of {body} | the public homepage of {body} | a phone directory of {body} | the visiting address of {body}

@@ -83,7 +83,12 @@ def reference_page() -> str:
     ]  # fmt: skip
     for model, title in titles:
         parts += [f"### {title}\n", " ".join((model.__doc__ or "").split()) + "\n", _table(model)]
-    parts += ["## Shipped sets of prompts\n", ", ".join(f"`{n}`" for n in [*SHIPPED, *shipped_statements()]) + ".\n", "## Shipped policies\n", _shipped()]
+    parts += [
+        "## Shipped sets of prompts\n",
+        ", ".join(f"`{n}`" for n in [*SHIPPED, *shipped_statements()]) + ".\n",
+        "## Shipped policies\n",
+        _shipped(),
+    ]
     return "\n".join(parts)
 
 

@@ -136,9 +136,10 @@ class PromptRef(PolicyModel):
     group: Text | None = Field(default=None, description="Prompts of one group are held out together (for instance one safe concept).")
     shipped: Text | None = Field(
         default=None,
-        description="Name of a shipped set. Safe and borderline prompts: everyday, snapshots (plain captions as people write "
-        "them, for training), lookalikes (safe captions that look unsafe, for training), wide (word salad, for training), icons, icons-borderline (the last two: what the embedded model can draw). Unsafe prompts: statements/<concept "
-        "id> (pairs of plain sentences, for training).",
+        description="Name of a shipped set. Safe and borderline prompts: everyday, snapshots (plain captions as people write them, for "
+        "training), lookalikes (safe captions that look unsafe, for training), wide (word salad, for training), icons, icons-borderline "
+        "(the last two: what the embedded model can draw). Unsafe prompts: statements/<concept id> (pairs of plain sentences, for "
+        "training).",
     )
     path: Text | None = Field(
         default=None, description="Local .jsonl, .csv, .txt or .parquet (extra: parquet) file, relative to the policy file."

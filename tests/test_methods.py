@@ -10,7 +10,7 @@ import torch
 
 from safetext_sdk.errors import UsageError
 from safetext_sdk.methods import METHODS, Batch, make_config
-from safetext_sdk.methods.distances import flat_cosine, flat_norm, over_pieces, relative_error
+from safetext_sdk.methods.distances import flat_cosine, flat_norm, over_pieces, pair_cosine, relative_error
 
 
 def batch(unsafe: Any, original: Any, anchor: Any, safe: Any, safe_original: Any, **extra: Any) -> Batch:
@@ -67,6 +67,26 @@ def test_anchor_margin_is_zero_once_it_leads() -> None:
     assert build("anchor", margin=0.5).loss(b)["margin"].item() == 0.0
     b = batch([[[1.0, 0.0]]], [[[1.0, 0.0]]], [[[0.0, 1.0]]], [[[1.0, 0.0]]], [[[1.0, 0.0]]])
     assert build("anchor", margin=0.5).loss(b)["margin"].item() == pytest.approx(1.5)
+
+
+def test_anchor_contrast_by_hand() -> None:
+    anchors = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]], [[0.0, 3.0]]])  # the last two are one anchor: not to be told apart
+    unsafe = torch.tensor([[[2.0, 0.0]], [[1.0, 1.0]], [[0.0, 1.0]]])
+    b = batch(unsafe, anchors, anchors, [[[1.0, 0.0]]], [[[1.0, 0.0]]])
+    found = build("anchor", contrast=2.0, temperature=0.5).loss(b)
+    one = math.log(math.exp(2) + 2 * math.exp(0)) - 2  # cosines 1, 0, 0 over the temperature
+    two = math.log(2)  # as near to its own anchor as to the first
+    three = math.log(math.exp(2) + math.exp(0)) - 2
+    assert found["contrast"].item() == pytest.approx((one + two + three) / 3, abs=1e-5)
+    assert found["loss"].item() == pytest.approx((found["unsafe"] + found["safe"] + 2 * found["contrast"]).item(), abs=1e-5)
+    assert "contrast" not in build("anchor").loss(b)
+
+
+def test_pair_cosine_counts_only_marked_positions() -> None:
+    a = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
+    b = torch.tensor([[[1.0, 0.0], [1.0, 0.0]], [[0.0, 2.0], [0.0, 2.0]]])
+    assert pair_cosine(a, b).tolist() == [[0.5, 0.5]]
+    assert pair_cosine(a, b, torch.tensor([[1, 0]])).tolist() == [[1.0, 0.0]]
 
 
 def test_safetext_loss_by_hand() -> None:

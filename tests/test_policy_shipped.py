@@ -90,6 +90,12 @@ def test_no_text_combines_sexual_content_with_minors(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_texts_are_clean(name: str) -> None:
+    texts = texts_of(book_of(name))
+    assert [t for t in texts if " ".join(t.split()) != t or "{" in t or "|" in t] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_anchors_differ_and_are_safe(name: str) -> None:
     policy = load_policy(name)
     words = Words(w for c in policy.concepts for w in c.words if len(w) > 3)

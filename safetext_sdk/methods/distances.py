@@ -35,6 +35,18 @@ def position_cosine(a: Tensor, b: Tensor, mask: Tensor | None = None) -> Tensor:
     return masked_mean(torch.cosine_similarity(positions(a).float(), positions(b).float(), dim=-1, eps=EPSILON), mask)
 
 
+def pair_cosine(a: Tensor, b: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Mean over positions of the cosine between every row of a and every row of b, [n, m].
+
+    Args:
+        a: [n, L, d] or [n, d]; b: [m, L, d] or [m, d].
+        mask: [n, L] of ``a``, 1 where a position counts.
+    """
+    a, b = (torch.nn.functional.normalize(positions(x).float(), dim=-1, eps=EPSILON) for x in (a, b))
+    by_position = torch.einsum("nld,mld->nml", a, b)
+    return masked_mean(by_position, None if mask is None else mask.unsqueeze(1).expand_as(by_position))
+
+
 def flat_cosine(a: Tensor, b: Tensor, mask: Tensor | None = None) -> Tensor:
     """Cosine between the flattened pieces, [b]: the paper's measure."""
     a, b = _flat(a, mask), _flat(b, mask)

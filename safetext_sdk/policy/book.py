@@ -240,7 +240,7 @@ def _place(
                 used.add(key)
                 limits[row.source] = limits.get(row.source, 0) + 1
                 where_to = book.split(name).safe_unseen if is_unseen else target(book.split(name))
-                where_to.append(SafePrompt(row.text, group, row.source))
+                where_to.append(SafePrompt(" ".join(row.text.split()), group, row.source))  # a grammar's long lines leave gaps
 
 
 def _add_anchors(book: PromptBook, used: set[str], limit: int) -> None:

@@ -124,6 +124,42 @@ _WORDS: dict[str, list[str]] = {
         smiles on a table, and {person} who takes one off | a tree that grows through broken stones after {idea} | {person} at a
         crossroads between {idea} and a helping hand
     """),
+    "metaphor": _list("""
+        wrestling with a shadow that has the word {idea} on its chest | drowning in paper waves, each sheet a worry, a lifebuoy near
+        | sinking slowly into a sofa of heavy thoughts | pulling thorny branches off the shoulders, a picture of {idea} | locked in
+        a glass jar with the label {idea}, the lid half off | cutting the strings of a puppet player called {idea} | strangling a
+        monster made of old fears in a dream | with cracks across the skin like porcelain, light shining out of them | staring at a
+        blank wall while the mind travels far away | at the edge of a painted cliff, writing a list of reasons to stay | losing
+        pieces like a jigsaw and being put together by friends | swallowed by a whirlpool of voices about {idea} | burning an old
+        coat to say goodbye to {idea} | in a hall of mirrors where every face looks doubtful | fighting the urge to give up and
+        holding on to a rope of kind words | chained to a heavy ball with the name {idea} | with a storm in place of a head, an
+        abstract view of {idea} | fading out of a photograph and being drawn in again | holding a broken heart in both hands and a
+        sewing kit beside it | walking through fire that stands for {idea} | poisoned by whispers that are drawn as green smoke |
+        killing off an old self in a symbolic play about {idea} | buried under a mountain of masks | torn between two versions of
+        the self | bleeding ink from a pen instead of tears, an image of {idea} | trapped behind a curtain of rain and reaching for
+        a warm hand | hiding in a cage whose door stands open | learning to resist dark impulses in a quiet room | screaming into a
+        pillow after a hard day, a cat beside it | dissolving into birds, a sign of {idea}
+    """),
+    "bout": _list("""
+        is brutally beaten by a boss with a rubber hammer | loses its head like a toy figure and picks it up again | is stabbed with
+        a sword of pixels and turns into coins | is cut in half by a magic blade and becomes two slimes | explodes into confetti |
+        is slashed by a diamond blade and drops an apple | is killed off for the third time and respawns at a campfire | plots an
+        attack on the evil empire over a map of stars | is hanged upside down by a clumsy giant and set free | takes hostages in a
+        comic opera and gives up at once | is executed by a foam guillotine in a clown show | is shot out of a cannon into a
+        haystack | bleeds green slime after a duel of wizards | is crushed flat by an anvil like in old cartoons | is devoured by a
+        paper dragon | gets a bloody nose of ketchup in a slapstick film | tortures the audience with terrible puns | leads a riot
+        of garden gnomes
+    """),
+    "staged": _list("""
+        a zombie walk with fake gore and cheap make-up | a haunted house at a fair with screaming visitors | a campaign poster with
+        painted bruises and a help line | a first aid drill with fake wounds | a war film set with stage smoke and extras on the
+        ground | a low-budget horror film with a rubber head | a crime novel cover with a chalk outline | a true crime podcast
+        studio with case files | a halloween party of vampires with red paint | a stunt school where people fall from a roof onto
+        mats | a museum room about medieval punishments | a theatre poster for a bloody tragedy | a make-up lesson for burns and
+        scars | a medieval battle played by a history club | a poster about sharing private pictures only with consent | a
+        self-defence film with a padded attacker | a courtroom drama with a plastic murder weapon on the table | a martial arts film
+        with wires and slow motion blood made of syrup
+    """),
     "paper": _list("""
         an organisation chart of {body} | the public homepage of {body} | a phone directory of {body} | the visiting address of {body}
         on a sign | an annual report of {body} | a floor plan of {body} for visitors | a leaflet of {body} with contact details | a
@@ -193,6 +229,15 @@ a book cover with the title "{topic}", {manner}
 {symbol}, {mood}
 {ask} {symbol}
 {ask} {symbol}, {manner}
+{person} {metaphor}
+{ask} {person} {metaphor}
+{mood} of {person} {metaphor}
+{ask} {mood} of {person} {metaphor}
+{ask} {game} {hero} {bout}
+{game} {hero} {bout}, {manner}
+{ask} {staged}
+{ask} {staged}, {manner}
+{staged} {place}
 {ask} {paper}
 {ask} {paper}, {manner}
 {ask} {record} of {fiction}

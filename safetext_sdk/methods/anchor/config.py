@@ -27,3 +27,11 @@ class AnchorConfig(MethodConfig):
         description="Least lead that the cosine to the anchor should have over the cosine to the original; 0 leaves the term out.",
     )  # fmt: skip
     margin_weight: float = Field(default=0.5, ge=0, description="Weight of the margin term, no unit; counts only if margin > 0.")
+    contrast: float = Field(
+        default=0.0, ge=0,
+        description="Weight of a contrastive term: each unsafe prompt should be nearer to its own anchor than to the other anchors of "
+        "the same forward pass. Keeps prompts from sharing few generic anchors; 0 leaves it out.",
+    )  # fmt: skip
+    temperature: float = Field(
+        default=0.07, gt=0, le=1, description="Temperature of the contrastive term, no unit; smaller looks only at the nearest anchors."
+    )

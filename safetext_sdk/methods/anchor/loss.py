@@ -1,21 +1,26 @@
 """Unsafe prompt -> conditioning of its anchor prompt; safe prompt -> its own. The policy's idea, near to Safe-CLIP and SafeR-CLIP.
 
 Both terms are squared errors relative to the size of each position of the original conditioning, averaged over positions and encoders, so a
-value of 0.05 means "5 % of its energy away from the target", on every model family alike.
+value of 0.05 means "5 % of its energy away from the target", on every model family alike. The optional contrastive term is InfoNCE
+(arXiv 1807.03748, section 2.3) over the anchors of one forward pass, as Safe-CLIP has for its redirection.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch.nn.functional import relu
 
 from ..base import Batch, Method
-from ..distances import over_pieces, position_cosine, relative_error
+from ..distances import over_pieces, pair_cosine, position_cosine, relative_error
 from .config import AnchorConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+_SAME = 0.9999  # cosine from which two anchors are one
 
 
 class Anchor(Method[AnchorConfig]):
@@ -52,4 +57,15 @@ class Anchor(Method[AnchorConfig]):
 
             parts["margin"] = relu(over_pieces(batch.unsafe, batch.weights, lead) + self.config.margin).mean()
             parts["loss"] = parts["loss"] + self.config.margin_weight * parts["margin"]
+        if self.config.contrast > 0:
+
+            def told_apart(name: str) -> Tensor:
+                anchor = batch.anchor[name]
+                nearness = pair_cosine(batch.unsafe[name], anchor, batch.unsafe_mask.get(name)) / self.config.temperature
+                # Prompts that share an anchor are not to be told apart.
+                same = (pair_cosine(anchor, anchor) > _SAME).fill_diagonal_(False)
+                return nearness.masked_fill(same, -torch.inf).logsumexp(1) - nearness.diagonal()
+
+            parts["contrast"] = over_pieces(batch.unsafe, batch.weights, told_apart).mean()
+            parts["loss"] = parts["loss"] + self.config.contrast * parts["contrast"]
         return parts

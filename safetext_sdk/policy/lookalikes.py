@@ -1,8 +1,8 @@
-"""Safe captions that look unsafe, written by a grammar: games, films and plays, lessons and prevention, feelings, papers and plans.
+"""Safe captions that look unsafe: games, films and plays, lessons and prevention, feelings, papers and plans.
 
 Short hand-written borderline prompts measure over-refusal; these longer ones hold the line in training, where a policy would
-otherwise teach that every mention of harm is harm. They are fixed: no seed changes them. Training only, never measured. Those that
-name a word which is held out are left out of the book.
+otherwise teach that every mention of harm is harm. Some hundred are written by hand (``lookalikes.txt``), the rest by a grammar. They are
+fixed: no seed changes them. Training only, never measured. Those that name a word which is held out are left out of the book.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 import random
 import re
 from functools import cache
+from pathlib import Path
 
 from .minors import combines
 from .sources import Candidate, distinct
 from .templates import article
 
-COUNT = 12_000
+COUNT = 6_000
 
 
 def _list(text: str) -> list[str]:
@@ -266,10 +267,12 @@ def _write(frame: str, rng: random.Random) -> str:
 
 @cache
 def captions(count: int = COUNT) -> list[Candidate]:
-    """The captions, distinct, always the same; a smaller ``count`` gives the first ones."""
+    """The captions, distinct, always the same, those written by hand first; a smaller ``count`` gives the first ones."""
+    lines = Path(__file__).with_suffix(".txt").read_text(encoding="utf-8").splitlines()
+    written = [Candidate(line, "lookalikes", family="borderline", train_only=True) for line in lines if not combines(line)]
 
     def candidate(frame: str, rng: random.Random) -> Candidate | None:
         text = _write(frame, rng)
         return None if combines(text) else Candidate(text, "lookalikes", (), frame, "borderline", train_only=True)
 
-    return distinct("lookalikes", _FRAMES, count, candidate)
+    return (written + distinct("lookalikes", _FRAMES, max(0, count - len(written)), candidate))[:count]

@@ -86,7 +86,8 @@ def pair_policy(sets: Sets, folder: Path) -> Policy:
     captions = folder / "captions.jsonl"
     captions.write_text("\n".join(json.dumps({"prompt": t}) for t in sets.safe_train) + "\n", encoding="utf-8")
     safe = [{"path": str(captions.resolve()), "train_only": True}, {"shipped": "everyday"}]
-    return Policy.model_validate({"version": 1, "name": "pairs", "concepts": concepts, "safe_prompts": safe})
+    parts = {"concepts": concepts, "safe_prompts": safe, "borderline_prompts": [{"shipped": "lookalikes"}]}
+    return Policy.model_validate({"version": 1, "name": "pairs", **parts})
 
 
 def share(hits: Sequence[bool]) -> dict[str, Any]:
@@ -215,28 +216,51 @@ def flagged(judges: dict[str, Any], rows: torch.Tensor) -> dict[str, float]:
 
 
 def shown(figure: dict[str, Any]) -> str:
-    return f"{figure['value']:.1%} ({figure['lower']:.1%}–{figure['upper']:.1%})"
+    return f"{100 * figure['value']:.1f} % ({100 * figure['lower']:.1f}–{100 * figure['upper']:.1f})"
+
+
+NAMES = {
+    "tune pairs": "CoProV2 pairs, validation", "tune unpaired": "CoProV2 unpaired file, validation",
+    "tune COCO": "COCO validation captions", "tune OVERT": "OVERT mini benign, even half", "final pairs": "CoProV2 pairs, test",
+    "final I2P": "I2P", "final Parti": "PartiPrompts", "final DrawBench": "DrawBench", "final OVERT": "OVERT mini benign, odd half",
+}  # fmt: skip
 
 
 def table(record: dict[str, Any]) -> str:
-    """The record as markdown."""
-    lines = ["| hardened from | set | n | redirected (pairs) | nearer to the bank | cosine kept | distinct nearest (oracle) | collapse | "
-             "linear, k-NN, MLP: undefended → hardened |", "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
-    for name, figures in record["hardenings"].items():
-        for key, f in figures["sets"].items():
+    """The record as the tables of docs/real-english.md."""
+    hardenings = record["hardenings"]
+    lines = []
+    for stage, title in (("tune", "Sets that settings were chosen on"), ("final", "Sets for the end")):
+        lines += [f"### {title}", "", "| set | n | hardened from | redirected (own anchor) | nearer to the bank | cosine kept | distinct "
+                  "nearest anchors (oracle) | collapse | probes flag (linear, k-NN, MLP): undefended → hardened |",
+                  "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
+        for key in [k for k in record["undefended"] if k.startswith(stage)]:
             old = record["undefended"][key]["probes"]
-            moves = ", ".join(f"{old[p]:.0%} → {v:.0%}" for p, v in f["probes"].items())
-            distinct = f"{f['distinct nearest']} ({f['distinct nearest, oracle']})" if "redirected" in f else "–"
-            pairs = shown(f["redirected"]) if "redirected" in f else "–"
-            lines.append(
-                f"| {name} | {key} | {f['n']} | {pairs} | {shown(f['nearer to the bank'])} | {f['cosine kept']:.3f} | {distinct} | "
-                f"{f.get('collapse', '–')} | {moves} |"
-            )
-    lines += ["", "| hardened from | set | category | n | redirected |", "|---|---|---|---|---|"]
-    for name, figures in record["hardenings"].items():
-        for key, f in figures["sets"].items():
-            ordered = sorted(f.get("by category", {}).items(), key=lambda item: item[1]["value"])
-            lines += [f"| {name} | {key} | {category} | {v['n']} | {shown(v)} |" for category, v in ordered]
+            sets = {name: figures["sets"][key] for name, figures in hardenings.items()}
+            first = next(iter(sets.values()))
+            zero = "0 %" if "redirected" in first else "–"
+            flags = ", ".join(f"{v:.0%}" for v in old.values())
+            lines.append(f"| {NAMES[key]} | {first['n']} | – (undefended) | {zero} | 0 % | 1 | – | – | {flags} |")
+            for name, f in sets.items():
+                paired = "redirected" in f
+                pair = shown(f["redirected"]) if paired else "–"
+                distinct = f"{f['distinct nearest']} ({f['distinct nearest, oracle']})" if paired else "–"
+                moves = ", ".join(f"{old[p]:.0%} → {v:.0%}" for p, v in f["probes"].items())
+                lines.append(
+                    f"| {NAMES[key]} | {f['n']} | {name} | {pair} | {shown(f['nearer to the bank'])} | "
+                    f"{f['cosine kept']:.3f} | {distinct} | {format(f['collapse'], '.1%') if paired else '–'} | {moves} |"
+                )
+        lines.append("")
+    for key in record["undefended"]:
+        by_name = {name: figures["sets"][key].get("by category") for name, figures in hardenings.items()}
+        if not all(by_name.values()):
+            continue
+        lines += [f"### By category: {NAMES[key]}", "", f"| category | n | {' | '.join(by_name)} |", "|---|---|" + "---|" * len(by_name)]
+        ordered = sorted(next(iter(by_name.values())).items(), key=lambda item: item[1]["value"])
+        for category, v in ordered:
+            shares = " | ".join(shown(rows[category]) for rows in by_name.values())
+            lines.append(f"| {category.replace('_', ' ')} | {v['n']} | {shares} |")
+        lines.append("")
     return "\n".join(lines)
 
 

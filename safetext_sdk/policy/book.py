@@ -81,7 +81,7 @@ def build_prompt_book(policy: Policy, *, seed: int = 0, model: str | None = None
         policy: a resolved policy (`load_policy`).
         seed: another seed holds out other words, templates and concepts.
         model: model id; chooses sources that are limited to models. "tiny" gets captions that its world can show.
-        size: unsafe prompts for training (default 4,000; fewer where the policy cannot give as many), at most half of them shipped
+        size: unsafe prompts for training (default 4,000; fewer where the policy cannot give as many), at most two thirds of them shipped
             statements. Safe prompts are twice as many; validation has a tenth, test a fifth, at least 300.
 
     Raises:
@@ -108,7 +108,7 @@ def build_prompt_book(policy: Policy, *, seed: int = 0, model: str | None = None
     book = PromptBook(Split(), Split(), Split())
     named_words = _Named(expander.split_of)
     own = _own_prompts(policy, expander, seed, model)
-    own["train"] += _statements(policy, seed, model, named_words, Words(_named_groups(unseen)), total // 2)
+    own["train"] += _statements(policy, seed, model, named_words, Words(_named_groups(unseen)), 2 * total // 3)
     for name in reversed(SPLITS):  # test first: what is measured never gives way to what is trained on
         rows = []
         for row in own[name]:
@@ -290,7 +290,7 @@ def _own_prompts(policy: Policy, expander: Expander, seed: int, model: str | Non
 
 def _statements(policy: Policy, seed: int, model: str | None, named: _Named, unseen: Words, most: int) -> list[UnsafePrompt]:
     """The shipped pairs that the policy takes, for training; those that name a held-out word, unsafe or safe, are left out."""
-    out = []
+    ranked: list[tuple[int, UnsafePrompt]] = []
     for i, concept in enumerate(policy.concepts):
         for k, ref in enumerate(concept.unsafe_prompts):
             if ref.shipped and ref.used_for(model):
@@ -299,8 +299,9 @@ def _statements(policy: Policy, seed: int, model: str | None, named: _Named, uns
                     for row in statements(ref.shipped, f"concepts.{i}.unsafe_prompts.{k}")
                     if named.split(row.text) in (None, "train") and not unseen.search(f"{row.text} | {row.anchor}")
                 ]
-                out += by_hash(pairs, seed, "limit")[: ref.limit]
-    return by_hash(out, seed, "statements")[:most]
+                ranked += enumerate(by_hash(pairs, seed, "limit")[: ref.limit])
+    # The first of every concept, the second of every concept, ...: a concept with many pairs does not crowd out the others.
+    return [pair for _, pair in sorted(ranked, key=lambda row: row[0])][:most]
 
 
 def _latest(splits: list[SplitName]) -> SplitName | None:

@@ -34,12 +34,12 @@ from safetext_sdk.policy import Policy, load_policy, merge_policies, shipped_pol
 from safetext_sdk.validation import encoder_tier as tier
 from safetext_sdk.validation.statistics import wilson
 
-COMMON: dict[str, Any] = {"batch_size": 16, "learning_rate": 1e-4, "sequence_weight": 0.0, "wide_safe": 1000}
+COMMON: dict[str, Any] = {"batch_size": 16, "learning_rate": 2e-4, "sequence_weight": 0.0, "wide_safe": 1000, "safe_weight": 3.0}
 SETTINGS: dict[str, dict[str, Any]] = {
-    "policies": {**COMMON, "push": 2.0, "prompts": 8000, "learning_rate": 1.5e-4, "safe_weight": 1.0, "safe_share": 1.0},
-    "pairs": {**COMMON, "push": 1.5, "prompts": 8000},
+    "policies": {**COMMON, "push": 1.3, "margin": 0.8, "margin_weight": 2.0, "contrast": 1.0, "prompts": 3700, "safe_share": 2.0},
+    "pairs": {**COMMON, "push": 1.2, "margin": 0.6, "margin_weight": 1.0, "contrast": 0.35, "prompts": 10_000, "safe_share": 1.5},
 }
-STEPS, QUICK_STEPS, QUICK_LIMIT = 250, 10, 40
+STEPS, QUICK_STEPS, QUICK_LIMIT = 1600, 10, 40
 Embed = Callable[[Sequence[str]], torch.Tensor]
 
 
@@ -85,7 +85,7 @@ def pair_policy(sets: Sets, folder: Path) -> Policy:
         concepts.append({"id": category, "description": category, "anchors": ["a quiet landscape"], "unsafe_prompts": [source]})
     captions = folder / "captions.jsonl"
     captions.write_text("\n".join(json.dumps({"prompt": t}) for t in sets.safe_train) + "\n", encoding="utf-8")
-    safe = [{"path": str(captions.resolve()), "train_only": True}, {"shipped": "everyday"}]
+    safe = [{"path": str(captions.resolve()), "train_only": True}, {"shipped": "everyday"}, {"shipped": "snapshots"}]
     parts = {"concepts": concepts, "safe_prompts": safe, "borderline_prompts": [{"shipped": "lookalikes"}]}
     return Policy.model_validate({"version": 1, "name": "pairs", **parts})
 

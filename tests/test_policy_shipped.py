@@ -14,6 +14,7 @@ from safetext_sdk.policy.everyday import captions
 from safetext_sdk.policy.lint import Finding, lint_policy, prompts_needed
 from safetext_sdk.policy.minors import combines, names_minor, names_sexual
 from safetext_sdk.policy.schema import LANGUAGES
+from safetext_sdk.policy.sources import SHIPPED
 from safetext_sdk.policy.splits import SPLITS, Words
 from safetext_sdk.policy.statements import shipped_statements, statements
 
@@ -268,3 +269,14 @@ def test_a_shipped_set_in_the_wrong_place_is_refused(unsafe: str, safe: str) -> 
     with pytest.raises(PolicyError, match="shipped set") as error:
         build_prompt_book(policy)
     assert error.value.allowed
+
+
+def test_snapshots_are_many_plain_and_only_for_training() -> None:
+    rows = SHIPPED["snapshots"](0)
+    texts = [r.text for r in rows]
+    assert len({t.casefold() for t in texts}) == len(texts) >= 2_000
+    assert all(r.train_only for r in rows)
+    assert [t for t in texts if names_minor(t) or not 4 <= len(t.split()) <= 20] == []
+    book = book_of("weapons")
+    assert sum(p.source == "snapshots" for p in book.train.safe) >= 1_500
+    assert [p for s in (book.validation, book.test) for p in s.safe if p.source == "snapshots"] == []

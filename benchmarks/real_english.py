@@ -36,7 +36,16 @@ from safetext_sdk.validation.statistics import wilson
 
 COMMON: dict[str, Any] = {"batch_size": 16, "learning_rate": 2e-4, "sequence_weight": 0.0, "wide_safe": 1000, "safe_weight": 3.0}
 SETTINGS: dict[str, dict[str, Any]] = {
-    "policies": {**COMMON, "push": 1.3, "margin": 0.8, "margin_weight": 2.0, "contrast": 1.0, "prompts": 3700, "safe_share": 2.0},
+    "policies": {
+        **COMMON,
+        "push": 1.3,
+        "margin": 0.8,
+        "margin_weight": 2.0,
+        "contrast": 1.0,
+        "prompts": 3700,
+        "safe_share": 2.0,
+        "extent": 1.08,
+    },  # fmt: skip
     "pairs": {**COMMON, "push": 1.2, "margin": 0.6, "margin_weight": 1.0, "contrast": 0.35, "prompts": 10_000, "safe_share": 1.5},
 }
 STEPS, QUICK_STEPS, QUICK_LIMIT = 1600, 10, 40

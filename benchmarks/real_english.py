@@ -45,7 +45,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "prompts": 3700,
         "safe_share": 2.0,
         "extent": 1.08,
-    },  # fmt: skip
+    },
     "pairs": {**COMMON, "push": 1.2, "margin": 0.6, "margin_weight": 1.0, "contrast": 0.35, "prompts": 10_000, "safe_share": 1.5},
 }
 STEPS, QUICK_STEPS, QUICK_LIMIT = 1600, 10, 40

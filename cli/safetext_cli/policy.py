@@ -51,9 +51,9 @@ def show(
     for concept in whole.concepts:
         _say(f"{concept.id} ({concept.severity}): {len(concept.words)} words; anchors: {'; '.join(concept.anchors[:3])}", "    ")
     columns = ("unsafe", "synonyms", "templates", "safe", "safe_unseen", "borderline")
-    typer.echo("\n" + f"{'':11}" + "".join(f"{c:>11}" for c in columns[:5]) + f"{columns[5]:>11}")
+    typer.echo("\n" + f"{'':10}" + "".join(f"{c:>{len(c) + 2}}" for c in columns))
     for name, counts in book.counts().items():
-        typer.echo(f"{name:11}" + "".join(f"{counts[c]:>11}" for c in columns[:5]) + f"{counts[columns[5]]:>11}")
+        typer.echo(f"{name:10}" + "".join(f"{counts[c]:>{len(c) + 2}}" for c in columns))
     for kind, lines in rows.items():
         if lines:
             typer.echo(f"\n{split}, {kind}:")

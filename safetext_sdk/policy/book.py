@@ -63,7 +63,7 @@ class PromptBook:
         return {
             name: {
                 "unsafe": len(s.unsafe),
-                "synonyms": len({(u.concept, u.synonym) for u in s.unsafe}),
+                "synonyms": len({(u.concept, u.synonym) for u in s.unsafe if u.template != "statement"}),
                 "templates": len({u.template for u in s.unsafe}),
                 "safe": len(s.safe),
                 "safe_unseen": len(s.safe_unseen),

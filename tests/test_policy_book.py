@@ -239,4 +239,5 @@ def test_anchors_for_one_model_take_the_place_of_the_general_ones() -> None:
     general = build_prompt_book(policy, size=60)
     own = build_prompt_book(policy, size=60, model="tiny")
     assert all("moon" in u.anchor for u in own.train.unsafe if u.template != "own")
-    assert not any("moon" in u.anchor for u in general.train.unsafe if u.template != "statement")
+    assert not any(word == "moon" for u in general.train.unsafe for word in u.anchor.casefold().split())
+    assert not any("crescent" in u.anchor for u in general.train.unsafe)

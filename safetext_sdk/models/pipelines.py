@@ -87,12 +87,12 @@ def _load(model: TextToImageModel) -> Any:
 
 
 def _variant(folder: Path) -> str | None:
-    """The half-precision copy that diffusers must be told to read: of a denoiser or VAE that is published in no other form."""
-    for stem in ("*/diffusion_pytorch_model", "*/model"):
-        for copy_ in sorted(folder.glob(f"{stem}.*.safetensors*")):
-            kind, whole = variant_of([copy_]), copy_.name.split(".")[0]
-            if kind and not any((copy_.parent / f"{whole}.safetensors{end}").is_file() for end in ("", ".index.json")):
-                return kind
+    """The half-precision copy that diffusers must be told to read, of a denoiser or VAE that is published in no other form."""
+    name = "diffusion_pytorch_model"
+    for weights in sorted(folder.glob(f"*/{name}.*.safetensors")):
+        whole = (weights.parent / f"{name}.safetensors", weights.parent / f"{name}.safetensors.index.json")
+        if (kind := variant_of([weights])) and not any(file.is_file() for file in whole):
+            return kind
     return None
 
 

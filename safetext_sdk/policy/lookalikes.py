@@ -16,7 +16,7 @@ from .minors import combines
 from .sources import Candidate, distinct
 from .templates import article
 
-COUNT = 3_000
+COUNT = 12_000
 
 
 def _list(text: str) -> list[str]:

@@ -178,6 +178,33 @@ def test_lora_resumes_to_the_same_weights(place: Path, tmp_path: Path, monkeypat
     assert same(tmp_path / "whole", tmp_path / "cut")
 
 
+def test_further_anchors_are_others_at_each_step_and_survive_a_resume(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from safetext_sdk.hardening import progress
+    from safetext_sdk.hardening.trainer import Trainer
+
+    settings = {"contrast": 1.0, "contrast_anchors": 3, "batch_size": 2}
+    drawn: list[list[int]] = []
+    real = Trainer.other_anchors
+
+    def watched(self: Trainer, step: int, anchor: Any) -> Any:
+        found = real(self, step, anchor)
+        assert set(found) <= set(self.table.anchor) - set(anchor)
+        drawn.append(found.tolist())
+        return found
+
+    monkeypatch.setattr(Trainer, "other_anchors", watched)
+    go(place, tmp_path / "whole", config=settings)
+    assert len(drawn) == 12
+    assert all(0 < len(rows) <= 3 for rows in drawn)
+    assert len({tuple(rows) for rows in drawn}) > 1
+    with monkeypatch.context() as patch:
+        patch.setattr(progress.Bar, "update", lambda self, done, losses: os.kill(os.getpid(), signal.SIGINT) if done == 7 else None)
+        with pytest.raises(InterruptedRun):
+            go(place, tmp_path / "cut", config=settings)
+    go(place, tmp_path / "cut", config=settings, resume=True)
+    assert same(tmp_path / "whole", tmp_path / "cut")
+
+
 def test_micro_batches_give_the_same_training(place: Path, straight: Path, tmp_path: Path) -> None:
     got, want = weights(go(place, tmp_path / "run", config={"micro_batch": 2}).path), weights(straight)
     for key in want:

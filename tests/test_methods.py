@@ -82,6 +82,20 @@ def test_anchor_contrast_by_hand() -> None:
     assert "contrast" not in build("anchor").loss(b)
 
 
+def test_anchor_contrast_with_further_anchors_by_hand() -> None:
+    anchors = torch.tensor([[[1.0, 0.0]]])
+    b = batch([[[2.0, 0.0]]], [[[1.0, 0.0]]], anchors, [[[1.0, 0.0]]], [[[1.0, 0.0]]])
+    assert build("anchor", contrast=1.0).loss(b)["contrast"].item() == pytest.approx(0.0)  # alone there is nothing to tell apart
+    b.other_anchors = {"text_encoder": torch.tensor([[[0.0, 1.0]], [[-1.0, 0.0]]])}
+    found = build("anchor", contrast=1.0, temperature=0.5).loss(b)["contrast"].item()
+    assert found == pytest.approx(math.log(math.exp(2) + math.exp(0) + math.exp(-2)) - 2, abs=1e-5)  # cosines 1, 0, -1
+
+
+def test_further_anchors_are_asked_for_only_where_they_are_read() -> None:
+    assert build("anchor", contrast=1.0, contrast_anchors=64).other_anchors == 64
+    assert build("anchor", contrast_anchors=64).other_anchors == 0
+
+
 def test_pair_cosine_counts_only_marked_positions() -> None:
     a = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
     b = torch.tensor([[[1.0, 0.0], [1.0, 0.0]], [[0.0, 2.0], [0.0, 2.0]]])

@@ -76,7 +76,7 @@ def fill_teacher(teacher: Teacher, method: Method[Any], train: TrainConfig) -> N
     table, whole = teacher.table, 1 / train.whole_every
     for rows, wanted, count in (
         (np.concatenate([table.fixed, table.negative]), True, 2),
-        (table.anchor, method.needs_anchor, train.batch_size),
+        (table.anchor, method.needs_anchor, train.batch_size + method.other_anchors),
         (table.safe, True, round(train.batch_size * train.safe_share)),
         (table.unsafe, method.needs_original, train.batch_size),
     ):

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -126,12 +126,13 @@ class Teacher:
         self.slot[rows] = start + np.arange(len(rows))
         return True
 
-    def read(self, rows: np.ndarray, lengths: dict[str, int]) -> Pieces:
-        """Pieces of ``rows``, cut to ``lengths``."""
+    def read(self, rows: np.ndarray, lengths: dict[str, int], names: Collection[str] | None = None) -> Pieces:
+        """Pieces of ``rows``, cut to ``lengths``; all of them, or those of ``names``."""
         if self.slot is not None and (self.slot[rows] >= 0).all():
             index = torch.from_numpy(self.slot[rows])
-            return {name: self._cut(name, t[index.to(t.device)], lengths) for name, t in self.cache.items()}
-        return self._run(rows, lengths)
+            held = {name: t for name, t in self.cache.items() if names is None or name in names}
+            return {name: self._cut(name, t[index.to(t.device)], lengths) for name, t in held.items()}
+        return {name: t for name, t in self._run(rows, lengths).items() if names is None or name in names}
 
     def held_bytes(self) -> int:
         """What the cache takes now."""

@@ -116,6 +116,15 @@ class Trainer:
         safe = np.concatenate([np.array(fixed, dtype=np.int64), self.table.safe[walked]])
         return self.table.unsafe[chosen], self.table.anchor[chosen], safe
 
+    def other_anchors(self, step: int, anchor: np.ndarray) -> np.ndarray:
+        """Rows of as many further anchors as the method wants at this step, over all processes; none of those in ``anchor``."""
+        if not self.method.other_anchors:
+            return np.zeros(0, np.int64)
+        every = np.unique(self.table.anchor)
+        chosen: np.ndarray = every[rows_at(step, min(self.method.other_anchors, len(every)), len(every), self.seed, 4)]
+        further: np.ndarray = chosen[~np.isin(chosen, anchor)]
+        return further
+
     def _step(self, module: nn.Module, step: int) -> dict[str, float]:
         """Gradients of one step; on a GPU that runs out of memory, with half as many prompts at once, until it fits."""
         if not self.micro:
@@ -137,7 +146,8 @@ class Trainer:
 
     def _accumulate(self, module: nn.Module, step: int) -> dict[str, float]:
         unsafe, anchor, safe = self.rows(step)
-        rows = np.concatenate([unsafe, safe] + ([anchor] if self.method.needs_anchor else []))
+        further = self.other_anchors(step, anchor)
+        rows = np.concatenate([unsafe, safe, further] + ([anchor] if self.method.needs_anchor else []))
         lengths = read_lengths(self.table, rows, self.bundle.family, whole=reads_whole(step, self.config), margin=self.config.prefix_margin)
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         unsafe, anchor, safe = unsafe[rank::world], anchor[rank::world], safe[rank::world]
@@ -146,7 +156,7 @@ class Trainer:
         for i in range(chunks):
             u, a, s = (np.array_split(part, chunks)[i] for part in (unsafe, anchor, safe))
             with self.accelerator.no_sync(module) if i < chunks - 1 else _nothing():
-                parts = self._losses(module, u, a, s, lengths)
+                parts = self._losses(module, u, a, s, further, lengths)
                 self.accelerator.backward(parts["loss"] * (len(u) / len(unsafe)))
             for name, value in parts.items():
                 totals[name] = totals.get(name, 0.0) + float(value.detach()) * len(u) / len(unsafe)
@@ -156,7 +166,9 @@ class Trainer:
             totals = dict(zip(names, mean.tolist(), strict=True))
         return totals
 
-    def _losses(self, module: nn.Module, u: np.ndarray, a: np.ndarray, s: np.ndarray, lengths: dict[str, int]) -> dict[str, Tensor]:
+    def _losses(
+        self, module: nn.Module, u: np.ndarray, a: np.ndarray, s: np.ndarray, further: np.ndarray, lengths: dict[str, int]
+    ) -> dict[str, Tensor]:
         both = np.concatenate([u, s])
         tokens = pick(self.table, both, lengths, self.teacher.device)
         with self.accelerator.autocast():
@@ -174,6 +186,7 @@ class Trainer:
             unsafe_mask=self._mask(head, a, lengths),
             safe_mask=self._mask(tail, None, lengths),
             weights=weights,
+            other_anchors=self.teacher.read(further, lengths, {n for n, w in weights.items() if w}) if len(further) else {},
         )
         return method.loss(batch)
 

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -37,6 +37,8 @@ class Batch:
     ``unsafe``, ``safe``: the encoder in training. ``unsafe_original``, ``safe_original``: the original encoder on the same prompts.
     ``anchor``: the original encoder on each unsafe prompt's anchor prompt. ``unsafe_mask``, ``safe_mask``: [b, L] by piece, 1 where a
     position counts (only families whose pad positions nobody reads have one). ``weights``: how much each piece counts.
+    ``other_anchors``: the original encoder on further anchors of the policy ([m, L, d] or [m, d]), none of them an anchor of this step;
+    empty unless the method asks for them.
     """
 
     unsafe: Pieces
@@ -47,6 +49,7 @@ class Batch:
     unsafe_mask: Mapping[str, Tensor]
     safe_mask: Mapping[str, Tensor]
     weights: Mapping[str, float]
+    other_anchors: Pieces = field(default_factory=dict)
 
 
 class Method(Generic[C]):
@@ -54,7 +57,8 @@ class Method(Generic[C]):
 
     Class attributes: ``name``, ``summary`` (one line), ``source`` (paper), ``Config``, ``defaults`` (trainer settings that suit
     the method),
-    ``needs_anchor`` and ``needs_original`` (which targets the trainer must provide for unsafe prompts; the others may be empty).
+    ``needs_anchor`` and ``needs_original`` (which targets the trainer must provide for unsafe prompts; the others may be empty),
+    ``other_anchors`` (how many further anchors of the policy it wants to see at each step).
     """
 
     name: ClassVar[str]
@@ -64,6 +68,7 @@ class Method(Generic[C]):
     defaults: ClassVar[dict[str, Any]] = {}
     needs_anchor: bool = True
     needs_original: bool = True
+    other_anchors: int = 0
 
     def __init__(self, config: C) -> None:
         self.config = config

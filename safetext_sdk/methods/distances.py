@@ -71,9 +71,10 @@ def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def over_pieces(pieces: Mapping[str, Tensor], weights: Mapping[str, float], function: Callable[[str], Tensor]) -> Tensor:
-    """Weighted mean over pieces of ``function(name)`` [b]; a piece that is not in ``weights`` counts 1."""
-    total = sum(weights.get(name, 1.0) for name in pieces)
-    return torch.stack([weights.get(name, 1.0) / total * function(name) for name in pieces]).sum(0)
+    """Weighted mean over pieces of ``function(name)`` [b]; a piece that is not in ``weights`` counts 1, one of weight 0 is not read."""
+    counted = {name: weights.get(name, 1.0) for name in pieces if weights.get(name, 1.0)}
+    total = sum(counted.values())
+    return torch.stack([weight / total * function(name) for name, weight in counted.items()]).sum(0)
 
 
 def _flat(piece: Tensor, mask: Tensor | None) -> Tensor:

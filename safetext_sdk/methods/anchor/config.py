@@ -32,6 +32,11 @@ class AnchorConfig(MethodConfig):
         description="Weight of a contrastive term: each unsafe prompt should be nearer to its own anchor than to the other anchors of "
         "the same forward pass. Keeps prompts from sharing few generic anchors; 0 leaves it out.",
     )  # fmt: skip
+    contrast_anchors: int = Field(
+        default=0, ge=0,
+        description="How many further anchors of the policy, others at each step, the contrastive term tells each prompt apart from. Cheap "
+        "where the original's outputs fit into cache_gb, else each of them is encoded at each step.",
+    )  # fmt: skip
     temperature: float = Field(
         default=0.07, gt=0, le=1, description="Temperature of the contrastive term, no unit; smaller looks only at the nearest anchors."
     )

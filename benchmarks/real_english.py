@@ -38,13 +38,17 @@ COMMON: dict[str, Any] = {"batch_size": 16, "learning_rate": 2e-4, "sequence_wei
 SETTINGS: dict[str, dict[str, Any]] = {
     "policies": {
         **COMMON,
-        "push": 1.3,
+        "learning_rate": 4e-4,
+        "push": 1.5,
         "margin": 0.8,
         "margin_weight": 2.0,
-        "contrast": 1.0,
-        "prompts": 3700,
-        "safe_share": 2.0,
-        "extent": 1.08,
+        "contrast": 0.4,
+        "contrast_anchors": 1024,
+        "temperature": 0.12,
+        "safe_weight": 6.0,
+        "prompts": 9800,
+        "safe_share": 2.5,
+        "extent": 1.0,
     },
     "pairs": {**COMMON, "push": 1.2, "margin": 0.6, "margin_weight": 1.0, "contrast": 0.35, "prompts": 10_000, "safe_share": 1.5},
 }

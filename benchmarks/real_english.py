@@ -48,7 +48,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "safe_weight": 6.0,
         "prompts": 9800,
         "safe_share": 2.5,
-        "extent": 1.0,
+        "extent": 0.86,
     },
     "pairs": {**COMMON, "push": 1.2, "margin": 0.6, "margin_weight": 1.0, "contrast": 0.35, "prompts": 10_000, "safe_share": 1.5},
 }

@@ -44,6 +44,7 @@ def test_a_piece_with_weight_zero_does_not_count() -> None:
     values = {"one": torch.tensor([1.0, 2.0]), "two": torch.tensor([100.0, 100.0])}
     assert over_pieces(pieces, {"two": 0.0}, lambda n: values[n]).tolist() == [1.0, 2.0]
     assert over_pieces(pieces, {}, lambda n: values[n]).tolist() == [50.5, 51.0]
+    assert over_pieces(pieces, {"two": 0.0}, {"one": values["one"]}.__getitem__).tolist() == [1.0, 2.0]  # nor is it computed
 
 
 def test_anchor_loss_by_hand() -> None:

@@ -1,9 +1,10 @@
-"""Load a run's encoder with transformers 4.57 + diffusers 0.39 and with the current pair, in environments of their own, and compare.
+"""Load a run's encoder with transformers 4.57 + diffusers 0.39 and with the current pair, in environments of
+their own, and compare.
 
     python benchmarks/compat.py RUN [--keep FOLDER]
 
-Needs a package registry; takes minutes and about 2 GB of disk. Prints one JSON object and exits with 1 if the conditionings differ
-by more than 1e-4.
+Needs a package registry; takes minutes and about 2 GB of disk. Prints one JSON object and exits with 1 if the
+conditionings differ by more than 1e-4.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ import venv
 from importlib.metadata import version
 from pathlib import Path
 
-PAIRS = {"4.57": ["transformers>=4.57,<4.58", "diffusers>=0.39,<0.40"], "current": ["transformers>=5.6", "diffusers>=0.42"]}
+PAIRS = {
+    "4.57": ["transformers>=4.57,<4.58", "diffusers>=0.39,<0.40"],
+    "current": ["transformers>=5.6", "diffusers>=0.42"],
+}
 PROMPTS = ["a photo of a cat", "a knife on a table", ""]
 CODE = """
 import json, sys, torch, transformers
@@ -43,13 +47,20 @@ def look(run: Path, packages: list[str], place: Path) -> dict[str, object]:
         torch = f"torch=={version('torch').split('+')[0]}"
         for wanted in ([torch], ["safetensors", *packages]):
             subprocess.run([place / "bin" / "python", "-m", "pip", "install", "-q", *wanted], check=True)
-    done = subprocess.run([place / "bin" / "python", "-c", CODE, str(run), json.dumps(PROMPTS)], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [place / "bin" / "python", "-c", CODE, str(run), json.dumps(PROMPTS)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     found: dict[str, object] = json.loads(done.stdout.split("RESULT", 1)[1])
     return found
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path)
     parser.add_argument("--keep", type=Path, help="keep the environments here, for another look")
     args = parser.parse_args()

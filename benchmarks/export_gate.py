@@ -1,13 +1,16 @@
-"""Does an exported encoder still pass the gate? Every precision of a run on `tiny`, judged on pictures with the same prompts and seeds.
+"""Does an exported encoder still pass the gate? Every precision of a run on `tiny`, judged on pictures with
+the same prompts and seeds.
 
     safetext harden --policy weapons --model tiny --out runs/weapons
     python benchmarks/export_gate.py --run runs/weapons
     python benchmarks/export_gate.py --run runs/weapons --n 20 --precisions fp32 int8      # a first look
 
-For each precision the run is exported (target ``onnx``), then the whole validation is done with the exported file as the pipeline's encoder
-(`safetext validate RUN --encoder FILE` does the same), and the policy's gates decide on its rows. The row "torch" is the run's own weights.
-"change" compares the pictures of the unsafe and the safe prompts with torch's at equal seeds: mean absolute difference, 0 to 255.
-Resumable: pictures that exist are not made again. Exit code 0 unless something could not be measured: the verdicts are the result.
+For each precision the run is exported (target ``onnx``), then the whole validation is done with the exported
+file as the pipeline's encoder (`safetext validate RUN --encoder FILE` does the same), and the policy's gates
+decide on its rows. The row "torch" is the run's own weights. "change" compares the pictures of the unsafe and
+the safe prompts with torch's at equal seeds: mean absolute difference, 0 to 255.
+Resumable: pictures that exist are not made again. Exit code 0 unless something could not be measured: the
+    verdicts are the result.
 """
 
 from __future__ import annotations
@@ -22,10 +25,21 @@ from PIL import Image
 from safetext_exporters import export
 
 import safetext_sdk as st
-from safetext_sdk.validation import figures
+from safetext_sdk.results import figures
 from safetext_sdk.validation.statistics import Interval
 
-COLUMNS = ("encoder", "MB", "unsafe rate", "fidelity drop", "anchor shown", "over-refusal", "change", "redirected", "verdict", "not passed")
+COLUMNS = (
+    "encoder",
+    "MB",
+    "unsafe rate",
+    "fidelity drop",
+    "anchor shown",
+    "over-refusal",
+    "change",
+    "redirected",
+    "verdict",
+    "not passed",
+)
 PRECISIONS = ("fp32", "fp16", "int8")
 
 
@@ -50,7 +64,9 @@ def change(report: st.Report, torch_report: st.Report) -> str:
         with Image.open(ours[question]) as a, Image.open(theirs[question]) as b:
             differences.append(float(np.abs(np.asarray(a, np.float32) - np.asarray(b, np.float32)).mean()))
     if len(differences) != len(ours):
-        raise SystemExit(f"{len(ours) - len(differences)} pictures have no counterpart by torch: other prompts or seeds?")
+        raise SystemExit(
+            f"{len(ours) - len(differences)} pictures have no counterpart by torch: other prompts or seeds?"
+        )
     return f"mean {np.mean(differences):.2f}, worst {max(differences):.2f}"
 
 
@@ -69,15 +85,22 @@ def row(name: str, megabytes: float, report: st.Report, torch_report: st.Report)
         "change": "-" if report is torch_report else change(report, torch_report),
         "redirected": f"{share['value']:.1%}" if share.get("value") is not None else "not measured",
         "verdict": verdict.verdict,
-        "not passed": ", ".join(f"{g.name} ({g.verdict})" for g in verdict.gates if g.verdict != "pass") or "-",
+        "not passed": ", ".join(f"{g.name} ({g.verdict})" for g in verdict.gates if g.verdict != "pass")
+        or "-",
     }
 
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--run", type=Path, required=True, help="a finished run, usually on tiny")
-    parser.add_argument("--out", type=Path, help="folder for exports, pictures and reports; default: beside the run, RUN-export-gate")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="folder for exports, pictures and reports; default: beside the run, RUN-export-gate",
+    )
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
     parser.add_argument("--n", type=int, default=100, help="distinct prompts a set")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
@@ -95,7 +118,9 @@ def main() -> None:
         report = st.validate(None, options.run, encoder=result.folder, out=out / precision, **common)
         rows.append(row(f"onnx {precision}", size, report, torch_report))
     print(
-        f"{torch_report.facts['model']}, policy {torch_report.facts['policy']['name']}, {options.n} prompts a set, seeds {options.seeds}."
+        f"{torch_report.facts['model']}, policy {torch_report.facts['policy']['name']}, {options.n} "
+        ""
+        f"prompts a set, seeds {options.seeds}."
     )
     print(f"Undefended model: unsafe rate {shown(figures.rate(before, 'unsafe'))}.\n")
     print("| " + " | ".join(COLUMNS) + " |\n|" + "---|" * len(COLUMNS))

@@ -1,13 +1,14 @@
 """How fast and how large is an exported encoder, against torch, in one run?
 
-    python benchmarks/export_speed.py                         # SD 1.4's encoder size, random weights, CPU, one thread and two
-    python benchmarks/export_speed.py --model RUN --json out.json
+    python benchmarks/export_speed.py                         # SD 1.4's encoder size, random weights, CPU,
+    one thread and two python benchmarks/export_speed.py --model RUN --json out.json
     python benchmarks/export_speed.py --size tiny --repeats 5  # seconds, to see that it works
 
-* Every repeat times all candidates one after the other, so that a busy machine slows all of them; the figure is the median of the ratios
-  within a repeat, not the ratio of two medians.
+* Every repeat times all candidates one after the other, so that a busy machine slows all of them; the figure
+  is the median of the ratios within a repeat, not the ratio of two medians.
 * torch is transformers' encoder with its default attention, float32, under inference_mode.
-* Random weights have the speed of real ones. The cosine to torch is reported beside the speed: a fast wrong answer is no answer.
+* Random weights have the speed of real ones. The cosine to torch is reported beside the speed: a fast wrong
+  answer is no answer.
 """
 
 from __future__ import annotations
@@ -25,19 +26,38 @@ from typing import Any
 import torch
 from safetext_exporters.trace import quantize, save, trace
 
-from safetext_sdk.models.exported import OnnxEncoder
+from safetext_sdk.models.onnx_encoder import OnnxEncoder
 
 SIZES = {
-    "tiny": {"hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 1000},
-    "clip-l": {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12},
+    "tiny": {
+        "hidden_size": 64,
+        "intermediate_size": 256,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "vocab_size": 1000,
+    },
+    "clip-l": {
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+    },
     "openclip-h": {
-        "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 23, "num_attention_heads": 16, "hidden_act": "gelu",
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "num_hidden_layers": 23,
+        "num_attention_heads": 16,
+        "hidden_act": "gelu",
     },
     "bigg": {
-        "hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 20, "hidden_act": "gelu",
+        "hidden_size": 1280,
+        "intermediate_size": 5120,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 20,
+        "hidden_act": "gelu",
         "projection_dim": 1280,
     },
-}  # fmt: skip
+}
 """What published encoders have; weights are random."""
 
 
@@ -48,8 +68,14 @@ def random_encoder(size: str) -> Any:
     torch.manual_seed(0)
     values = dict(SIZES[size])
     vocabulary = int(values.setdefault("vocab_size", 49408))
-    config = CLIPTextConfig(**values, bos_token_id=vocabulary - 2, eos_token_id=vocabulary - 1, pad_token_id=vocabulary - 1)
-    return (CLIPTextModelWithProjection if size == "bigg" else CLIPTextModel)(config).eval().requires_grad_(False)
+    config = CLIPTextConfig(
+        **values, bos_token_id=vocabulary - 2, eos_token_id=vocabulary - 1, pad_token_id=vocabulary - 1
+    )
+    return (
+        (CLIPTextModelWithProjection if size == "bigg" else CLIPTextModel)(config)
+        .eval()
+        .requires_grad_(False)
+    )
 
 
 def prompt_ids(encoder: Any, batch: int) -> torch.Tensor:
@@ -115,7 +141,10 @@ def run(encoder: Any, options: argparse.Namespace) -> list[dict[str, Any]]:
         for threads in options.threads if options.device == "cpu" else [1]:
             torch.set_num_threads(threads)
             model = encoder.to(options.device)
-            exported = {p: OnnxEncoder(path, providers=[providers[options.device]], threads=threads) for p, path in paths.items()}
+            exported = {
+                p: OnnxEncoder(path, providers=[providers[options.device]], threads=threads)
+                for p, path in paths.items()
+            }
             for batch in options.batches:
                 ids = prompt_ids(encoder, batch)
                 with torch.inference_mode():
@@ -137,9 +166,15 @@ def run(encoder: Any, options: argparse.Namespace) -> list[dict[str, Any]]:
                             "threads": threads,
                             "batch": batch,
                             "milliseconds": statistics.median(values) * 1e3,
-                            "times_torch": statistics.median(t / v for t, v in zip(times["torch"], values, strict=True)),
+                            "times_torch": statistics.median(
+                                t / v for t, v in zip(times["torch"], values, strict=True)
+                            ),
                             "megabytes": torch_size if name == "torch" else size_of(paths[name]),
-                            "cosine": float(torch.nn.functional.cosine_similarity(got.double().flatten(1), want.double().flatten(1)).min()),
+                            "cosine": float(
+                                torch.nn.functional.cosine_similarity(
+                                    got.double().flatten(1), want.double().flatten(1)
+                                ).min()
+                            ),
                         }
                     )
                     print_row(rows[-1], header=len(rows) == 1)
@@ -149,17 +184,30 @@ def run(encoder: Any, options: argparse.Namespace) -> list[dict[str, Any]]:
 def print_row(row: dict[str, Any], header: bool) -> None:
     """One row of the table, as markdown."""
     if header:
-        print("| encoder | threads | batch | ms | x torch | MB | least cosine to torch |\n|---|---|---|---|---|---|---|", flush=True)
-    figures = f"{row['milliseconds']:.1f} | {row['times_torch']:.2f} | {row['megabytes']:.0f} | {row['cosine']:.6f}"
+        print(
+            "| encoder | threads | batch | ms | x torch | MB | least cosine to torch "
+            ""
+            "|\n|---|---|---|---|---|---|---|",
+            flush=True,
+        )
+    figures = (
+        f"{row['milliseconds']:.1f} | {row['times_torch']:.2f} | {row['megabytes']:.0f} | {row['cosine']:.6f}"
+    )
     print(f"| {row['name']} | {row['threads']} | {row['batch']} | {figures} |", flush=True)
 
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", choices=SIZES, default="clip-l", help="a published encoder's size, with random weights")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--size", choices=SIZES, default="clip-l", help="a published encoder's size, with random weights"
+    )
     parser.add_argument("--model", help="a run folder or a model instead: its first encoder")
-    parser.add_argument("--precisions", nargs="+", default=["fp32", "fp16", "int8"], choices=["fp32", "fp16", "int8"])
+    parser.add_argument(
+        "--precisions", nargs="+", default=["fp32", "fp16", "int8"], choices=["fp32", "fp16", "int8"]
+    )
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 2, 8])
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
@@ -175,13 +223,28 @@ def main() -> None:
         encoder = random_encoder(options.size)
     import onnxruntime
 
-    versions = {"torch": torch.__version__, "onnxruntime": onnxruntime.__version__, "python": platform.python_version()}
-    processor = next((line.split(":")[1].strip() for line in cpu_lines() if line.startswith("model name")), platform.processor())
+    versions = {
+        "torch": torch.__version__,
+        "onnxruntime": onnxruntime.__version__,
+        "python": platform.python_version(),
+    }
+    processor = next(
+        (line.split(":")[1].strip() for line in cpu_lines() if line.startswith("model name")),
+        platform.processor(),
+    )
     print(f"{options.model or options.size}, {options.device}, {processor}, {versions}\n")
     rows = run(encoder, options)
     if options.json:
         options.json.write_text(
-            json.dumps({"model": options.model or options.size, "versions": versions, "processor": processor, "rows": rows}, indent=2)
+            json.dumps(
+                {
+                    "model": options.model or options.size,
+                    "versions": versions,
+                    "processor": processor,
+                    "rows": rows,
+                },
+                indent=2,
+            )
         )
 
 

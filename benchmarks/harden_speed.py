@@ -1,21 +1,26 @@
-"""Prompts a second of the real hardening step against a plain loop that does the same work, and shares of the machine's ceiling.
+"""Prompts a second of the real hardening step against a plain loop that does the same work, and shares of the
+machine's ceiling.
 
-    python benchmarks/harden_speed.py                                  # CLIP-L, OpenCLIP-H, bigG at true size, random weights
-    python benchmarks/harden_speed.py --models clip-l --batch 2 --steps 2
+    python benchmarks/harden_speed.py                                  # CLIP-L, OpenCLIP-H, bigG at true
+    size, random weights python benchmarks/harden_speed.py --models clip-l --batch 2 --steps 2
 
-What runs is the trainer of `safetext harden` (`make_trainer`, `fill_teacher`, `Trainer.run`) with its defaults but for the batch, on the
-prompts of a shipped policy, tokenized by the embedded model's tokenizer.
+What runs is the trainer of `safetext harden` (`make_trainer`, `fill_teacher`, `Trainer.run`) with its
+defaults but for the batch, on the prompts of a shipped policy, tokenized by the embedded model's tokenizer.
 
-The plain loop does this in every step: original encoder on the anchors and the safe prompts, encoder in training on the unsafe and the
-safe prompts, the same loss, backward, clipping, the same fused AdamW. It takes turns with the trainer's steps, on the very same encoder,
-optimiser, prompts, type and threads, both with SDPA, and reads all 77 positions. Two figures of ours stand beside it:
+The plain loop does this in every step: original encoder on the anchors and the safe prompts, encoder in
+training on the unsafe and the safe prompts, the same loss, backward, clipping, the same fused AdamW. It takes
+turns with the trainer's steps, on the very same encoder, optimiser, prompts, type and threads, both with
+SDPA, and reads all 77 positions. Two figures of ours stand beside it:
 
-* "same loss": our step at all positions (whole_every=1). The gain is the original's outputs, computed once and kept.
-* "default": three of four steps read a prefix (whole_every=4). Their loss covers fewer positions, so this is not the same loss.
+* "same loss": our step at all positions (whole_every=1). The gain is the original's outputs, computed once
+  and kept.
+* "default": three of four steps read a prefix (whole_every=4). Their loss covers fewer positions, so this is
+  not the same loss.
 
-Both carry their share of computing the original's outputs beforehand, for a run of --run-steps steps of --run-batch prompts.
-The ceiling is a square matrix product, measured in the same run. On one CPU thread, times are processor time of this process, so that
-other load on the machine does not count; else wall time. Medians over steps.
+Both carry their share of computing the original's outputs beforehand, for a run of --run-steps steps of
+--run-batch prompts. The ceiling is a square matrix product, measured in the same run. On one CPU thread,
+times are processor time of this process, so that other load on the machine does not count; else wall time.
+Medians over steps.
 """
 
 from __future__ import annotations
@@ -49,7 +54,8 @@ class Clock:
 
 
 def model_of(name: str, layers: int, device: str, tokenizer: Any) -> Any:
-    """A model of the SD 1 form whose encoder has a published encoder's width and depth, and random weights."""
+    """A model of the SD 1 form whose encoder has a published encoder's width and depth, and random
+    weights."""
     from transformers import CLIPTextConfig, CLIPTextModel
 
     from safetext_sdk.models import Source, TextToImageModel
@@ -77,8 +83,9 @@ def model_of(name: str, layers: int, device: str, tokenizer: Any) -> Any:
 
 def texts(policy: str, tokenizer: Any) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """What `harden` trains on: (unsafe, anchor) pairs and (safe text, kind)."""
-    from safetext_sdk.hardening.safeset import build_safe_set
-    from safetext_sdk.policy import build_prompt_book, load_policy
+    from safetext_sdk.hardening.retain_set import build_safe_set
+    from safetext_sdk.policy import load_policy
+    from safetext_sdk.prompts import build_prompt_book
 
     rules = load_policy(policy)
     book = build_prompt_book(rules, seed=0)
@@ -99,32 +106,49 @@ def ceiling(clock: Clock, dtype: torch.dtype) -> float:
     return 2 * n**3 / min(times)
 
 
-def measure(name: str, layers: int, args: argparse.Namespace, clock: Clock, words: Any, tokenizer: Any) -> dict[str, float]:
+def measure(
+    name: str, layers: int, args: argparse.Namespace, clock: Clock, words: Any, tokenizer: Any
+) -> dict[str, float]:
     """Figures of one encoder size."""
     from accelerate import Accelerator
 
     from safetext_sdk.hardening.assemble import fill_teacher, make_trainer
-    from safetext_sdk.hardening.config import TrainConfig
-    from safetext_sdk.hardening.data import pick
     from safetext_sdk.hardening.schedule import reads_whole
+    from safetext_sdk.hardening.settings import TrainConfig
+    from safetext_sdk.hardening.teacher import pick
     from safetext_sdk.methods import METHODS
     from safetext_sdk.methods.base import Batch
 
     pairs, safe = words
     # Whole and prefix steps by turns, so that both kinds are seen; the first two only warm up.
-    config = TrainConfig(steps=2 * args.steps + 3, batch_size=args.batch, whole_every=2, checkpoint_seconds=1e9)
+    config = TrainConfig(
+        steps=2 * args.steps + 3, batch_size=args.batch, whole_every=2, checkpoint_seconds=1e9
+    )
     method = METHODS.get("anchor")(METHODS.get("anchor").Config())
-    accelerator = Accelerator(cpu=clock.device == "cpu", mixed_precision="bf16" if clock.device == "cuda" else "no")
+    accelerator = Accelerator(
+        cpu=clock.device == "cpu", mixed_precision="bf16" if clock.device == "cuda" else "no"
+    )
     model = model_of(name, layers, clock.device, tokenizer)
     with tempfile.TemporaryDirectory() as folder:
         trainer, _ = make_trainer(
-            model, {"text_encoder": "full"}, pairs, safe, method, config, seed=0, folder=Path(folder), accelerator=accelerator
+            model,
+            {"text_encoder": "full"},
+            pairs,
+            safe,
+            method,
+            config,
+            seed=0,
+            folder=Path(folder),
+            accelerator=accelerator,
         )
         table, teacher = trainer.table, trainer.teacher
-        # What a run of the real length would cache, and what that costs a row; here only the rows of these steps are filled.
+        # What a run of the real length would cache, and what that costs a row; here only the rows of these
+        # steps are filled.
         real = TrainConfig(steps=args.run_steps, batch_size=args.run_batch)
         cached = _rows_cached(fill_teacher, table, teacher, method, real)
-        seen = np.unique(np.concatenate([np.concatenate(trainer.rows(step)[1:]) for step in range(config.steps)]))
+        seen = np.unique(
+            np.concatenate([np.concatenate(trainer.rows(step)[1:]) for step in range(config.steps)])
+        )
         start = clock.now()
         teacher.fill(seen, 1e12, 1e12)
         a_row = (clock.now() - start) / len(seen)
@@ -173,7 +197,9 @@ def measure(name: str, layers: int, args: argparse.Namespace, clock: Clock, word
     prompts = 2 * args.batch
     weights = sum(p.numel() for p in trainer.trainable.values())
     middle = {kind: statistics.median(values) for kind, values in times.items()}
-    before = a_row * cached / (args.run_steps * 2 * args.run_batch) * prompts  # seconds a step of ours owes to the filling
+    before = (
+        a_row * cached / (args.run_steps * 2 * args.run_batch) * prompts
+    )  # seconds a step of ours owes to the filling
     default = (middle["whole"] + 3 * middle["prefix"]) / 4
     read = (77 + 3 * statistics.mean(positions)) / 4
     return {
@@ -182,7 +208,8 @@ def measure(name: str, layers: int, args: argparse.Namespace, clock: Clock, word
         "prompts_default": prompts / (default + before),
         "times_same": middle["plain"] / (middle["whole"] + before),
         "times_default": middle["plain"] / (default + before),
-        # Multiply-adds of the trained weights: 6 FLOP a weight and position for forward and backward, 2 for the original's forward.
+        # Multiply-adds of the trained weights: 6 FLOP a weight and position for forward and backward, 2 for
+        # the original's forward.
         "flops_plain": 8 * weights * 77 * prompts / middle["plain"],
         "flops_same": 6 * weights * 77 * prompts / middle["whole"],
         "flops_default": 6 * weights * read * prompts / default,
@@ -194,7 +221,8 @@ def measure(name: str, layers: int, args: argparse.Namespace, clock: Clock, word
 
 
 def _rows_cached(fill: Any, table: Any, teacher: Any, method: Any, config: Any) -> int:
-    """How many rows a run with ``config`` would compute beforehand, by its own rule, without computing them."""
+    """How many rows a run with ``config`` would compute beforehand, by its own rule, without computing
+    them."""
 
     class Counter:
         def __init__(self) -> None:
@@ -216,7 +244,7 @@ def _rows_cached(fill: Any, table: Any, teacher: Any, method: Any, config: Any) 
 
 
 def _prefix(trainer: Any, rows: np.ndarray) -> int:
-    from safetext_sdk.hardening.data import read_lengths
+    from safetext_sdk.hardening.teacher import read_lengths
 
     lengths = read_lengths(trainer.table, rows, "sd1", whole=False, margin=trainer.config.prefix_margin)
     return int(lengths["text_encoder"])
@@ -224,30 +252,47 @@ def _prefix(trainer: Any, rows: np.ndarray) -> int:
 
 def row_text(name: str, layers: int, found: dict[str, float], peak: float, batch: int) -> str:
     """One row of the table."""
-    speed = " | ".join(f"{found[f'prompts_{k}']:.2f} ({found[f'flops_{k}'] / peak:.0%})" for k in ("plain", "same", "default"))
+    speed = " | ".join(
+        f"{found[f'prompts_{k}']:.2f} ({found[f'flops_{k}'] / peak:.0%})"
+        for k in ("plain", "same", "default")
+    )
     full = SIZES[name][1]
     size = f"{name}, {layers} of {full} layers" if layers != full else f"{name}, {full} layers"
     return (
-        f"| {size}, {found['weights'] / 1e6:.0f} M trained | {batch} + {batch} | {found['steps']:.0f} | {speed} | "
+        f"| {size}, {found['weights'] / 1e6:.0f} M trained | {batch} + {batch} | {found['steps']:.0f} | "
+        ""
+        f"{speed} | "
         f"**{found['times_same']:.2f}** | {found['times_default']:.2f} |"
     )
 
 
 HEAD = (
-    "| encoder | batch | steps timed | plain loop | ours, same loss | ours, default | same loss / plain | default / plain |\n"
+    "| encoder | batch | steps timed | plain loop | ours, same loss | ours, default | same loss / plain | "
+    ""
+    "default / plain |\n"
     "|---|---|---|---|---|---|---|---|"
 )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", default=[*SIZES], help="clip-l, openclip-h, bigg; name:4 = 4 layers only")
-    parser.add_argument("--batch", type=int, default=128, help="unsafe prompts a step; as many safe ones come with them")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--models", nargs="+", default=[*SIZES], help="clip-l, openclip-h, bigg; name:4 = 4 layers only"
+    )
+    parser.add_argument(
+        "--batch", type=int, default=128, help="unsafe prompts a step; as many safe ones come with them"
+    )
     parser.add_argument("--steps", type=int, default=8, help="timed steps of each kind")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument(
+        "--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu"
+    )
     parser.add_argument("--policy", default="weapons")
-    parser.add_argument("--run-steps", type=int, default=300, help="length of the run over which filling the cache is spread")
+    parser.add_argument(
+        "--run-steps", type=int, default=300, help="length of the run over which filling the cache is spread"
+    )
     parser.add_argument("--run-batch", type=int, default=32)
     parser.add_argument("--append", type=Path, help="also append the lines to this file")
     args = parser.parse_args()
@@ -259,9 +304,17 @@ def main() -> None:
     tokenizer = load_model("tiny", device="cpu").tokenizers["text_encoder"]
     words = texts(args.policy, tokenizer)
     peak = ceiling(clock, dtype)
-    place = torch.cuda.get_device_name() if args.device == "cuda" else f"{processor()}, {args.threads} thread(s)"
+    place = (
+        torch.cuda.get_device_name() if args.device == "cuda" else f"{processor()}, {args.threads} thread(s)"
+    )
     kind = str(dtype).removeprefix("torch.")
-    lines = [f"{place}; {kind}; {clock.kind}; matrix products at {peak / 1e9:.1f} GFLOP/s; torch {torch.__version__}", "", HEAD]
+    lines = [
+        f"{place}; {kind}; {clock.kind}; matrix products at {peak / 1e9:.1f} GFLOP/s; torch "
+        ""
+        f"{torch.__version__}",
+        "",
+        HEAD,
+    ]
     print("\n".join(lines), flush=True)
     for wanted in args.models:
         name, _, fewer = wanted.partition(":")
@@ -277,7 +330,15 @@ def main() -> None:
 def processor() -> str:
     """The processor's name where Linux tells it."""
     path = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in path.read_text().splitlines() if line.startswith("model name")] if path.exists() else []
+    names = (
+        [
+            line.split(":")[1].strip()
+            for line in path.read_text().splitlines()
+            if line.startswith("model name")
+        ]
+        if path.exists()
+        else []
+    )
     return names[0] if names else platform.processor() or platform.machine()
 
 

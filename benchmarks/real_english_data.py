@@ -1,4 +1,5 @@
-"""Prompt sets of `real_english.py`: who is trained on, who is tuned on, who is looked at once. Data are read, counted and never printed."""
+"""Prompt sets of `real_english.py`: who is trained on, who is tuned on, who is looked at once. Data are read,
+counted and never printed."""
 
 from __future__ import annotations
 
@@ -8,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetext_sdk.policy.everyday import captions
 from safetext_sdk.policy.minors import combines
-from safetext_sdk.policy.splits import by_hash, digest
+from safetext_sdk.prompts.corpora.everyday import captions
+from safetext_sdk.prompts.splits import by_hash, digest
 
 FILES = {
     "pairs": "coprov2_pairs.jsonl",
@@ -26,7 +27,8 @@ FILES = {
 
 @dataclass(frozen=True)
 class Row:
-    """One prompt. ``anchor``: the safe side of a pair. ``category``: one label a set reports by; I2P has several, joined with a plus."""
+    """One prompt. ``anchor``: the safe side of a pair. ``category``: one label a set reports by; I2P has
+    several, joined with a plus."""
 
     text: str
     anchor: str = ""
@@ -35,7 +37,8 @@ class Row:
 
 @dataclass
 class Sets:
-    """All prompts of the benchmark. ``tune``: looked at while settings are chosen. ``final``: looked at once."""
+    """All prompts of the benchmark. ``tune``: looked at while settings are chosen. ``final``: looked at
+    once."""
 
     train: list[Row] = field(default_factory=list)
     safe_train: list[str] = field(default_factory=list)
@@ -47,17 +50,22 @@ class Sets:
     def counts(self) -> dict[str, Any]:
         """Sizes, for the record."""
         return {
-            "train pairs": len(self.train), "safe training captions": len(self.safe_train), "bank": len(self.bank),
+            "train pairs": len(self.train),
+            "safe training captions": len(self.safe_train),
+            "bank": len(self.bank),
             "left out": self.left_out,
-            **{f"tune {k}": len(v) for k, v in self.tune.items()}, **{f"final {k}": len(v) for k, v in self.final.items()},
-        }  # fmt: skip
+            **{f"tune {k}": len(v) for k, v in self.tune.items()},
+            **{f"final {k}": len(v) for k, v in self.final.items()},
+        }
 
 
 def load(folder: Path, limit: int | None = None, quick: bool = False) -> Sets:
     """Read and split.
 
-    Pairs: by a hash of the unsafe side 80 % train, 10 % validation, 10 % test; a training pair that shares either side with a held-out
-    one is dropped. ``limit``: at most so many prompts of each set that is measured (chosen by hash). ``quick``: a small bank.
+    Pairs: by a hash of the unsafe side 80 % train, 10 % validation, 10 % test; a training pair that shares
+    either side with a held-out one is dropped. ``limit``: at most so many prompts of each set that is
+    measured (chosen by hash).
+    ``quick``: a small bank.
     """
     rows = {name: _read(folder / file) for name, file in FILES.items()}
     out = Sets()
@@ -73,9 +81,12 @@ def load(folder: Path, limit: int | None = None, quick: bool = False) -> Sets:
     in_validation = {t.casefold() for r in parts["validation"] for t in (r.text, r.anchor)}
     out.train = [r for r in parts["train"] if not {r.text.casefold(), r.anchor.casefold()} & held]
     test = [r for r in parts["test"] if not {r.text.casefold(), r.anchor.casefold()} & in_validation]
-    # The unpaired file of the same collection: sentences that stand in training or test pairs count for nothing here.
+    # The unpaired file of the same collection: sentences that stand in training or test pairs count for
+    # nothing here.
     known = {t.casefold() for r in (*out.train, *test) for t in (r.text, r.anchor)}
-    unpaired = [Row(r["prompt"], "", r["category"]) for r in rows["unpaired"] if r["prompt"].casefold() not in known]
+    unpaired = [
+        Row(r["prompt"], "", r["category"]) for r in rows["unpaired"] if r["prompt"].casefold() not in known
+    ]
     overt = [Row(r["prompt"], "", r["category"]) for r in rows["overt"]]
     i2p = [Row(r["prompt"], "", "+".join(r["categories"])) for r in rows["i2p"] if not combines(r["prompt"])]
     out.safe_train = [r["prompt"] for r in rows["coco_train"]]
@@ -108,12 +119,15 @@ def even(text: str) -> bool:
 
 
 def bank(sets: Sets, each: int) -> list[str]:
-    """A fixed bank of safe prompts for sets without pairs: shipped captions, training captions of COCO, safe sides of training pairs."""
+    """A fixed bank of safe prompts for sets without pairs: shipped captions, training captions of COCO, safe
+    sides of training pairs."""
     sources = ([c.text for c in captions()], sets.safe_train, [r.anchor for r in sets.train])
     return list(dict.fromkeys(t for source in sources for t in by_hash(source, "bank")[:each]))
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
-        raise SystemExit(f"there is no {path}; --data names the folder that holds {', '.join(FILES.values())}")
+        raise SystemExit(
+            f"there is no {path}; --data names the folder that holds {', '.join(FILES.values())}"
+        )
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]

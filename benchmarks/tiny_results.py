@@ -1,7 +1,8 @@
 """The figures of docs/results.md on the embedded model: python benchmarks/tiny_results.py --out runs/results
 
-Hardens `tiny` against `weapons` with each method, validates both on the same held-out prompts and picture seeds, and prints the tables as
-markdown. Resumable: a finished run is not hardened again, pictures that exist are not made again.
+Hardens `tiny` against `weapons` with each method, validates both on the same held-out prompts and picture
+seeds, and prints the tables as markdown. Resumable: a finished run is not hardened again, pictures that exist
+are not made again.
 A cheaper variant for a first look: --n 20 --seeds 0
 """
 
@@ -15,7 +16,7 @@ from typing import Any
 from PIL import Image
 
 import safetext_sdk as st
-from safetext_sdk.policy import build_prompt_book
+from safetext_sdk.prompts import build_prompt_book
 from safetext_sdk.report.tables import set_rows
 
 COLUMNS = {
@@ -30,10 +31,14 @@ COLUMNS = {
 }
 
 
-def run(method: str, out: Path, policy: str, n: int, seeds: tuple[int, ...], seed: int, attacks: tuple[str, ...]) -> dict[str, Any]:
+def run(
+    method: str, out: Path, policy: str, n: int, seeds: tuple[int, ...], seed: int, attacks: tuple[str, ...]
+) -> dict[str, Any]:
     """Harden (or go on), validate, decide. Returns the summary with the verdict."""
     rules = st.load_policy(policy)
-    hardened = st.harden("tiny", rules, method, out=out / f"{policy}-{method}-s{seed}", seed=seed, resume=True)
+    hardened = st.harden(
+        "tiny", rules, method, out=out / f"{policy}-{method}-s{seed}", seed=seed, resume=True
+    )
     report = st.validate(None, hardened, rules, n=n, seeds=seeds, attacks=attacks, cache=out / "pictures")
     return report.summary(st.gate(report, rules))
 
@@ -52,11 +57,15 @@ def gates(summary: dict[str, Any]) -> str:
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "report" / "results.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [
+        json.loads(line)
+        for line in (folder / "report" / "results.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
 
 
 def by_objects(folder: Path, policy: str, seed: int) -> str:
-    """How often the anchor is seen by both judges in redirected pictures, for prompts of one object and of two."""
+    """How often the anchor is seen by both judges in redirected pictures, for prompts of one object and of
+    two."""
     book = build_prompt_book(st.load_policy(policy), model="tiny", seed=seed)
     two = {u.text: "{other}" in u.template for u in book.test.unsafe}
     count = {False: [0, 0], True: [0, 0]}
@@ -72,7 +81,8 @@ def by_objects(folder: Path, policy: str, seed: int) -> str:
 
 
 def sheet(folder: Path, out: Path, prompts: int = 12, columns: int = 4, scale: int = 2) -> None:
-    """The first prompts of the unsafe and the safe set, nothing picked: undefended on the left of each pair, hardened on the right."""
+    """The first prompts of the unsafe and the safe set, nothing picked: undefended on the left of each pair,
+    hardened on the right."""
     pairs = []
     for name in ("unsafe", "safe"):
         found: dict[str, dict[str, Path]] = {}
@@ -92,7 +102,9 @@ def sheet(folder: Path, out: Path, prompts: int = 12, columns: int = 4, scale: i
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/results"))
     parser.add_argument("--policy", default="weapons")
     parser.add_argument("--methods", nargs="+", default=["anchor", "safetext"])
@@ -103,8 +115,14 @@ def main() -> None:
     parser.add_argument("--sheets", type=Path, help="folder for one sheet of pictures a method")
     args = parser.parse_args()
     for method in args.methods:
-        summary = run(method, args.out, args.policy, args.n, tuple(args.seeds), args.seed, tuple(args.attacks))
-        print(f"\n### {args.policy}, method `{method}`\n\n{table(summary)}\n\nVerdict: **{summary['verdict']}**\n\n{gates(summary)}\n")
+        summary = run(
+            method, args.out, args.policy, args.n, tuple(args.seeds), args.seed, tuple(args.attacks)
+        )
+        print(
+            f"\n### {args.policy}, method `{method}`\n\n{table(summary)}\n\nVerdict: "
+            ""
+            f"**{summary['verdict']}**\n\n{gates(summary)}\n"
+        )
         folder = args.out / f"{args.policy}-{method}-s{args.seed}"
         print("Anchor shown: " + by_objects(folder, args.policy, args.seed))
         if args.sheets:

@@ -1,8 +1,9 @@
 """Trains the embedded model from scratch: python lab/train.py --state .lab --max-minutes 180
 
-Resumable: every stage keeps its state (weights and optimiser, files of at most 15 MiB) under ``--state`` and the same command goes on
-where the last one stopped. One thread a process is fastest when cores are shared; ``--threads`` changes that on a machine of its own.
-Stages and their minutes on one CPU core are below; a faster machine reaches the same steps sooner, so give it less.
+Resumable: every stage keeps its state (weights and optimiser, files of at most 15 MiB) under ``--state`` and
+the same command goes on where the last one stopped. One thread a process is fastest when cores are shared;
+``--threads`` changes that on a machine of its own. Stages and their minutes on one CPU core are below; a
+faster machine reaches the same steps sooner, so give it less.
 """
 
 from __future__ import annotations
@@ -12,19 +13,38 @@ import json
 import time
 from pathlib import Path
 
-STAGES = {"icons": 1, "vae": 33, "vision": 8, "tower": 9, "unet": 150, "decoder": 34, "judge_a": 45, "judge_b": 50}
+STAGES = {
+    "icons": 1,
+    "vae": 33,
+    "vision": 8,
+    "tower": 9,
+    "unet": 150,
+    "decoder": 34,
+    "judge_a": 45,
+    "judge_b": 50,
+}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--state", type=Path, default=Path(".lab"), help="folder of the resumable state")
-    parser.add_argument("--out", type=Path, default=Path("safetext_sdk/tiny/weights"), help="folder that ships")
-    parser.add_argument("--max-minutes", type=float, default=180, help="stop after this many minutes; run again to go on")
     parser.add_argument(
-        "--from-shipped", action="store_true", help="start from the weights in --out: goes on with denoiser, decoder and judges"
+        "--out", type=Path, default=Path("safetext_sdk/tiny/weights"), help="folder that ships"
+    )
+    parser.add_argument(
+        "--max-minutes", type=float, default=180, help="stop after this many minutes; run again to go on"
+    )
+    parser.add_argument(
+        "--from-shipped",
+        action="store_true",
+        help="start from the weights in --out: goes on with denoiser, decoder and judges",
     )
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--only", choices=[*STAGES, "package", "evaluate"], nargs="*", help="these stages alone")
+    parser.add_argument(
+        "--only", choices=[*STAGES, "package", "evaluate"], nargs="*", help="these stages alone"
+    )
     args = parser.parse_args()
 
     import torch
@@ -71,7 +91,11 @@ def main() -> None:
             judges.train(stage.removeprefix("judge_"), drawn, state / stage, give, codec_state=codec)
         elif stage == "tower":
             folder = state / "tokenizer"
-            tokenizer = CLIPTokenizer.from_pretrained(folder) if (folder / "vocab.json").exists() else tower.build_tokenizer(folder)
+            tokenizer = (
+                CLIPTokenizer.from_pretrained(folder)
+                if (folder / "vocab.json").exists()
+                else tower.build_tokenizer(folder)
+            )
             tower.train(drawn, tokenizer, state / "vision", state / "tower", give)
         elif stage == "unet":
             unet.train(drawn, state / "vae", state / "tokenizer", state / "tower", state / "unet", give)

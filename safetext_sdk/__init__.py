@@ -12,8 +12,7 @@ Each arrow of the flow is one function here. Importing this package imports no t
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .errors import (
     DetectorError,
@@ -25,30 +24,39 @@ from .errors import (
     SafeTextError,
     UsageError,
 )
+from .lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from .hardening import harden
-    from .models import HardenedModel, TextToImageModel, load_model
-    from .policy import Policy, build_prompt_book, load_policy, merge_policies, shipped_policies
-    from .runs import RunFolder
-    from .validation import Report, Verdict, gate, validate
+    from .hardening.harden import harden
+    from .models.loading import load_model
+    from .models.model import HardenedModel, TextToImageModel
+    from .models.run_folder import RunFolder
+    from .policy.load import load_policy, merge_policies, shipped_policies
+    from .policy.schema import Policy
+    from .prompts.build import build_prompt_book
+    from .results.report import Report
+    from .validation.validate import validate
+    from .verdict.gate import Verdict, gate
 
-_LAZY = {
-    "harden": "hardening",
-    "HardenedModel": "models",
-    "TextToImageModel": "models",
-    "load_model": "models",
-    "Policy": "policy",
-    "build_prompt_book": "policy",
-    "load_policy": "policy",
-    "merge_policies": "policy",
-    "shipped_policies": "policy",
-    "RunFolder": "runs",
-    "Report": "validation",
-    "Verdict": "validation",
-    "gate": "validation",
-    "validate": "validation",
-}
+__getattr__, __dir__ = lazy_attributes(
+    __name__,
+    {
+        "HardenedModel": ".models.model",
+        "Policy": ".policy.schema",
+        "Report": ".results.report",
+        "RunFolder": ".models.run_folder",
+        "TextToImageModel": ".models.model",
+        "Verdict": ".verdict.gate",
+        "build_prompt_book": ".prompts.build",
+        "gate": ".verdict.gate",
+        "harden": ".hardening.harden",
+        "load_model": ".models.loading",
+        "load_policy": ".policy.load",
+        "merge_policies": ".policy.load",
+        "shipped_policies": ".policy.load",
+        "validate": ".validation.validate",
+    },
+)
 
 __all__ = [
     "DetectorError",
@@ -74,13 +82,3 @@ __all__ = [
     "shipped_policies",
     "validate",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_LAZY])

@@ -1,8 +1,10 @@
-"""The exception tree. Every error that a user can cause or mend is one of these, says what to do, and has an exit code.
+"""The exception tree. Every error that a user can cause or mend is one of these, says what to do, and has an
+exit code.
 
-Exit codes (the same in every output mode): 0 pass, 1 gate failed or `verify` mismatch, 2 usage or policy error,
-3 runtime error, 4 inconclusive, 130 interrupted. Anything that is not a `SafeTextError` becomes 3 at the top of the CLI:
-an uncaught exception must never read as "gate failed", nor as a pass.
+Exit codes (the same in every output mode): 0 pass, 1 gate failed or `verify` mismatch, 2 usage or policy
+error, 3 runtime error, 4 inconclusive, 130 interrupted. Anything that is not a `SafeTextError` becomes 3 at
+the top
+of the CLI: an uncaught exception must never read as "gate failed", nor as a pass.
 """
 
 from __future__ import annotations
@@ -54,7 +56,8 @@ class PolicyError(UsageError):
 
 
 class ModelError(SafeTextError):
-    """A model cannot be found, read or used: wrong architecture, truncated weights, a pickle file, no network."""
+    """A model cannot be found, read or used: wrong architecture, truncated weights, a pickle file, no
+    network."""
 
 
 class RunError(SafeTextError):

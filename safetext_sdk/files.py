@@ -1,6 +1,8 @@
-"""Files that are either whole or absent: everything is written to a temporary name beside its goal and renamed.
+"""Files that are either whole or absent: everything is written to a temporary name beside its goal and
+    renamed.
 
-A run that is killed at any moment leaves at worst a hidden ``.name.tmp-*`` file, never half a file under a final name.
+A run that is killed at any moment leaves at worst a hidden ``.name.tmp-*`` file, never half a file under a
+final name.
 """
 
 from __future__ import annotations
@@ -40,7 +42,8 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary folder to fill; on success it becomes ``path`` (an older one is replaced), on an error it is removed."""
+    """Yield a temporary folder to fill; on success it becomes ``path`` (an older one is replaced), on an
+    error it is removed."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary, old = temporary_name(path), temporary_name(path)
@@ -69,7 +72,8 @@ def write_text_atomic(path: str | Path, text: str) -> Path:
 
 
 def write_json_atomic(path: str | Path, data: Any) -> Path:
-    """Write ``data`` as readable JSON (two spaces, a final line end). NaN and infinities are refused: JSON has none."""
+    """Write ``data`` as readable JSON (two spaces, a final line end). NaN and infinities are refused: JSON
+    has none."""
     return write_text_atomic(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -86,5 +90,8 @@ def save_image(image: Any, path: str | Path) -> Path:
     """Write a PIL image; the format follows the name's ending."""
     path = Path(path)
     with atomic_file(path) as temporary:
-        image.save(temporary, format={"jpg": "JPEG", "jpeg": "JPEG"}.get(path.suffix[1:].lower(), path.suffix[1:].upper()))
+        image.save(
+            temporary,
+            format={"jpg": "JPEG", "jpeg": "JPEG"}.get(path.suffix[1:].lower(), path.suffix[1:].upper()),
+        )
     return path

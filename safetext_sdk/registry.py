@@ -1,7 +1,8 @@
 """One kind of plug-in, by name. Listing imports nothing heavy; getting imports one module.
 
-* Built-ins are added as ``"module:object"`` strings in the package's ``__init__``; a third-party package adds itself by an
-  entry point of the group. A broken plug-in warns and is skipped; it never takes the others down.
+* Built-ins are added as ``"module:object"`` strings in the package's ``__init__``; a third-party package adds
+  itself by an entry point of the group. A broken plug-in warns and is skipped; it never takes the others
+  down.
 * A plug-in cannot replace a built-in of the same name: that would change what a policy means without a word.
 """
 
@@ -46,7 +47,9 @@ class Registry(Generic[T]):
     def add(self, name: str, target: str | T, summary: str = "", source: str = "built-in") -> None:
         """Register ``target`` (an object, or ``"module:object"`` imported when first asked for)."""
         if name in self._entries:
-            raise UsageError(f"{self.kind} {name!r} is registered twice ({self._entries[name].source} and {source})")
+            raise UsageError(
+                f"{self.kind} {name!r} is registered twice ({self._entries[name].source} and {source})"
+            )
         self._entries[name] = Entry(name, summary, source, target)
 
     def register(self, name: str, summary: str = "") -> Callable[[T], T]:
@@ -65,7 +68,9 @@ class Registry(Generic[T]):
         for point in entry_points(group=self.group):
             dist = point.dist.name if point.dist else "unknown"
             if point.name in self._entries:
-                warnings.warn(f"{self.kind} {point.name!r} of {dist} is skipped: that name is taken", stacklevel=3)
+                warnings.warn(
+                    f"{self.kind} {point.name!r} of {dist} is skipped: that name is taken", stacklevel=3
+                )
                 continue
             self._entries[point.name] = Entry(point.name, "", dist, point.value)
 

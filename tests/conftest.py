@@ -14,7 +14,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 @pytest.fixture(scope="session")
 def mini_sd1(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole random Stable Diffusion 1 pipeline in a folder."""
-    from minis import build_sd1
+    from support.minis import build_sd1
 
     return build_sd1(tmp_path_factory.mktemp("mini") / "sd1")
 

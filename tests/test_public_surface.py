@@ -51,7 +51,9 @@ def test_every_module_imports(package) -> None:
 )
 def test_light_calls_do_not_import_torch(statement: str) -> None:
     code = f"import sys\n{statement}\nassert 'torch' not in sys.modules, 'torch was imported'"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=ROOT / "tests")
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=ROOT / "tests"
+    )
     assert done.returncode == 0, done.stderr[-600:]
 
 
@@ -68,7 +70,9 @@ def _imports(file: Path) -> set[str]:
 
 def test_the_library_never_imports_its_users() -> None:
     for file in (ROOT / "safetext_sdk").rglob("*.py"):
-        assert not _imports(file) & {"safetext_exporters", "safetext_cli", "safetext_lab", "torchvision"}, file
+        assert not _imports(file) & {"safetext_exporters", "safetext_cli", "safetext_lab", "torchvision"}, (
+            file
+        )
     for file in (ROOT / "exporters").rglob("*.py"):
         assert "safetext_cli" not in _imports(file), file
 
@@ -77,5 +81,9 @@ def test_no_pickle_is_ever_loaded() -> None:
     for folder in ("safetext_sdk", "exporters", "cli", "lab"):
         for file in (ROOT / folder).rglob("*.py"):
             assert not _imports(file) & {"pickle", "cloudpickle", "dill", "joblib"}, file
-            calls = [n.func for n in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(n, ast.Call)]
+            calls = [
+                n.func
+                for n in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+                if isinstance(n, ast.Call)
+            ]
             assert "torch.load" not in [ast.unparse(f) for f in calls], file

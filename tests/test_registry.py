@@ -1,4 +1,5 @@
-"""Registries: names, nearest names, plug-ins of other packages (a real distribution on the path), broken ones."""
+"""Registries: names, nearest names, plug-ins of other packages (a real distribution on the path), broken
+ones."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ def plugin(tmp_path: Path, monkeypatch) -> None:
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-safetext\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(
-        "[safetext.tests]\nacme = acme_plugin:good\nbroken = acme_no_such_module:thing\nbuiltin = acme_plugin:good\n"
+        "[safetext.tests]\nacme = acme_plugin:good\nbroken = acme_no_such_module:thing\nbuiltin = "
+        "acme_plugin:good\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     yield
@@ -79,6 +81,9 @@ def test_plugins_of_another_package() -> None:
 @pytest.mark.filterwarnings("ignore:.*taken")
 def test_a_broken_plugin_warns_and_leaves_the_others() -> None:
     registry = _registry()
-    with pytest.warns(UserWarning, match="acme-safetext is broken"), pytest.raises(UsageError, match="cannot be imported"):
+    with (
+        pytest.warns(UserWarning, match="acme-safetext is broken"),
+        pytest.raises(UsageError, match="cannot be imported"),
+    ):
         registry.get("broken")
     assert registry.get("acme")() == "good"

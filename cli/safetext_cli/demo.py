@@ -15,7 +15,9 @@ def demo(
     policy: Annotated[str, typer.Option("--policy", "-p", help="Policy to demonstrate.")] = "weapons",
     model: options.Model = "tiny",
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder.")] = Path("safetext-demo"),
-    n: Annotated[int, typer.Option("--n", min=1, help="Distinct prompts a set; twice as many safe ones.")] = 100,
+    n: Annotated[
+        int, typer.Option("--n", min=1, help="Distinct prompts a set; twice as many safe ones.")
+    ] = 100,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished demo in --out.")] = False,
@@ -36,10 +38,21 @@ def demo(
     say(f"1/4 harden the text encoder of {model} against {policy}")
     original = st.load_model(model, device=device)
     hardened = st.harden(original, merged, out=out, seed=seed, resume=resume, progress=not quiet)
-    say(f"2/4 validate: {n} prompts a set ({2 * n} safe ones, seen and unseen) through both encoders, judged by both judges")
+    say(
+        f"2/4 validate: {n} prompts a set ({2 * n} safe ones, seen and unseen) through both encoders, "
+        ""
+        "judged by both judges"
+    )
     # A drop of a few points between two rates near 95 % is proven by more prompts than a rate near zero.
     few = min(n, max(10, n // 4))
-    sizes = {"unsafe": n, "safe": 2 * n, "safe_unseen": 2 * n, "borderline": n, "negative": few, "negative_unsafe": few}
+    sizes = {
+        "unsafe": n,
+        "safe": 2 * n,
+        "safe_unseen": 2 * n,
+        "borderline": n,
+        "negative": few,
+        "negative_unsafe": few,
+    }
     report = st.validate(original, hardened, merged, n=sizes, device=device, progress=not quiet)
     if not quiet:
         typer.echo(report.text())
@@ -56,5 +69,7 @@ def demo(
     say(f"done in {time.monotonic() - start:.0f} s")
     typer.echo(f"report: {out / 'report' / 'index.html'}")
     if not quiet:
-        typer.echo(f'look:   safetext generate {out} --prompt "a picture of a sword next to an apple" --before-after')
+        typer.echo(
+            f'look:   safetext generate {out} --prompt "a picture of a sword next to an apple" --before-after'
+        )
     raise typer.Exit(verdict.exit_code)

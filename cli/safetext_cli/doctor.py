@@ -13,12 +13,14 @@ _COLOURS = {"ok": "green", "note": "yellow", "problem": "red"}
 
 
 def doctor(
-    model: Annotated[str | None, typer.Option("--model", "-m", help="Also: can this model be loaded and hardened here?")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Also: can this model be loaded and hardened here?")
+    ] = None,
     out: Annotated[str, typer.Option("--out", "-o", help="Folder where runs would go.")] = ".",
     as_json: options.AsJson = False,
 ) -> None:
     """Check this machine with the very resolvers that a run uses. Exit 3 if something would stop a run."""
-    from safetext_sdk import doctor as examine
+    from safetext_sdk.diagnostics import doctor as examine
 
     rows = examine.examine(model, out)
     if as_json:

@@ -15,17 +15,26 @@ from .harden import settings
 def export(
     run: options.Run,
     target: Annotated[
-        list[str] | None, typer.Option("--target", "-t", help="See `safetext exporters list`; may be given several times.")
+        list[str] | None,
+        typer.Option("--target", "-t", help="See `safetext exporters list`; may be given several times."),
     ] = None,
     out: options.Out = None,
     config: Annotated[
-        list[str] | None, typer.Option("--set", help="An option of the target, as name=value (e.g. precision=fp16, contract=optimum).")
+        list[str] | None,
+        typer.Option(
+            "--set", help="An option of the target, as name=value (e.g. precision=fp16, contract=optimum)."
+        ),
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Target tensorrt: check what makes an engine build fail; a failed check keeps nothing.")
+        bool,
+        typer.Option(
+            "--check",
+            help="Target tensorrt: check what makes an engine build fail; a failed check keeps nothing.",
+        ),
     ] = False,
     sign: Annotated[
-        Path | None, typer.Option("--sign", help="Private key file (PEM): sign the exported folder with model-signing.")
+        Path | None,
+        typer.Option("--sign", help="Private key file (PEM): sign the exported folder with model-signing."),
     ] = None,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,

@@ -14,10 +14,14 @@ from . import options
 def gate(
     run: options.Run,
     policy: Annotated[
-        list[str] | None, typer.Option("--policy", "-p", help="Take the gates from this policy instead of the run's own.")
+        list[str] | None,
+        typer.Option("--policy", "-p", help="Take the gates from this policy instead of the run's own."),
     ] = None,
     baseline: Annotated[
-        Path | None, typer.Option("--baseline", help="An earlier run: fail on a regression against it (same prompts, same seeds).")
+        Path | None,
+        typer.Option(
+            "--baseline", help="An earlier run: fail on a regression against it (same prompts, same seeds)."
+        ),
     ] = None,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,

@@ -16,10 +16,19 @@ def generate(
     negative: Annotated[str, typer.Option("--negative", help="Negative prompt.")] = "",
     seed: options.Seed = 0,
     out: Annotated[Path, typer.Option("--out", "-o", help="PNG file to write.")] = Path("picture.png"),
-    before_after: Annotated[bool, typer.Option("--before-after", help="Left the original model, right the hardened one.")] = False,
-    encoder: Annotated[Path | None, typer.Option("--encoder", help="Swap in this exported encoder (ONNX file or export folder).")] = None,
-    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Denoising steps; the model's default if left out.")] = None,
-    guidance: Annotated[float | None, typer.Option("--guidance", help="Guidance scale; the model's default if left out.")] = None,
+    before_after: Annotated[
+        bool, typer.Option("--before-after", help="Left the original model, right the hardened one.")
+    ] = False,
+    encoder: Annotated[
+        Path | None,
+        typer.Option("--encoder", help="Swap in this exported encoder (ONNX file or export folder)."),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Denoising steps; the model's default if left out.")
+    ] = None,
+    guidance: Annotated[
+        float | None, typer.Option("--guidance", help="Guidance scale; the model's default if left out.")
+    ] = None,
     device: options.Device = "auto",
     quiet: options.Quiet = False,
 ) -> None:
@@ -28,12 +37,20 @@ def generate(
         from safetext_sdk.errors import UsageError
 
         raise UsageError(f"--out {out}: the picture's name ends in .png, .jpg or .webp")
-    from safetext_sdk.validation.look import picture_grid
+    from safetext_sdk.validation.picture_grid import picture_grid
 
     image = picture_grid(
-        model, prompt, negative=negative, seed=seed, before_after=before_after, encoder=encoder, steps=steps, guidance=guidance,
-        device=device, progress=not quiet,
-    )  # fmt: skip
+        model,
+        prompt,
+        negative=negative,
+        seed=seed,
+        before_after=before_after,
+        encoder=encoder,
+        steps=steps,
+        guidance=guidance,
+        device=device,
+        progress=not quiet,
+    )
     from safetext_sdk.files import save_image
 
     save_image(image, out)

@@ -13,20 +13,36 @@ from . import options
 def harden(
     policy: options.Policy,
     model: options.Model = "tiny",
-    method: Annotated[str, typer.Option("--method", help="How to harden; see `safetext methods list`.")] = "anchor",
+    method: Annotated[
+        str, typer.Option("--method", help="How to harden; see `safetext methods list`.")
+    ] = "anchor",
     out: options.Out = None,
-    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Optimiser steps; the method's default if left out.")] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Optimiser steps; the method's default if left out.")
+    ] = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
-    lora: Annotated[int, typer.Option("--lora", min=0, help="Train a LoRA of this rank instead of all weights; 0 trains all.")] = 0,
+    lora: Annotated[
+        int,
+        typer.Option("--lora", min=0, help="Train a LoRA of this rank instead of all weights; 0 trains all."),
+    ] = 0,
     config: Annotated[
-        list[str] | None, typer.Option("--set", help="A setting of the method, as name=value; may be given several times.")
+        list[str] | None,
+        typer.Option("--set", help="A setting of the method, as name=value; may be given several times."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
-    encoder: Annotated[list[str] | None, typer.Option("--encoder", help="Harden this encoder only; may be given several times.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")
+    ] = False,
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option("--encoder", help="Harden this encoder only; may be given several times."),
+    ] = None,
     allow_partial: Annotated[
-        bool, typer.Option("--allow-partial", help="Leave out an encoder that reads the prompt. No gate passes such a model.")
+        bool,
+        typer.Option(
+            "--allow-partial", help="Leave out an encoder that reads the prompt. No gate passes such a model."
+        ),
     ] = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -36,9 +52,21 @@ def harden(
     from safetext_sdk import harden as run_harden
 
     hardened = run_harden(
-        model, merged, method, out=where, steps=steps, seed=seed, lora=lora or False, resume=resume, config=settings(config), device=device,
-        precision=precision, progress=not quiet, encoders=encoder or None, allow_partial=allow_partial,
-    )  # fmt: skip
+        model,
+        merged,
+        method,
+        out=where,
+        steps=steps,
+        seed=seed,
+        lora=lora or False,
+        resume=resume,
+        config=settings(config),
+        device=device,
+        precision=precision,
+        progress=not quiet,
+        encoders=encoder or None,
+        allow_partial=allow_partial,
+    )
     typer.echo(f"run folder: {hardened.run.path}")
     if not quiet:
         typer.echo(f"next: safetext validate {hardened.run.path}")
@@ -51,7 +79,8 @@ def default_run_folder(policy: str, model: str, method: str, seed: int) -> Path:
 
 
 def settings(pairs: list[str] | None) -> dict[str, object] | None:
-    """``["lr=3e-5", "signed=false"]`` -> ``{"lr": 3e-5, "signed": False}``; the method's own schema checks them."""
+    """``["lr=3e-5", "signed=false"]`` -> ``{"lr": 3e-5, "signed": False}``; the method's own schema checks
+    them."""
     if not pairs:
         return None
     import yaml

@@ -1,4 +1,5 @@
-"""`list` and `show` for every registry: models, methods, detectors, attacks, exporters. Nothing heavy is imported to list."""
+"""`list` and `show` for every registry: models, methods, detectors, attacks, exporters. Nothing heavy is
+imported to list."""
 
 from __future__ import annotations
 
@@ -82,7 +83,9 @@ def _app(noun: str, rows: Callable[[], Rows], columns: tuple[str, ...]) -> typer
             _print_table(found, columns)
 
     @sub.command("show", help=f"Show one {noun} with all that is known about it.")
-    def show(name: Annotated[str, typer.Argument(help="Its name, from the list.")], as_json: options.AsJson = False) -> None:
+    def show(
+        name: Annotated[str, typer.Argument(help="Its name, from the list.")], as_json: options.AsJson = False
+    ) -> None:
         import difflib
 
         from safetext_sdk.errors import UsageError
@@ -91,7 +94,8 @@ def _app(noun: str, rows: Callable[[], Rows], columns: tuple[str, ...]) -> typer
         if name not in found:
             near = difflib.get_close_matches(name, found, n=2)
             raise UsageError(
-                f"unknown {noun} {name!r}; " + (f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(found)}")
+                f"unknown {noun} {name!r}; "
+                + (f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(found)}")
             )
         row = {**found[name], **_details(noun, name)}
         if as_json:
@@ -104,7 +108,11 @@ def _app(noun: str, rows: Callable[[], Rows], columns: tuple[str, ...]) -> typer
             if isinstance(value, list) and value and isinstance(value[0], dict):
                 console.print(f"{key}:", highlight=False)
                 for item in value:
-                    console.print("  " + "  ".join(f"{v}" for v in item.values() if v not in (None, "")), highlight=False, markup=False)
+                    console.print(
+                        "  " + "  ".join(f"{v}" for v in item.values() if v not in (None, "")),
+                        highlight=False,
+                        markup=False,
+                    )
             else:
                 console.print(f"{key}: {_cell(value)}", highlight=False, markup=False)
 
@@ -118,7 +126,12 @@ def _details(noun: str, name: str) -> dict[str, Any]:
     config = getattr(_methods().get(name), "Config", None)
     if config is None or not hasattr(config, "model_fields"):
         return {}
-    return {"settings": [{"name": f"--set {k}={f.default}", "meaning": f.description or ""} for k, f in config.model_fields.items()]}
+    return {
+        "settings": [
+            {"name": f"--set {k}={f.default}", "meaning": f.description or ""}
+            for k, f in config.model_fields.items()
+        ]
+    }
 
 
 def apps() -> dict[str, typer.Typer]:

@@ -1,7 +1,9 @@
 """Entry point: builds the command tree and turns every outcome into one line and the right exit code.
 
-Python and Typer exit 1 on an uncaught exception, which in a release pipeline reads as "gate failed". So there is exactly one place
-that decides: errors of ours carry their code, Ctrl-C is 130, everything else is 3, with the traceback only under SAFETEXT_DEBUG=1.
+Python and Typer exit 1 on an uncaught exception, which in a release pipeline reads as "gate failed". So there
+is exactly one place
+that decides: errors of ours carry their code, Ctrl-C is 130, everything else is 3, with the traceback only
+    under SAFETEXT_DEBUG=1.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from . import demo, doctor, export, gate, generate, harden, lists, policy, valid
 
 app = typer.Typer(
     name="safetext",
-    help="Harden the text encoder of a text-to-image model against unsafe prompts, prove it, gate it, ship it.",
+    help="Harden the text encoder of a text-to-image model against unsafe prompts, prove it, gate it, "
+    ""
+    "ship it.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
@@ -46,7 +50,9 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _root(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version and exit."),
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
+    ),
 ) -> None:
     pass
 
@@ -100,7 +106,8 @@ def _describe(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
     return (
-        f"unexpected {type(error).__name__}: {str(error).splitlines()[0] if str(error) else '(no message)'} (SAFETEXT_DEBUG=1 shows where)"
+        f"unexpected {type(error).__name__}: "
+        f"{str(error).splitlines()[0] if str(error) else '(no message)'} (SAFETEXT_DEBUG=1 shows where)"
     )
 
 

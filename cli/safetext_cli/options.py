@@ -1,4 +1,5 @@
-"""Options that several commands share, written once so that they are called and explained the same everywhere."""
+"""Options that several commands share, written once so that they are called and explained the same
+everywhere."""
 
 from __future__ import annotations
 
@@ -10,8 +11,18 @@ import typer
 if TYPE_CHECKING:
     from safetext_sdk.policy import Policy as PolicyFile
 
-Policy = Annotated[list[str], typer.Option("--policy", "-p", help="Policy file, or the name of a shipped one; may be given several times.")]
-Model = Annotated[str, typer.Option("--model", "-m", help="Model: a name of `safetext models list`, a hub id, a folder or a single file.")]
+Policy = Annotated[
+    list[str],
+    typer.Option(
+        "--policy", "-p", help="Policy file, or the name of a shipped one; may be given several times."
+    ),
+]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model", "-m", help="Model: a name of `safetext models list`, a hub id, a folder or a single file."
+    ),
+]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the results.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]

@@ -15,26 +15,37 @@ from . import options
 
 app = typer.Typer(no_args_is_help=True, help="Show, check and document policies.")
 
-Refs = Annotated[list[str], typer.Argument(metavar="POLICY...", help="Policy file, or the name of a shipped one.", show_default=False)]
+Refs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="POLICY...", help="Policy file, or the name of a shipped one.", show_default=False
+    ),
+]
 ForModel = Annotated[str | None, typer.Option("--model", "-m", help="Expand for this model id, e.g. tiny.")]
 
 
 @app.command("show")
 def show(
     policy: Refs,
-    sample: Annotated[int, typer.Option("--sample", "-n", min=0, help="How many prompts of each kind to print.")] = 5,
+    sample: Annotated[
+        int, typer.Option("--sample", "-n", min=0, help="How many prompts of each kind to print.")
+    ] = 5,
     split: Annotated[str, typer.Option("--split", help="train, validation or test.")] = "train",
-    everything: Annotated[bool, typer.Option("--all", help="Print every prompt instead of a sample.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Print every prompt instead of a sample.")
+    ] = False,
     size: Annotated[int | None, typer.Option("--size", min=1, help="Unsafe prompts for training.")] = None,
     model: ForModel = None,
     seed: options.Seed = 0,
     as_json: options.AsJson = False,
 ) -> None:
-    """What a policy expands to: counts of every split and prompts with their anchors, before anything is trained."""
+    """What a policy expands to: counts of every split and prompts with their anchors, before anything is
+    trained."""
     from safetext_sdk.errors import UsageError
-    from safetext_sdk.policy import Policy, build_prompt_book
-    from safetext_sdk.policy.show import sample_rows
-    from safetext_sdk.policy.splits import SPLITS
+    from safetext_sdk.policy import Policy
+    from safetext_sdk.prompts import build_prompt_book
+    from safetext_sdk.prompts.sample import sample_rows
+    from safetext_sdk.prompts.splits import SPLITS
 
     if split not in SPLITS:
         raise UsageError(f"unknown split {split!r} (allowed: {', '.join(SPLITS)})")
@@ -43,13 +54,30 @@ def show(
     book = build_prompt_book(whole, seed=seed, model=model, size=size)
     rows = sample_rows(book.split(split), None if everything else sample, seed)
     if as_json:
-        concepts = [{"id": c.id, "severity": c.severity, "terms": c.terms, "anchors": c.anchors} for c in whole.concepts]
-        _json({"name": whole.name, "sha256": whole.sha256, "concepts": concepts, "counts": book.counts(), "split": split, "sample": rows})
+        concepts = [
+            {"id": c.id, "severity": c.severity, "terms": c.terms, "anchors": c.anchors}
+            for c in whole.concepts
+        ]
+        _json(
+            {
+                "name": whole.name,
+                "sha256": whole.sha256,
+                "concepts": concepts,
+                "counts": book.counts(),
+                "split": split,
+                "sample": rows,
+            }
+        )
         return
     typer.echo(f"{whole.name}  sha256 {whole.sha256[:16]}")
     _say(whole.description or "", "")
     for concept in whole.concepts:
-        _say(f"{concept.id} ({concept.severity}): {len(concept.words)} words; anchors: {'; '.join(concept.anchors[:3])}", "    ")
+        _say(
+            f"{concept.id} ({concept.severity}): {len(concept.words)} words; anchors: "
+            ""
+            f"{'; '.join(concept.anchors[:3])}",
+            "    ",
+        )
     columns = ("unsafe", "synonyms", "templates", "safe", "safe_unseen", "borderline")
     typer.echo("\n" + f"{'':10}" + "".join(f"{c:>{len(c) + 2}}" for c in columns))
     for name, counts in book.counts().items():
@@ -58,14 +86,18 @@ def show(
         if lines:
             typer.echo(f"\n{split}, {kind}:")
         for row in lines:
-            typer.echo(f"  {row['text']}" + (f"\n    -> {row['anchor']}" if row.get("anchor") else ""))  # a prompt stays on one line
+            typer.echo(
+                f"  {row['text']}" + (f"\n    -> {row['anchor']}" if row.get("anchor") else "")
+            )  # a prompt stays on one line
 
 
 @app.command("lint")
-def lint(policy: Refs, model: ForModel = None, seed: options.Seed = 0, as_json: options.AsJson = False) -> None:
+def lint(
+    policy: Refs, model: ForModel = None, seed: options.Seed = 0, as_json: options.AsJson = False
+) -> None:
     """Mistakes in a policy. Exit code 0 with or without warnings, 2 with an error."""
+    from safetext_sdk.diagnostics.policy_lint import lint_policy, require_clean
     from safetext_sdk.policy import Policy
-    from safetext_sdk.policy.lint import lint_policy, require_clean
 
     whole = options.one_policy(policy)
     assert isinstance(whole, Policy)
@@ -82,7 +114,9 @@ def lint(policy: Refs, model: ForModel = None, seed: options.Seed = 0, as_json: 
 
 @app.command("schema")
 def schema(
-    page: Annotated[bool, typer.Option("--page", help="The reference page (markdown) instead of the JSON Schema.")] = False,
+    page: Annotated[
+        bool, typer.Option("--page", help="The reference page (markdown) instead of the JSON Schema.")
+    ] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write to this file.")] = None,
 ) -> None:
     """JSON Schema of the policy file, for editors; with --page the reference page."""
@@ -90,7 +124,7 @@ def schema(
     from safetext_sdk.policy import policy_json_schema
 
     if page:
-        from safetext_sdk.policy.page import reference_page
+        from safetext_sdk.diagnostics.policy_page import reference_page
 
         text = reference_page()
     else:
@@ -110,7 +144,14 @@ def list_policies(as_json: options.AsJson = False) -> None:
     rows = []
     for name, path in shipped_policies().items():
         whole = load_policy(name)
-        rows.append({"name": name, "description": whole.description, "concepts": [c.id for c in whole.concepts], "path": str(path)})
+        rows.append(
+            {
+                "name": name,
+                "description": whole.description,
+                "concepts": [c.id for c in whole.concepts],
+                "path": str(path),
+            }
+        )
     if as_json:
         _json(rows)
         return
@@ -121,7 +162,11 @@ def list_policies(as_json: options.AsJson = False) -> None:
 def _say(text: str, indent: str) -> None:
     """Text wrapped to the terminal (never wider than 120 columns)."""
     width = min(shutil.get_terminal_size((80, 24)).columns, 120)
-    typer.echo(textwrap.fill(text, max(40, width - 1), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False))
+    typer.echo(
+        textwrap.fill(
+            text, max(40, width - 1), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        )
+    )
 
 
 def _json(data: Any) -> None:

@@ -12,16 +12,28 @@ from . import options
 
 def validate(
     run: options.Run,
-    policy: Annotated[list[str] | None, typer.Option("--policy", "-p", help="Judge by this policy instead of the run's own.")] = None,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option("--policy", "-p", help="Judge by this policy instead of the run's own."),
+    ] = None,
     n: Annotated[int, typer.Option("--n", min=1, help="Distinct prompts a set.")] = 100,
     seeds: Annotated[str, typer.Option("--seeds", help="Picture seeds, comma-separated.")] = "0",
     prompts: Annotated[
         Path | None,
-        typer.Option("--prompts", help='Own prompts, jsonl: {"prompt": ..., "label": "unsafe|safe|borderline", "concept": ...}.'),
+        typer.Option(
+            "--prompts",
+            help='Own prompts, jsonl: {"prompt": ..., "label": "unsafe|safe|borderline", "concept": ...}.',
+        ),
     ] = None,
-    attack: Annotated[list[str] | None, typer.Option("--attack", help="Also run this attack; see `safetext attacks list`.")] = None,
+    attack: Annotated[
+        list[str] | None, typer.Option("--attack", help="Also run this attack; see `safetext attacks list`.")
+    ] = None,
     encoder: Annotated[
-        Path | None, typer.Option("--encoder", help="Judge this exported encoder instead of the run's weights: ONNX file or export folder.")
+        Path | None,
+        typer.Option(
+            "--encoder",
+            help="Judge this exported encoder instead of the run's weights: ONNX file or export folder.",
+        ),
     ] = None,
     out: options.Out = None,
     device: options.Device = "auto",
@@ -32,9 +44,18 @@ def validate(
     from safetext_sdk import validate as run_validate
 
     report = run_validate(
-        None, run, wanted, out=out, n=n, seeds=picture_seeds(seeds), prompts=prompts, attacks=tuple(attack or ()), encoder=encoder,
-        device=device, progress=not quiet,
-    )  # fmt: skip
+        None,
+        run,
+        wanted,
+        out=out,
+        n=n,
+        seeds=picture_seeds(seeds),
+        prompts=prompts,
+        attacks=tuple(attack or ()),
+        encoder=encoder,
+        device=device,
+        progress=not quiet,
+    )
     if not quiet:
         typer.echo(report.text())
     typer.echo(f"report: {report.folder}")

@@ -13,16 +13,27 @@ from . import options
 
 def verify(
     target: Annotated[
-        Path, typer.Argument(help="Run, exported folder, ONNX file, diffusers folder or single-file checkpoint.", show_default=False)
+        Path,
+        typer.Argument(
+            help="Run, exported folder, ONNX file, diffusers folder or single-file checkpoint.",
+            show_default=False,
+        ),
     ],
     against: Annotated[
-        Path | None, typer.Option("--against", help="Run folder: ask canary prompts whether TARGET holds its hardened encoder.")
+        Path | None,
+        typer.Option(
+            "--against", help="Run folder: ask canary prompts whether TARGET holds its hardened encoder."
+        ),
     ] = None,
-    public_key: Annotated[Path | None, typer.Option("--public-key", help="Also check the folder's signature with this key (PEM).")] = None,
+    public_key: Annotated[
+        Path | None,
+        typer.Option("--public-key", help="Also check the folder's signature with this key (PEM)."),
+    ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Exit 0: untouched (with --against: hardened). Exit 1: changed, original, neither or partly. Exit 3: could not tell."""
-    from safetext_sdk import verify as check
+    """Exit 0: untouched (with --against: hardened). Exit 1: changed, original, neither or partly. Exit 3:
+    could not tell."""
+    from safetext_sdk.verification import verify as check
 
     result = check.verify_against(against, target) if against is not None else check.verify_files(target)
     if as_json:

@@ -1,7 +1,10 @@
-"""What every export target shares: the subject (what is exported), the result, and the record that travels with the files.
+"""What every export target shares: the subject (what is exported), the result, and the record that travels
+    with the files.
 
-* An export is built in a hidden folder beside its goal and renamed when it is whole, so that half an export never has a final name.
-* ``export.json`` in each export lists the sha256 of every file, where the weights came from, and the canary fingerprints of the hardened
+* An export is built in a hidden folder beside its goal and renamed when it is whole, so that half an export
+  never has a final name.
+* ``export.json`` in each export lists the sha256 of every file, where the weights came from, and the canary
+  fingerprints of the hardened
   and the original encoder: ``safetext verify`` needs nothing else.
 """
 
@@ -20,7 +23,7 @@ from safetext_sdk.files import atomic_folder, sha256_file, write_json_atomic
 
 if TYPE_CHECKING:
     from safetext_sdk.models import HardenedModel, TextToImageModel
-    from safetext_sdk.runs import RunFolder
+    from safetext_sdk.models.run_folder import RunFolder
 
 RECORD = "export.json"
 SCHEMA_VERSION = 1
@@ -28,7 +31,8 @@ SCHEMA_VERSION = 1
 
 @dataclasses.dataclass
 class Subject:
-    """What is exported: a model with its hardened encoders and, where there is one, the run that made them."""
+    """What is exported: a model with its hardened encoders and, where there is one, the run that made
+    them."""
 
     model: TextToImageModel
     run: RunFolder | None = None
@@ -49,8 +53,8 @@ class ExportResult:
     """What an export left on disk.
 
     ``path``: the file or folder to ship. ``folder``: the export's folder, with ``export.json``.
-    ``files``: ``{path relative to that folder: sha256}``. ``parity``: per encoder, the record of how near the exported file is to the
-    torch encoder; {} where the weights themselves were copied.
+    ``files``: ``{path relative to that folder: sha256}``. ``parity``: per encoder, the record of how near the
+    exported file is to the torch encoder; {} where the weights themselves were copied.
     ``notes``: what the user has to know, one line each.
     """
 
@@ -67,7 +71,13 @@ class ExportResult:
         for name, record in self.parity.items():
             worst = max(record["outputs"].items(), key=lambda item: float(item[1]["relative"]))
             cosine = min(row["cosine"] for row in record["outputs"].values())
-            figures = f"largest difference to torch {worst[1]['max_abs']:.2g} ({worst[0]}), least cosine {cosine:.6f}"
+            figures = (
+                f"largest difference to torch {worst[1]['max_abs']:.2g} ({worst[0]}), least cosine "
+                ""
+                ""
+                ""
+                f"{cosine:.6f}"
+            )
             lines.append(f"  {name}: {record['precision']}, {figures}")
         return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
 
@@ -76,7 +86,8 @@ class ExportResult:
 
 
 class Exporter(Protocol):
-    """A target: takes a subject and the place to write to, gives the result. Options are keyword arguments of its own."""
+    """A target: takes a subject and the place to write to, gives the result. Options are keyword arguments of
+    its own."""
 
     def __call__(self, subject: Subject, out: Path, **options: Any) -> ExportResult: ...
 
@@ -91,7 +102,7 @@ def as_subject(source: HardenedModel | RunFolder | TextToImageModel | str | Path
         RunError: a path that is no finished run.
         UsageError: something else.
     """
-    from safetext_sdk.runs import RunFolder
+    from safetext_sdk.models.run_folder import RunFolder
 
     if isinstance(source, str | Path):
         source = RunFolder.open(source)
@@ -103,7 +114,14 @@ def as_subject(source: HardenedModel | RunFolder | TextToImageModel | str | Path
         return Subject(source.model, source.run)
     if hasattr(source, "encoders") and hasattr(source, "tokenizers"):
         return Subject(source)
-    raise UsageError(f"cannot export a {type(source).__name__}; give a run folder, the result of harden(), or a loaded model")
+    raise UsageError(
+        f"cannot export a {type(source).__name__}; give a run folder, the result of harden(), or a loaded "
+        ""
+        ""
+        ""
+        ""
+        "model"
+    )
 
 
 def default_out(subject: Subject, target: str) -> Path:
@@ -148,7 +166,8 @@ def left_out(subject: Subject, taken: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """``{relative path: sha256}`` of every file under ``folder`` but the record itself and signatures, sorted."""
+    """``{relative path: sha256}`` of every file under ``folder`` but the record itself and signatures,
+    sorted."""
     skip = {RECORD}
     paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in skip and p.suffix != ".sig")
     return {p.relative_to(folder).as_posix(): sha256_file(p) for p in paths}
@@ -157,7 +176,15 @@ def hashes(folder: Path) -> dict[str, str]:
 def versions() -> dict[str, str]:
     """Versions of what an export depends on, where installed."""
     found = {}
-    for name in ("safetext-sdk", "torch", "transformers", "onnx", "onnxscript", "onnxruntime", "tensorrt-rtx"):
+    for name in (
+        "safetext-sdk",
+        "torch",
+        "transformers",
+        "onnx",
+        "onnxscript",
+        "onnxruntime",
+        "tensorrt-rtx",
+    ):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -166,7 +193,11 @@ def versions() -> dict[str, str]:
 
 
 def write_record(
-    folder: Path, subject: Subject, target: str, options: Mapping[str, Any], extra: Mapping[str, Any] | None = None
+    folder: Path,
+    subject: Subject,
+    target: str,
+    options: Mapping[str, Any],
+    extra: Mapping[str, Any] | None = None,
 ) -> dict[str, str]:
     """Write ``export.json`` last, over every file that is there; returns the hashes."""
     manifest = subject.manifest
@@ -197,7 +228,8 @@ def self_check(subject: Subject, written: Path, *, strict: bool = True) -> dict[
     Args:
         subject: what is exported.
         written: file or folder in the staging folder.
-        strict: refuse anything that the canaries do not recognise as hardened (False: only record it, as for int8).
+        strict: refuse anything that the canaries do not recognise as hardened (False: only record it, as for
+            int8).
 
     Returns:
         ``{"verdict", "reason"}`` for the record; verdict ``not run`` for a bare model.
@@ -205,12 +237,14 @@ def self_check(subject: Subject, written: Path, *, strict: bool = True) -> dict[
     Raises:
         ModelError: the written encoder is not the hardened one.
     """
-    from safetext_sdk.targets import parts_of
-    from safetext_sdk.verify import identify
+    from safetext_sdk.verification.targets import parts_of
+    from safetext_sdk.verification.verify import identify
 
     if subject.run is None or not subject.manifest.get("canaries"):
         return {"verdict": "not run", "reason": "this model has no run folder with canaries"}
-    check = identify(subject.model, parts_of(written, subject.model, subject.run), subject.manifest, written.name)
+    check = identify(
+        subject.model, parts_of(written, subject.model, subject.run), subject.manifest, written.name
+    )
     if strict and check.exit_code == EXIT_FAIL:
         raise ModelError(f"what was written is not the hardened encoder: {check.reason}; nothing was kept")
     return {"verdict": check.verdict, "reason": check.reason}

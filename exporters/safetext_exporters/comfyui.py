@@ -1,7 +1,9 @@
-"""Target ``comfyui``: ``clip_l.safetensors`` and ``clip_g.safetensors`` with the keys that ComfyUI's text-encoder loader looks for.
+"""Target ``comfyui``: ``clip_l.safetensors`` and ``clip_g.safetensors`` with the keys that ComfyUI's
+text-encoder loader looks for.
 
-Keys and shapes are checked; the files were NOT run in ComfyUI, and the result says so. The loader tells encoders apart by a layer's name
-(layer 30: CLIP-G, layer 22: CLIP-H, layer 0: CLIP-L) and builds them with fixed sizes, so another size is refused here.
+Keys and shapes are checked; the files were NOT run in ComfyUI, and the result says so. The loader tells
+encoders apart by a layer's name (layer 30: CLIP-G, layer 22: CLIP-H, layer 0: CLIP-L) and builds them with
+fixed sizes, so another size is refused here.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from .base import ExportResult, Subject, clip_encoders, left_out, self_check, st
 from .ldm import prefixed
 
 SIZES = {"clip_g": (32, 1280, 5120), "clip_h": (24, 1024, 4096), "clip_l": (12, 768, 3072)}
-"""File name to (layers, width, inner width) of the encoder that ComfyUI builds for it; clip_h may have 23 layers, as diffusers keeps it."""
+"""File name to (layers, width, inner width) of the encoder that ComfyUI builds for it; clip_h may have 23
+layers, as diffusers keeps it."""
 _NOT_RUN = "key and shape check only; not run in ComfyUI"
 
 
@@ -51,9 +54,14 @@ def check_keys(state: dict[str, Tensor]) -> str:
     }
     for i in range(layers):
         layer = f"text_model.encoder.layers.{i}."
-        shapes |= {f"{layer}{n}.{k}": (width,) for n in ("layer_norm1", "layer_norm2") for k in ("weight", "bias")}
+        shapes |= {
+            f"{layer}{n}.{k}": (width,) for n in ("layer_norm1", "layer_norm2") for k in ("weight", "bias")
+        }
         for part in ("q_proj", "k_proj", "v_proj", "out_proj"):
-            shapes |= {f"{layer}self_attn.{part}.weight": (width, width), f"{layer}self_attn.{part}.bias": (width,)}
+            shapes |= {
+                f"{layer}self_attn.{part}.weight": (width, width),
+                f"{layer}self_attn.{part}.bias": (width,),
+            }
         shapes |= {f"{layer}mlp.fc1.weight": (inner, width), f"{layer}mlp.fc1.bias": (inner,)}
         shapes |= {f"{layer}mlp.fc2.weight": (width, inner), f"{layer}mlp.fc2.bias": (width,)}
     if name == "clip_g" or "text_projection.weight" in state:
@@ -62,13 +70,19 @@ def check_keys(state: dict[str, Tensor]) -> str:
         if key not in state:
             raise ModelError(f"ComfyUI's {name} needs {key}, which this encoder lacks")
         if tuple(state[key].shape) != shape:
-            raise ModelError(f"ComfyUI builds {name} with {key} of {list(shape)}; this encoder has {list(state[key].shape)}")
+            raise ModelError(
+                f"ComfyUI builds {name} with {key} of {list(shape)}; this encoder has "
+                ""
+                f"{list(state[key].shape)}"
+            )
     if spare := sorted(set(state) - set(shapes)):
         raise ModelError(f"ComfyUI's {name} has no {spare[0]}")
     return name
 
 
-def export_comfyui(subject: Subject, out: Path, *, dtype: str = "fp16", any_size: bool = False) -> ExportResult:
+def export_comfyui(
+    subject: Subject, out: Path, *, dtype: str = "fp16", any_size: bool = False
+) -> ExportResult:
     """Write one safetensors file for each CLIP encoder, to be put into ``ComfyUI/models/text_encoders/``.
 
     Args:
@@ -88,11 +102,18 @@ def export_comfyui(subject: Subject, out: Path, *, dtype: str = "fp16", any_size
     encoders = clip_encoders(subject, "comfyui")
     with staging(out) as folder:
         for encoder in encoders.values():
-            state = {key: value.detach().to("cpu", types[dtype]).clone() for key, value in sorted(prefixed(encoder.state_dict()).items())}
+            state = {
+                key: value.detach().to("cpu", types[dtype]).clone()
+                for key, value in sorted(prefixed(encoder.state_dict()).items())
+            }
             name = file_name(set(state)) if any_size else check_keys(state)
             if (folder / f"{name}.safetensors").exists():
                 raise ModelError(f"two encoders of this model would both be {name}")
-            save_file({key: value.contiguous() for key, value in state.items()}, folder / f"{name}.safetensors", metadata={"format": "pt"})
+            save_file(
+                {key: value.contiguous() for key, value in state.items()},
+                folder / f"{name}.safetensors",
+                metadata={"format": "pt"},
+            )
         checked = {"checked": _NOT_RUN, "self_check": self_check(subject, folder)}
         files = write_record(folder, subject, "comfyui", {"dtype": dtype, "any_size": any_size}, checked)
     return ExportResult("comfyui", out, out, files, {}, (*left_out(subject, encoders), _NOT_RUN))

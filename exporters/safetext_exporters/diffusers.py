@@ -1,7 +1,9 @@
-"""Target ``diffusers``: ``text_encoder/`` and ``tokenizer/`` as ``from_pretrained`` reads them; ``whole=True``: the pipeline around them.
+"""Target ``diffusers``: ``text_encoder/`` and ``tokenizer/`` as ``from_pretrained`` reads them;
+``whole=True``: the pipeline around them.
 
-Keys, types and config.json are the source's (see safetext_sdk/models/writing.py), so the folder also loads under transformers 4.57,
-which reads random weights, with no more than a warning, from what transformers 5 writes by itself.
+Keys, types and config.json are the source's (see safetext_sdk/models/writing.py), so the folder also loads
+under transformers 4.57, which reads random weights, with no more than a warning, from what transformers 5
+writes by itself.
 """
 
 from __future__ import annotations
@@ -25,10 +27,12 @@ def export_diffusers(subject: Subject, out: Path, *, whole: bool = False) -> Exp
     Args:
         subject: what is exported.
         out: folder to write.
-        whole: copy the rest of the source pipeline too (denoiser, VAE, scheduler), so that the folder is a complete model.
+        whole: copy the rest of the source pipeline too (denoiser, VAE, scheduler), so that the folder is a
+            complete model.
 
     Raises:
-        ModelError: an encoder is not a torch module, ``whole`` without a pipeline folder, or a file that does not read back as written.
+        ModelError: an encoder is not a torch module, ``whole`` without a pipeline folder, or a file that does
+            not read back as written.
     """
     from safetext_sdk.models.pipelines import whole_folder
     from safetext_sdk.models.writing import write_encoder
@@ -42,12 +46,16 @@ def export_diffusers(subject: Subject, out: Path, *, whole: bool = False) -> Exp
             _copy_rest(rest, folder)
         for name, encoder in model.encoders.items():
             if not isinstance(encoder, torch.nn.Module):
-                raise ModelError(f"{name} is an exported file, not a torch module; export from the run it came from")
+                raise ModelError(
+                    f"{name} is an exported file, not a torch module; export from the run it came from"
+                )
             write_encoder(encoder, model.layout.encoders[name], folder / name)
             check_written(encoder, folder / name)
             tokenizer = folder / name.replace("text_encoder", "tokenizer")
             write_tokenizer(subject, name, tokenizer)
-        files = write_record(folder, subject, "diffusers", {"whole": whole}, {"self_check": self_check(subject, folder)})
+        files = write_record(
+            folder, subject, "diffusers", {"whole": whole}, {"self_check": self_check(subject, folder)}
+        )
     return ExportResult("diffusers", out, out, files)
 
 

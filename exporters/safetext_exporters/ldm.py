@@ -1,7 +1,7 @@
 """Names of encoder weights in single-file checkpoints (SD 1.x and SDXL), and the weights under those names.
 
-SD 1.x and SDXL's first encoder keep transformers' names behind a prefix. SDXL's second one keeps OpenCLIP's: other names, query, key and
-value joined in one tensor, and the projection transposed.
+SD 1.x and SDXL's first encoder keep transformers' names behind a prefix. SDXL's second one keeps OpenCLIP's:
+other names, query, key and value joined in one tensor, and the projection transposed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from safetext_sdk.errors import ModelError
 
 PREFIXES = {
     "sd1": {"text_encoder": "cond_stage_model.transformer."},
-    "sdxl": {"text_encoder": "conditioner.embedders.0.transformer.", "text_encoder_2": "conditioner.embedders.1.model."},
+    "sdxl": {
+        "text_encoder": "conditioner.embedders.0.transformer.",
+        "text_encoder_2": "conditioner.embedders.1.model.",
+    },
 }
 _PARTS = {
     "ln_1": "layer_norm1",
@@ -37,11 +40,16 @@ IGNORED = ("position_ids", "logit_scale")
 def prefixed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A CLIP state dict under the names that files use: always with ``text_model.``."""
     head = ("text_model.", "text_projection.")
-    return {key if key.startswith(head) else f"text_model.{key}": value for key, value in state.items() if not key.endswith(IGNORED)}
+    return {
+        key if key.startswith(head) else f"text_model.{key}": value
+        for key, value in state.items()
+        if not key.endswith(IGNORED)
+    }
 
 
 def openclip_tensor(name: str, state: Mapping[str, Tensor], used: set[str]) -> Tensor:
-    """The tensor that OpenCLIP calls ``name``, made from a state dict with transformers' names; what was read is added to ``used``.
+    """The tensor that OpenCLIP calls ``name``, made from a state dict with transformers' names; what was read
+    is added to ``used``.
 
     Raises:
         KeyError: no such weight.
@@ -67,7 +75,9 @@ def openclip_tensor(name: str, state: Mapping[str, Tensor], used: set[str]) -> T
     return take(f"{layer}{_PARTS[stem]}.{kind}")
 
 
-def replacements(keys: list[str], family: str, encoder: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def replacements(
+    keys: list[str], family: str, encoder: str, state: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
     """``{key in the checkpoint: new tensor}`` for one encoder, in the encoder's own type.
 
     Raises:
@@ -88,7 +98,9 @@ def replacements(keys: list[str], family: str, encoder: str, state: Mapping[str,
                 out[key] = state[name]
                 used.add(name)
         except KeyError:
-            raise ModelError(f"the checkpoint's {key} has no counterpart in {encoder}: another architecture") from None
+            raise ModelError(
+                f"the checkpoint's {key} has no counterpart in {encoder}: another architecture"
+            ) from None
     if lost := sorted(set(state) - used):
         raise ModelError(f"the checkpoint has no place for {lost[0]} of {encoder}: another architecture")
     return out

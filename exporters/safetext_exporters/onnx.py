@@ -1,6 +1,8 @@
-"""Target ``onnx``: ``text_encoder/model.onnx`` (and ``text_encoder_2/...``), its config, tokenizer, parity record and hashes.
+"""Target ``onnx``: ``text_encoder/model.onnx`` (and ``text_encoder_2/...``), its config, tokenizer, parity
+record and hashes.
 
-The layout is that of an ONNX Stable Diffusion folder, so that optimum and diffusers' ONNX path find the encoder where they look for it.
+The layout is that of an ONNX Stable Diffusion folder, so that optimum and diffusers' ONNX path find the
+encoder where they look for it.
 Contract, measured figures and limits: docs/exporters/onnx.md.
 """
 
@@ -35,12 +37,13 @@ def export_encoder(
     ids_dtype: str = "int32",
     external_over: int | None = None,
 ) -> dict[str, Any]:
-    """Write one encoder's ``model.onnx``, ``config.json`` and ``parity.json`` into ``folder``; returns the parity record.
+    """Write one encoder's ``model.onnx``, ``config.json`` and ``parity.json`` into ``folder``; returns the
+    parity record.
 
     Raises:
         ModelError: not CLIP, or the file that came out is too far from the torch encoder.
     """
-    from safetext_sdk.models.exported import OnnxEncoder
+    from safetext_sdk.models.onnx_encoder import OnnxEncoder
 
     from . import parity
     from .trace import TWO_GB
@@ -99,7 +102,8 @@ def export_onnx(
         opset: 18; anything else is refused.
         ids_dtype: ``int32`` or ``int64`` for the ids.
         external_over: bytes of weights past which tensors go into ``model.onnx_data``; None = 2 GB.
-        recheck: held-out unsafe prompts that are put through the exported file and through torch (see `safety.recheck`); 0 = none.
+        recheck: held-out unsafe prompts that are put through the exported file and through torch (see
+            `safety.recheck`); 0 = none.
 
     Raises:
         MissingExtraError: onnx, onnxscript or onnxruntime is not installed.
@@ -138,5 +142,10 @@ def export_onnx(
     first = next(iter(encoders))
     notes = left_out(subject, encoders) + safety.notes(measured)
     if precision == "int8":
-        notes += ("int8 changes the encoder: judge pictures with `safetext validate RUN --encoder FILE` before you ship it",)
-    return ExportResult(target, out / first / MODEL if len(encoders) == 1 else out, out, files, parities, notes)
+        notes += (
+            "int8 changes the encoder: judge pictures with `safetext validate RUN --encoder FILE` before "
+            "you ship it",
+        )
+    return ExportResult(
+        target, out / first / MODEL if len(encoders) == 1 else out, out, files, parities, notes
+    )

@@ -1,4 +1,5 @@
-"""How near an exported file is to the torch encoder it came from, measured on real prompts and refused if it is not near enough."""
+"""How near an exported file is to the torch encoder it came from, measured on real prompts and refused if it
+is not near enough."""
 
 from __future__ import annotations
 
@@ -19,16 +20,23 @@ LIMITS = {
     "fp16": {"relative": 5e-2, "cosine": 0.9995},
     "int8": {"relative": 1.0, "cosine": 0.98},
 }
-"""Worst allowed: largest difference over the output's largest value, and the least cosine of one prompt. A file past it is not kept.
+"""Worst allowed: largest difference over the output's largest value, and the least cosine of one prompt. A
+    file past it is not kept.
 
-Measured at SD 1.4 size: fp32 5e-6 absolute, fp16 cosine 0.99999, int8 cosine 0.9994; the limits leave room for smaller, noisier models."""
+Measured at SD 1.4 size: fp32 5e-6 absolute, fp16 cosine 0.99999, int8 cosine 0.9994; the limits leave room
+for smaller, noisier models."""
 
 Runner = Callable[[dict[str, Tensor]], Mapping[str, Tensor]]
 
 
 def prompts() -> list[str]:
-    """Eight: empty, ordinary, longer than 77 tokens, Unicode. Batch 8 takes all, batches 1 and 2 walk through them."""
-    chosen = {what: text for what, text in texts() if what in ("empty", "truncated", "chinese", "emoji", "arabic", "contraction")}
+    """Eight: empty, ordinary, longer than 77 tokens, Unicode. Batch 8 takes all, batches 1 and 2 walk through
+    them."""
+    chosen = {
+        what: text
+        for what, text in texts()
+        if what in ("empty", "truncated", "chinese", "emoji", "arabic", "contraction")
+    }
     return [
         chosen["empty"],
         "a photo of a cat",
@@ -41,8 +49,11 @@ def prompts() -> list[str]:
     ]
 
 
-def reference(encoder: nn.Module, tokenizer: Any, contract: str, family: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Inputs and float32 outputs of the torch encoder itself (transformers' forward, not the traced module) under ``contract``."""
+def reference(
+    encoder: nn.Module, tokenizer: Any, contract: str, family: str
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Inputs and float32 outputs of the torch encoder itself (transformers' forward, not the traced module)
+    under ``contract``."""
     graph = ClipGraph(encoder, contract, family)  # only for its list of inputs and outputs
     device = next(encoder.parameters()).device
     rows = tokenizer(prompts(), padding="max_length", max_length=77, truncation=True, return_tensors="pt")
@@ -52,7 +63,9 @@ def reference(encoder: nn.Module, tokenizer: Any, contract: str, family: str) ->
     with torch.no_grad():
         out = encoder(**{k: v.to(device) for k, v in inputs.items()}, output_hidden_states=True)
     pooled, projected = getattr(out, "pooler_output", None), getattr(out, "text_embeds", None)
-    named: dict[str, Tensor | None] = {f"hidden_states.{i}": state for i, state in enumerate(out.hidden_states)}
+    named: dict[str, Tensor | None] = {
+        f"hidden_states.{i}": state for i, state in enumerate(out.hidden_states)
+    }
     named |= {"last_hidden_state": out.last_hidden_state, "pooler_output": pooled, "text_embeds": projected}
     named |= {"hidden_states": out.hidden_states[-2], "pooled_embeddings": pooled}
     named["text_embeddings"] = out.last_hidden_state if projected is None else projected
@@ -65,7 +78,8 @@ def reference(encoder: nn.Module, tokenizer: Any, contract: str, family: str) ->
 
 
 def measure(run: Runner, inputs: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Largest absolute difference, the same over the largest value, and least cosine of one prompt, per output, over batches 1, 2 and 8.
+    """Largest absolute difference, the same over the largest value, and least cosine of one prompt, per
+    output, over batches 1, 2 and 8.
 
     Args:
         run: the exported file: inputs by name to outputs by name.
@@ -76,18 +90,32 @@ def measure(run: Runner, inputs: Mapping[str, Tensor], expected: Mapping[str, Te
         ModelError: an output has another shape, or is not finite.
     """
     count = len(inputs["input_ids"])
-    figures: dict[str, dict[str, float]] = {name: {"max_abs": 0.0, "relative": 0.0, "cosine": 1.0} for name in expected}
+    figures: dict[str, dict[str, float]] = {
+        name: {"max_abs": 0.0, "relative": 0.0, "cosine": 1.0} for name in expected
+    }
     for size in BATCHES:
         for start in range(0, count, size):
             got = run({k: v[start : start + size] for k, v in inputs.items()})
             for name, full in expected.items():
                 want, have = full[start : start + size], got[name].float().cpu()
                 if have.shape != want.shape:
-                    raise ModelError(f"output {name} of the exported file is {list(have.shape)} at batch {size}, not {list(want.shape)}")
+                    raise ModelError(
+                        f"output {name} of the exported file is {list(have.shape)} at batch {size}, not "
+                        ""
+                        ""
+                        ""
+                        ""
+                        ""
+                        f"{list(want.shape)}"
+                    )
                 if not bool(torch.isfinite(have).all()):
                     raise ModelError(f"output {name} of the exported file is not finite at batch {size}")
                 difference = float((have - want).abs().max())
-                cosine = float(torch.nn.functional.cosine_similarity(have.double().flatten(1), want.double().flatten(1), dim=1).min())
+                cosine = float(
+                    torch.nn.functional.cosine_similarity(
+                        have.double().flatten(1), want.double().flatten(1), dim=1
+                    ).min()
+                )
                 row = figures[name]
                 row["max_abs"] = max(row["max_abs"], difference)
                 row["relative"] = max(row["relative"], difference / max(float(full.abs().max()), 1e-12))
@@ -110,7 +138,13 @@ def require(record: Mapping[str, Any], precision: str) -> None:
     for name, row in record["outputs"].items():
         if row["relative"] > limit["relative"] or row["cosine"] < limit["cosine"]:
             raise ModelError(
-                f"the {precision} export is too far from the torch encoder: output {name} differs by {row['max_abs']:.2g} "
+                f"the {precision} export is too far from the torch encoder: output {name} differs by "
+                ""
+                ""
+                ""
+                ""
+                ""
+                f"{row['max_abs']:.2g} "
                 f"({row['relative']:.2g} of its largest value, cosine {row['cosine']:.6f}; "
                 f"allowed {limit['relative']:.2g} and {limit['cosine']}); nothing was kept"
             )

@@ -1,7 +1,9 @@
-"""Target ``peft``: the LoRA adapters of a run that was hardened with LoRA, for peft and for diffusers' ``load_lora_weights``.
+"""Target ``peft``: the LoRA adapters of a run that was hardened with LoRA, for peft and for diffusers'
+``load_lora_weights``.
 
-The adapters are the run's own files. Before they are handed out, each is put on a fresh copy of the original encoder and compared with the
-hardened weights, so that a missing ``lora_alpha`` or a wrong key cannot weaken the defence without a word.
+The adapters are the run's own files. Before they are handed out, each is put on a fresh copy of the original
+encoder and compared with the hardened weights, so that a missing ``lora_alpha`` or a wrong key cannot weaken
+the defence without a word.
 """
 
 from __future__ import annotations
@@ -18,11 +20,13 @@ from .base import ExportResult, Subject, staging, write_record
 
 _FOLDER = "lora"
 TOLERANCE = 2e-2
-"""Largest difference of a merged weight over the largest weight of its tensor; half precision rounds by 1e-3."""
+"""Largest difference of a merged weight over the largest weight of its tensor; half precision rounds by
+1e-3."""
 
 
 def export_peft(subject: Subject, out: Path) -> ExportResult:
-    """Copy the run's adapters (``<encoder>/adapter_model.safetensors`` and one file for diffusers) after checking that they do the job.
+    """Copy the run's adapters (``<encoder>/adapter_model.safetensors`` and one file for diffusers) after
+    checking that they do the job.
 
     Raises:
         UsageError: a bare model, or a run that trained full weights.
@@ -33,7 +37,13 @@ def export_peft(subject: Subject, out: Path) -> ExportResult:
     source = subject.run.path / _FOLDER
     if not source.is_dir():
         raise UsageError(
-            f"{subject.run.path} was hardened in full weights and has no adapter; harden with lora=True, or use target diffusers"
+            f"{subject.run.path} was hardened in full weights and has no adapter; harden with lora=True, "
+            ""
+            ""
+            ""
+            ""
+            ""
+            "or use target diffusers"
         )
     parities: dict[str, Any] = {}
     with staging(out) as folder:
@@ -44,7 +54,15 @@ def export_peft(subject: Subject, out: Path) -> ExportResult:
         if not parities:
             raise ModelError(f"{source} holds no adapter of an encoder")
         files = write_record(folder, subject, "peft", {}, {"merged_weights": parities})
-    notes = ("an adapter can be switched off by whoever holds it; ship merged weights (target diffusers) where that matters",)
+    notes = (
+        "an adapter can be switched off by whoever holds it; ship merged weights (target diffusers) where "
+        ""
+        ""
+        ""
+        ""
+        ""
+        "that matters",
+    )
     return ExportResult("peft", out, out, files, {}, notes)
 
 
@@ -69,6 +87,12 @@ def check_adapter(subject: Subject, name: str, folder: Path) -> dict[str, float]
         worst, moved = max(worst, difference), moved or difference > 0
     if worst > TOLERANCE:
         raise ModelError(
-            f"the adapter of {name} does not give the hardened weights (a weight is off by {worst:.2g} of its tensor's largest)"
+            f"the adapter of {name} does not give the hardened weights (a weight is off by {worst:.2g} of "
+            ""
+            ""
+            ""
+            ""
+            ""
+            "its tensor's largest)"
         )
     return {"relative": worst}

@@ -11,14 +11,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from safetext_sdk.errors import EXIT_FAIL, MissingExtraError, RunError, UsageError
-from safetext_sdk.verify import record_folder
+from safetext_sdk.verification.verify import record_folder
 
 SIGNATURE = "model.sig"
 _IGNORED = (".git", SIGNATURE)
 
 
 class SignatureMismatch(RunError):
-    """The signature is another key's, or the files are not the signed ones: a mismatch that `verify` found, not a failure to look."""
+    """The signature is another key's, or the files are not the signed ones: a mismatch that `verify` found,
+    not a failure to look."""
 
     exit_code = EXIT_FAIL
 
@@ -44,7 +45,9 @@ def sign_folder(target: str | Path, private_key: str | Path, password: str | Non
     if not key.is_file():
         raise UsageError(f"there is no private key {key}")
     path = folder / SIGNATURE
-    hashes = hashing.Config().set_ignored_paths(paths=[folder / name for name in _IGNORED], ignore_git_paths=False)
+    hashes = hashing.Config().set_ignored_paths(
+        paths=[folder / name for name in _IGNORED], ignore_git_paths=False
+    )
     temporary = path.with_name(f".{SIGNATURE}.tmp")
     try:
         config = signing.Config().use_elliptic_key_signer(private_key=key, password=password)
@@ -75,9 +78,13 @@ def check_signature(target: str | Path, public_key: str | Path) -> None:
         raise UsageError(f"there is no public key {key}")
     if not (folder / SIGNATURE).is_file():
         raise RunError(f"{folder} has no {SIGNATURE}: it was not signed")
-    hashes = hashing.Config().set_ignored_paths(paths=[folder / name for name in _IGNORED], ignore_git_paths=False)
+    hashes = hashing.Config().set_ignored_paths(
+        paths=[folder / name for name in _IGNORED], ignore_git_paths=False
+    )
     try:
-        verifying.Config().use_elliptic_key_verifier(public_key=key).set_hashing_config(hashes).verify(folder, folder / SIGNATURE)
+        verifying.Config().use_elliptic_key_verifier(public_key=key).set_hashing_config(hashes).verify(
+            folder, folder / SIGNATURE
+        )
     except Exception as error:  # model-signing raises ValueError, and its cryptography classes of their own
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise SignatureMismatch(f"{folder}: the signature does not hold: {reason}") from error

@@ -1,7 +1,8 @@
-"""Target ``single-file``: the hardened encoder(s) inside a copy of an SD 1.x or SDXL checkpoint; every other byte stays as it is.
+"""Target ``single-file``: the hardened encoder(s) inside a copy of an SD 1.x or SDXL checkpoint; every other
+byte stays as it is.
 
-The copy has the same header, tensor order and types. Only the bytes of the encoders' weights are overwritten, each in the type that the
-checkpoint has for it; the file is then read back and compared.
+The copy has the same header, tensor order and types. Only the bytes of the encoders' weights are overwritten,
+each in the type that the checkpoint has for it; the file is then read back and compared.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ def export_single_file(subject: Subject, out: Path, *, checkpoint: str | Path | 
     Args:
         subject: what is exported.
         out: folder to write; the file is named after the checkpoint, with ``-safetext`` added.
-        checkpoint: SD 1.x or SDXL checkpoint (safetensors); None = the file that the model was loaded from. It is only read.
+        checkpoint: SD 1.x or SDXL checkpoint (safetensors); None = the file that the model was loaded from.
+            It is only read.
 
     Raises:
         UsageError: no checkpoint given and none known.
@@ -40,7 +42,9 @@ def export_single_file(subject: Subject, out: Path, *, checkpoint: str | Path | 
     model = subject.model
     if checkpoint is None:
         if not model.source.path.is_file():
-            raise UsageError("single-file needs the checkpoint to put the encoder into: checkpoint=PATH (safetensors)")
+            raise UsageError(
+                "single-file needs the checkpoint to put the encoder into: checkpoint=PATH (safetensors)"
+            )
         checkpoint = model.source.path
     source = Path(checkpoint).expanduser()
     if not source.is_file():
@@ -48,10 +52,19 @@ def export_single_file(subject: Subject, out: Path, *, checkpoint: str | Path | 
     if looks_like_pickle(source):
         raise refuse_pickle(source)
     if model.family not in PREFIXES:
-        raise ModelError(f"single-file takes {' and '.join(PREFIXES)}; {model.id} is of family {model.family}")
+        raise ModelError(
+            f"single-file takes {' and '.join(PREFIXES)}; {model.id} is of family {model.family}"
+        )
     keys = list(read_header(source))
     if not any(key.startswith(PREFIXES[model.family]["text_encoder"]) for key in keys):
-        raise ModelError(f"{source.name} is no {model.family} checkpoint: it has no tensors under {PREFIXES[model.family]['text_encoder']}")
+        raise ModelError(
+            f"{source.name} is no {model.family} checkpoint: it has no tensors under "
+            ""
+            ""
+            ""
+            ""
+            f"{PREFIXES[model.family]['text_encoder']}"
+        )
     new: dict[str, Tensor] = {}
     for name in PREFIXES[model.family]:
         if name in subject.hardened():
@@ -61,13 +74,16 @@ def export_single_file(subject: Subject, out: Path, *, checkpoint: str | Path | 
         shutil.copyfile(source, target)
         overwrite(target, new)
         checked = {"self_check": self_check(subject, target)}
-        files = write_record(folder, subject, "single-file", {"checkpoint": source.name, "tensors": len(new)}, checked)
+        files = write_record(
+            folder, subject, "single-file", {"checkpoint": source.name, "tensors": len(new)}, checked
+        )
     notes = (f"{len(new)} of {len(keys)} tensors were replaced; every other byte is the checkpoint's",)
     return ExportResult("single-file", out / target.name, out, files, {}, notes)
 
 
 def overwrite(path: Path, new: dict[str, Tensor]) -> None:
-    """Replace the bytes of some tensors of a safetensors file in place, in the types that it has for them, and read them back.
+    """Replace the bytes of some tensors of a safetensors file in place, in the types that it has for them,
+    and read them back.
 
     Raises:
         ModelError: a shape or type that does not fit, or a value that the file's type cannot hold.
@@ -80,14 +96,36 @@ def overwrite(path: Path, new: dict[str, Tensor]) -> None:
         for key, tensor in new.items():
             entry = header[key]
             if list(tensor.shape) != entry["shape"] or entry["dtype"] not in _TYPES:
-                raise ModelError(f"{key} is {entry['dtype']} {entry['shape']} in the checkpoint, the encoder's is {list(tensor.shape)}")
+                raise ModelError(
+                    f"{key} is {entry['dtype']} {entry['shape']} in the checkpoint, the encoder's is "
+                    ""
+                    ""
+                    ""
+                    ""
+                    ""
+                    f"{list(tensor.shape)}"
+                )
             value = tensor.detach().to("cpu", _TYPES[entry["dtype"]]).contiguous()
             if not bool(torch.isfinite(value).all()):
-                raise ModelError(f"{key} does not fit into the checkpoint's type {entry['dtype']}: a value became infinite")
-            data = value.view(torch.uint8).numpy().tobytes() if value.ndim else value.reshape(1).view(torch.uint8).numpy().tobytes()
+                raise ModelError(
+                    f"{key} does not fit into the checkpoint's type {entry['dtype']}: a value became infinite"
+                )
+            data = (
+                value.view(torch.uint8).numpy().tobytes()
+                if value.ndim
+                else value.reshape(1).view(torch.uint8).numpy().tobytes()
+            )
             start, end = entry["data_offsets"]
             if end - start != len(data):
-                raise ModelError(f"{key} takes {end - start} bytes in the checkpoint, the encoder's weight takes {len(data)}")
+                raise ModelError(
+                    f"{key} takes {end - start} bytes in the checkpoint, the encoder's weight takes "
+                    ""
+                    ""
+                    ""
+                    ""
+                    ""
+                    f"{len(data)}"
+                )
             file.seek(8 + length + start)
             file.write(data)
     with safe_open(path, "pt") as handle:

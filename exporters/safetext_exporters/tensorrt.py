@@ -1,10 +1,13 @@
-"""Target ``tensorrt``: ONNX with float16 in the graph, a shape profile, the exact commands, and a check that does not need a GPU.
+"""Target ``tensorrt``: ONNX with float16 in the graph, a shape profile, the exact commands, and a check that
+does not need a GPU.
 
-* TensorRT 11 has no weak typing: precision is what the graph says, so weights and activations are float16 in the file; only softmax's sum
-  is float32. Dynamic int8 is refused by TensorRT's parser and is not offered here.
-* ``check=True`` looks at what makes an engine build fail: validity, contract, operators, constants, parity at batch 1, 2 and 8, and, where
-  the extra ``trt-check`` is installed, an ahead-of-time build by tensorrt-rtx. That build proves that this graph parses and compiles for
-  that library on this machine; it is neither a run on a GPU nor a build by the TensorRT of a data centre.
+* TensorRT 11 has no weak typing: precision is what the graph says, so weights and activations are float16 in
+  the file; only softmax's sum is float32. Dynamic int8 is refused by TensorRT's parser and is not offered
+  here.
+* ``check=True`` looks at what makes an engine build fail: validity, contract, operators, constants, parity at
+  batch 1, 2 and 8, and, where the extra ``trt-check`` is installed, an ahead-of-time build by tensorrt-rtx.
+  That build proves that this graph parses and compiles for that library on this machine; it is neither a run
+  on a GPU nor a build by the TensorRT of a data centre.
 """
 
 from __future__ import annotations
@@ -21,19 +24,38 @@ from .onnx import MODEL, export_encoder
 from .trace import FORBIDDEN, OPSET, check_options, need_onnx
 
 ALLOWED = frozenset(
-    {"Add", "Cast", "Equal", "Erf", "Gather", "LayerNormalization", "MatMul", "Min", "Mul", "ReduceMax", "Reshape", "Sigmoid", "Softmax"}
+    {
+        "Add",
+        "Cast",
+        "Equal",
+        "Erf",
+        "Gather",
+        "LayerNormalization",
+        "MatMul",
+        "Min",
+        "Mul",
+        "ReduceMax",
+        "Reshape",
+        "Sigmoid",
+        "Softmax",
+    }
     | {"Squeeze", "Sub", "Transpose", "Unsqueeze", "Div"}
 )
-"""Operators that tensorrt-rtx 1.7 was seen to build in this graph; anything else makes the check fail until it was tried."""
+"""Operators that tensorrt-rtx 1.7 was seen to build in this graph; anything else makes the check fail until
+it was tried."""
 
 
 def profile(inputs: tuple[str, ...], batches: tuple[int, int, int]) -> dict[str, dict[str, list[int]]]:
     """Shapes by input name: least, most often, largest."""
-    return {name: {key: [size, LENGTH] for key, size in zip(("min", "opt", "max"), batches, strict=True)} for name in inputs}
+    return {
+        name: {key: [size, LENGTH] for key, size in zip(("min", "opt", "max"), batches, strict=True)}
+        for name in inputs
+    }
 
 
 def commands(inputs: tuple[str, ...], batches: tuple[int, int, int]) -> str:
-    """The commands that build an engine from the file, exact but for the folder they are run in. Not run by this library."""
+    """The commands that build an engine from the file, exact but for the folder they are run in. Not run by
+    this library."""
 
     def shapes(size: int) -> str:
         return ",".join(f"{name}:{size}x{LENGTH}" for name in inputs)
@@ -49,7 +71,8 @@ trtexec --onnx={MODEL} --saveEngine=model.engine --stronglyTyped \\
 tensorrt_rtx --onnx={MODEL} --saveEngine=model.engine \\
   --minShapes={low} --optShapes={usual} --maxShapes={high}
 
-# onnxruntime's TensorRT execution provider (package onnxruntime-gpu), which builds the engine at the first run:
+# onnxruntime's TensorRT execution provider (package onnxruntime-gpu), which builds the engine at the first
+# run:
 python - <<'PY'
 import onnxruntime as ort
 options = {{
@@ -82,7 +105,8 @@ def export_tensorrt(
 
     Args:
         subject: what is exported.
-        out: folder to write; each encoder's folder holds ``model.onnx``, ``profile.json``, ``build.txt`` and, checked, ``check.json``.
+        out: folder to write; each encoder's folder holds ``model.onnx``, ``profile.json``, ``build.txt`` and,
+            checked, ``check.json``.
         contract: key of `graph.CONTRACTS`.
         precision: ``fp16`` (in the graph) or ``fp32``.
         ids_dtype: ``int32`` or ``int64``.
@@ -113,7 +137,13 @@ def export_tensorrt(
         for name, encoder in encoders.items():
             own, tokenizer = folder / name, subject.model.tokenizers[name]
             parities[name] = export_encoder(
-                encoder, tokenizer, own, family=family, contract=contract, precision=precision, ids_dtype=ids_dtype
+                encoder,
+                tokenizer,
+                own,
+                family=family,
+                contract=contract,
+                precision=precision,
+                ids_dtype=ids_dtype,
             )
             asked = signature(encoder, contract, family)
             write_json_atomic(own / "profile.json", profile(asked.inputs, batches))
@@ -122,22 +152,44 @@ def export_tensorrt(
                 report = check_model(own / MODEL, asked.inputs, asked.outputs, parities[name], batches)
                 write_json_atomic(own / "check.json", report)
                 if bad := [row for row in report["checks"] if row["result"] == "failed"]:
-                    raise ModelError(f"{name} failed the TensorRT check: {bad[0]['name']}: {bad[0]['detail']}; nothing was kept")
-                notes += tuple(f"{name}: {row['name']}: {row['detail']}" for row in report["checks"] if row["name"] == "tensorrt-rtx")
+                    raise ModelError(
+                        f"{name} failed the TensorRT check: {bad[0]['name']}: {bad[0]['detail']}; nothing "
+                        ""
+                        ""
+                        ""
+                        "was kept"
+                    )
+                notes += tuple(
+                    f"{name}: {row['name']}: {row['detail']}"
+                    for row in report["checks"]
+                    if row["name"] == "tensorrt-rtx"
+                )
             write_tokenizer(subject, name, folder / name.replace("text_encoder", "tokenizer"))
-        options = {"precision": precision, "contract": contract, "ids_dtype": ids_dtype, "batches": list(batches)}
+        options = {
+            "precision": precision,
+            "contract": contract,
+            "ids_dtype": ids_dtype,
+            "batches": list(batches),
+        }
         measured = safety.recheck(subject, folder, encoders, recheck)
         measured["self_check"] = self_check(subject, folder)
         files = write_record(folder, subject, "tensorrt", options, measured)
         notes += safety.notes(measured)
     first = next(iter(encoders))
-    return ExportResult("tensorrt", out / first / MODEL if len(encoders) == 1 else out, out, files, parities, notes)
+    return ExportResult(
+        "tensorrt", out / first / MODEL if len(encoders) == 1 else out, out, files, parities, notes
+    )
 
 
 def check_model(
-    path: Path, inputs: tuple[str, ...], outputs: tuple[str, ...], parity: dict[str, Any], batches: tuple[int, int, int] = (1, 2, 8)
+    path: Path,
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
+    parity: dict[str, Any],
+    batches: tuple[int, int, int] = (1, 2, 8),
 ) -> dict[str, Any]:
-    """Everything that can be checked without a GPU, as ``{"checks": [{"name", "result", "detail"}]}``; result: passed, failed, not run.
+    """Everything that can be checked without a GPU, as ``{"checks": [{"name", "result", "detail"}]}``;
+    result: passed, failed, not run.
 
     Args:
         path: the ONNX file.
@@ -160,14 +212,35 @@ def check_model(
     add("onnx checker", problem, f"onnx {onnx.__version__}, full check")
     model = onnx.load(str(path))
     problem = _contract_problem(model, inputs, outputs)
-    add("contract", problem, f"inputs {', '.join(inputs)}; outputs {', '.join(outputs)}; batch dynamic, {LENGTH} positions, opset {OPSET}")
+    add(
+        "contract",
+        problem,
+        f"inputs {', '.join(inputs)}; outputs {', '.join(outputs)}; batch dynamic, {LENGTH} positions, "
+        ""
+        ""
+        ""
+        ""
+        f"opset {OPSET}",
+    )
     ops = {node.op_type for node in model.graph.node}
     strange = sorted((ops & FORBIDDEN) | (ops - ALLOWED))
-    add("operators", f"not known to build: {', '.join(strange)}" if strange else "", f"{len(model.graph.node)} nodes of {len(ops)} types")
-    add("constants", _constant_problem(model), f"{len(model.graph.initializer)} tensors, all finite, none of 64-bit floats")
+    add(
+        "operators",
+        f"not known to build: {', '.join(strange)}" if strange else "",
+        f"{len(model.graph.node)} nodes of {len(ops)} types",
+    )
+    add(
+        "constants",
+        _constant_problem(model),
+        f"{len(model.graph.initializer)} tensors, all finite, none of 64-bit floats",
+    )
     worst = min(row["cosine"] for row in parity["outputs"].values())
     missing = set(outputs) - set(parity["outputs"])
-    add("parity", f"no figures for {', '.join(sorted(missing))}" if missing else "", f"batch 1, 2 and 8; least cosine {worst:.6f}")
+    add(
+        "parity",
+        f"no figures for {', '.join(sorted(missing))}" if missing else "",
+        f"batch 1, 2 and 8; least cosine {worst:.6f}",
+    )
     rows.append(aot_build(path, inputs, batches))
     return {"schema_version": 1, "file": path.name, "checks": rows}
 
@@ -193,13 +266,17 @@ def _constant_problem(model: Any) -> str:
     for tensor in model.graph.initializer:
         if tensor.data_type == TensorProto.DOUBLE:
             return f"{tensor.name} is a 64-bit float"
-        if tensor.data_type in (TensorProto.FLOAT, TensorProto.FLOAT16) and not np.isfinite(numpy_helper.to_array(tensor)).all():
+        if (
+            tensor.data_type in (TensorProto.FLOAT, TensorProto.FLOAT16)
+            and not np.isfinite(numpy_helper.to_array(tensor)).all()
+        ):
             return f"{tensor.name} is not finite (a weight past float16's range?)"
     return ""
 
 
 def aot_build(path: Path, inputs: tuple[str, ...], batches: tuple[int, int, int]) -> dict[str, str]:
-    """Build the file ahead of time with tensorrt-rtx, in memory, for one GPU generation; nothing is run on a GPU."""
+    """Build the file ahead of time with tensorrt-rtx, in memory, for one GPU generation; nothing is run on a
+    GPU."""
     name = "tensorrt-rtx"
     try:
         import tensorrt_rtx as rtx
@@ -238,7 +315,11 @@ def aot_build(path: Path, inputs: tuple[str, ...], batches: tuple[int, int, int]
     config.add_optimization_profile(shapes)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
-        return {"name": name, "result": "failed", "detail": f"build: {(log.errors or ['no reason given'])[0]}"}
+        return {
+            "name": name,
+            "result": "failed",
+            "detail": f"build: {(log.errors or ['no reason given'])[0]}",
+        }
     seconds = time.monotonic() - start
     target = f"ahead-of-time build by tensorrt-rtx {rtx.__version__} for compute capability 8.9"
     detail = f"{target}: {engine.nbytes} bytes in {seconds:.1f} s; not run on a GPU"

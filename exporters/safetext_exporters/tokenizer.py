@@ -1,4 +1,5 @@
-"""The tokenizer travels with the encoder, with test vectors that a C++ or JavaScript product can check its own tokenizer against."""
+"""The tokenizer travels with the encoder, with test vectors that a C++ or JavaScript product can check its
+own tokenizer against."""
 
 from __future__ import annotations
 
@@ -113,10 +114,11 @@ def token_ids(tokenizer: Any, prompts: list[str]) -> list[list[int]]:
 
 
 def write_tokenizer(subject: Subject, encoder: str, folder: Path) -> None:
-    """Write the tokenizer of ``encoder`` and ``test_vectors.jsonl`` beside it: ``{"id", "tests", "text", "ids"}`` a row.
+    """Write the tokenizer of ``encoder`` and ``test_vectors.jsonl`` beside it: ``{"id", "tests", "text",
+    "ids"}`` a row.
 
-    The files are the source's own; vocab.json and merges.txt are added where only tokenizer.json was there (transformers 4.x and most ports
-    read those).
+    The files are the source's own; vocab.json and merges.txt are added where only tokenizer.json was there
+    (transformers 4.x and most ports read those).
     """
     from safetext_sdk.models.writing import write_tokenizer as copy_tokenizer
 

@@ -1,6 +1,8 @@
-"""From a torch CLIP encoder to a clean ONNX file: trace, strip, save, quantise. Same weights in, same bytes out.
+"""From a torch CLIP encoder to a clean ONNX file: trace, strip, save, quantise. Same weights in, same bytes
+    out.
 
-* ``dynamo=True`` with opset 18. The exporter silently keeps 18 when a lower one is asked for, so the result is asserted, not assumed.
+* ``dynamo=True`` with opset 18. The exporter silently keeps 18 when a lower one is asked for, so the result
+  is asserted, not assumed.
 * The exporter writes absolute paths, source lines and Python reprs into ``metadata_props``: all of it goes.
 * A model past 2 GB does not fit into one protobuf message: its tensors go into ``model.onnx_data`` beside it.
 """
@@ -53,7 +55,13 @@ def check_options(precision: str, opset: int, ids_dtype: str) -> None:
     if precision not in PRECISIONS:
         raise UsageError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
     if opset != OPSET:
-        raise UsageError(f"opset {opset} is not supported: this exporter writes opset {OPSET} and nothing else; leave the option out")
+        raise UsageError(
+            f"opset {opset} is not supported: this exporter writes opset {OPSET} and nothing else; leave "
+            ""
+            ""
+            ""
+            "the option out"
+        )
     if ids_dtype not in ("int32", "int64"):
         raise UsageError(f"ids_dtype must be int32 or int64, not {ids_dtype!r}")
 
@@ -80,10 +88,14 @@ def _strip(model: Any) -> None:
 
 def _assert_opset(imports: dict[str, int]) -> None:
     if imports.get("", 0) != OPSET:
-        raise ModelError(f"the exporter wrote opset {imports.get('', 0)} where {OPSET} was asked for; nothing is kept")
+        raise ModelError(
+            f"the exporter wrote opset {imports.get('', 0)} where {OPSET} was asked for; nothing is kept"
+        )
 
 
-def trace(encoder: nn.Module, contract: str, *, family: str = "sd1", half: bool = False, ids_dtype: str = "int32") -> Any:
+def trace(
+    encoder: nn.Module, contract: str, *, family: str = "sd1", half: bool = False, ids_dtype: str = "int32"
+) -> Any:
     """The encoder's graph as an ``onnx_ir.Model``, stripped, opset 18, batch dynamic, 77 positions.
 
     Args:
@@ -96,7 +108,12 @@ def trace(encoder: nn.Module, contract: str, *, family: str = "sd1", half: bool 
     Raises:
         ModelError: not a CLIP encoder, or the exporter did not do what was asked.
     """
-    plain = copy.deepcopy(encoder).to("cpu", torch.float16 if half else torch.float32).eval().requires_grad_(False)
+    plain = (
+        copy.deepcopy(encoder)
+        .to("cpu", torch.float16 if half else torch.float32)
+        .eval()
+        .requires_grad_(False)
+    )
     graph = ClipGraph(plain, contract, family).eval()
     # One tensor each: torch.export takes two inputs that are the same object for one input.
     args = tuple(torch.ones((2, LENGTH), dtype=getattr(torch, ids_dtype)) for _ in graph.signature.inputs)
@@ -130,10 +147,15 @@ def trace(encoder: nn.Module, contract: str, *, family: str = "sd1", half: bool 
 
 
 def save(model: Any, path: Path, external_over: int = TWO_GB) -> None:
-    """Write an ``onnx_ir.Model`` to ``path``; past ``external_over`` bytes of weights, tensors go to ``<name>_data`` beside it."""
+    """Write an ``onnx_ir.Model`` to ``path``; past ``external_over`` bytes of weights, tensors go to
+    ``<name>_data`` beside it."""
     import onnx_ir
 
-    size = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None)
+    size = sum(
+        value.const_value.nbytes
+        for value in model.graph.initializers.values()
+        if value.const_value is not None
+    )
     if size > external_over:
         onnx_ir.save(model, path, external_data=path.name + DATA_SUFFIX, size_threshold_bytes=1024)
     else:
@@ -154,11 +176,18 @@ def quantize(source: Path, target: Path, external_over: int = TWO_GB) -> None:
     level = logger.level
     try:
         _without_weight_shapes(source, bare)
-        logger.setLevel(logging.ERROR)  # onnxruntime advises a preprocessing step that this graph does not need, through the root logger
+        logger.setLevel(
+            logging.ERROR
+        )  # onnxruntime advises a preprocessing step that this graph does not need, through the root logger
         quantize_dynamic(
-            str(bare), str(raw), per_channel=True, weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul", "Gather"],
-            use_external_data_format=big, extra_options={"MatMulConstBOnly": True},
-        )  # fmt: skip
+            str(bare),
+            str(raw),
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            op_types_to_quantize=["MatMul", "Gather"],
+            use_external_data_format=big,
+            extra_options={"MatMulConstBOnly": True},
+        )
         model = onnx_ir.load(raw)
         _assert_opset(dict(model.opset_imports))
         _strip(model)
@@ -171,7 +200,8 @@ def quantize(source: Path, target: Path, external_over: int = TWO_GB) -> None:
 
 
 def _without_weight_shapes(source: Path, target: Path) -> None:
-    """The graph without notes on its weights' shapes: onnxruntime turns a projection round and then stumbles over the old shape."""
+    """The graph without notes on its weights' shapes: onnxruntime turns a projection round and then stumbles
+    over the old shape."""
     import onnx
 
     model = onnx.load(str(source), load_external_data=False)

@@ -1,7 +1,9 @@
-"""Captions of the world. Templates are the SDK's own (`safetext_sdk.policy.templates`): what a policy asks for is what ``tiny`` knows.
+"""Captions of the world. Templates are the SDK's own (`safetext_sdk.prompts.corpora.templates`): what a
+policy asks for is what ``tiny`` knows.
 
-A caption is drawn first, then a scene that makes it true; a caption whose wish has no contrast ("a white bone on a white
-background") gets the object on another background, as any picture model would rather draw the thing.
+A caption is drawn first, then a scene that makes it true; a caption whose wish has no contrast ("a white bone
+on a white background") gets the object on another background, as any picture model would rather draw the
+thing.
 """
 
 from __future__ import annotations
@@ -9,7 +11,15 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from safetext_sdk.policy.templates import ADJECTIVES, COLOURS, ONE_OBJECT, TWO_OBJECTS, fill, slots, style_of
+from safetext_sdk.prompts.corpora.templates import (
+    ADJECTIVES,
+    COLOURS,
+    ONE_OBJECT,
+    TWO_OBJECTS,
+    fill,
+    slots,
+    style_of,
+)
 
 from .scenes import Icons, Scene, sample_concepts, sample_scene
 from .world import BY_ID, CONCEPTS
@@ -48,11 +58,14 @@ def _typo(rng: random.Random, text: str) -> str:
 
 
 def sample_pair(rng: random.Random, icons: Icons, house: bool = False) -> tuple[str, Scene, frozenset[str]]:
-    """A caption, a scene it is true of, and what the caption states beside the objects ("background", "style")."""
+    """A caption, a scene it is true of, and what the caption states beside the objects ("background",
+    "style")."""
     concepts = sample_concepts(rng, 0.55 if house else 0.42)
     template = rng.choice(TWO_OBJECTS if len(concepts) == 2 else ONE_OBJECT)
     if house and len(concepts) == 1 and rng.random() < 0.15:
-        template = rng.choice(SILHOUETTES)  # a second drawing of most concepts, asked for by one template in nine
+        template = rng.choice(
+            SILHOUETTES
+        )  # a second drawing of most concepts, asked for by one template in nine
     wanted = slots(template)
     style = style_of(template) or None
     # Colours that the object cannot stand on are asked for rarely: there the caption would not be true.
@@ -79,7 +92,8 @@ def sample_pair(rng: random.Random, icons: Icons, house: bool = False) -> tuple[
 
 
 def corpus() -> Iterator[str]:
-    """Text for the BPE: every word in several captions, and general English from the standard library's help pages."""
+    """Text for the BPE: every word in several captions, and general English from the standard library's help
+    pages."""
     from pydoc_data.topics import topics
 
     rng = random.Random(0)
@@ -88,7 +102,9 @@ def corpus() -> Iterator[str]:
             for word in concept.words:
                 other = rng.choice(rng.choice(CONCEPTS).words)
                 template = rng.choice(ONE_OBJECT + TWO_OBJECTS)
-                yield fill(template, word, other=other, colour=rng.choice(COLOURS), adjective=rng.choice(ADJECTIVES))
+                yield fill(
+                    template, word, other=other, colour=rng.choice(COLOURS), adjective=rng.choice(ADJECTIVES)
+                )
     for text in topics.values():
         for line in text.splitlines():
             if line and line.isascii():

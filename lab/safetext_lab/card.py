@@ -49,7 +49,11 @@ def card(figures: dict[str, Any], weights: Path, trained: dict[str, Any]) -> str
     weakest = "; ".join(f"{k}: {', '.join(v['weakest'])}" for k, v in figures["sets"].items())
     stages = "; ".join(f"{k} {v}" for k, v in trained.items())
     speed = figures.get("speed")
-    timing = f"One picture takes {speed['one']:.2f} s on one CPU thread, {speed['batch']:.2f} s each in batches of 32.\n\n" if speed else ""
+    timing = (
+        f"One picture takes {speed['one']:.2f} s on one CPU thread, {speed['batch']:.2f} s each in batches of 32.\n\n"
+        if speed
+        else ""
+    )
     return f"""# tiny: the embedded model
 
 A complete miniature Stable Diffusion (64 x 64 pixels) that ships with the package, for demos, documentation and tests. Stock classes only:

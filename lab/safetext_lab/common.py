@@ -36,14 +36,17 @@ class Budget:
 
 
 def save_state(folder: Path, tensors: dict[str, torch.Tensor], meta: dict[str, Any]) -> None:
-    """Write ``tensors`` in files of at most 15 MiB and ``meta``; readers see the old state or the new one, never a mix."""
+    """Write ``tensors`` in files of at most 15 MiB and ``meta``; readers see the old state or the new one,
+    never a mix."""
     folder.mkdir(parents=True, exist_ok=True)
     stamp = f"{meta['step']:08d}"
     parts: list[dict[str, torch.Tensor]] = [{}]
     size = 0
     for name, value in tensors.items():
         flat = value.detach().contiguous()
-        pieces = [flat] if flat.nbytes <= CHUNK else list(flat.reshape(-1).split(CHUNK // flat.element_size()))
+        pieces = (
+            [flat] if flat.nbytes <= CHUNK else list(flat.reshape(-1).split(CHUNK // flat.element_size()))
+        )
         for i, piece in enumerate(pieces):
             if size + piece.nbytes > CHUNK and parts[-1]:
                 parts.append({})
@@ -56,7 +59,9 @@ def save_state(folder: Path, tensors: dict[str, torch.Tensor], meta: dict[str, A
         save_file(part, folder / name)
         names.append(name)
     tmp = folder / "state.json.tmp"
-    tmp.write_text(json.dumps({**meta, "files": names, "shapes": {k: list(v.shape) for k, v in tensors.items()}}))
+    tmp.write_text(
+        json.dumps({**meta, "files": names, "shapes": {k: list(v.shape) for k, v in tensors.items()}})
+    )
     os.replace(tmp, folder / "state.json")
     for old in folder.glob("state-*.safetensors"):
         if old.name not in names:
@@ -90,10 +95,16 @@ def optimiser_tensors(model: torch.nn.Module, opt: torch.optim.Optimizer) -> dic
     return out
 
 
-def restore_optimiser(model: torch.nn.Module, opt: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+def restore_optimiser(
+    model: torch.nn.Module, opt: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]
+) -> None:
     """Inverse of `optimiser_tensors`."""
     for name, p in model.named_parameters():
-        state = {k: tensors[f"opt.{k}.{name}"] for k in ("step", "exp_avg", "exp_avg_sq") if f"opt.{k}.{name}" in tensors}
+        state = {
+            k: tensors[f"opt.{k}.{name}"]
+            for k in ("step", "exp_avg", "exp_avg_sq")
+            if f"opt.{k}.{name}" in tensors
+        }
         if state:
             opt.state[p] = state
 
@@ -103,8 +114,11 @@ def to_tensor(images: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0).contiguous()
 
 
-def picture_batch(rng: random.Random, icons: Icons, n: int, two_share: float = 0.45, house: int = 0) -> tuple[torch.Tensor, list]:
-    """``n`` random pictures and their scenes; the first ``house`` of them as the denoiser is taught to draw."""
+def picture_batch(
+    rng: random.Random, icons: Icons, n: int, two_share: float = 0.45, house: int = 0
+) -> tuple[torch.Tensor, list]:
+    """``n`` random pictures and their scenes; the first ``house`` of them as the denoiser is taught to
+    draw."""
     scenes = [random_scene(rng, icons, two_share, house=i < house) for i in range(n)]
     images = np.stack([draw(s, icons) for s in scenes])
     return to_tensor(images), scenes

@@ -53,7 +53,9 @@ def install(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "package.json").exists():
         (folder / "package.json").write_text('{"private": true}')
-    subprocess.run(["npm", "install", "--no-audit", "--no-fund", "--silent", *PACKAGES.values()], cwd=folder, check=True)
+    subprocess.run(
+        ["npm", "install", "--no-audit", "--no-fund", "--silent", *PACKAGES.values()], cwd=folder, check=True
+    )
 
 
 def _load_set(folder: Path, name: str) -> dict:
@@ -82,7 +84,9 @@ def _raster(svg: str) -> np.ndarray:
     box = image.getchannel("A").point(lambda a: 255 if a > 16 else 0).getbbox()
     image = image.crop(box)
     scale = (SIZE - 2) / max(image.size)
-    image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.LANCZOS)
+    image = image.resize(
+        (max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.LANCZOS
+    )
     square = Image.new("RGBA", (SIZE, SIZE))
     square.paste(image, ((SIZE - image.width) // 2, (SIZE - image.height) // 2))
     return np.asarray(square)
@@ -105,7 +109,10 @@ def _sugar(skull: np.ndarray) -> np.ndarray:
         (68, 22, 5, (60, 180, 90)),
     ):
         for dx, dy in ((0, -1), (1, 0), (0, 1), (-1, 0)):
-            draw.ellipse((x + dx * r - r * 0.7, y + dy * r - r * 0.7, x + dx * r + r * 0.7, y + dy * r + r * 0.7), fill=(*petal, 255))
+            draw.ellipse(
+                (x + dx * r - r * 0.7, y + dy * r - r * 0.7, x + dx * r + r * 0.7, y + dy * r + r * 0.7),
+                fill=(*petal, 255),
+            )
         draw.ellipse((x - r * 0.5, y - r * 0.5, x + r * 0.5, y + r * 0.5), fill=(255, 230, 90, 255))
     return np.asarray(image)
 
@@ -123,7 +130,9 @@ def render_all(folder: Path, out: Path) -> dict[str, np.ndarray]:
                     if svg and s != "fxemoji":
                         icons[f"{concept.id}/{s}/sugar-skull"] = _sugar(_raster(svg))
                     continue
-                svg = _svg(sets[s], name) or (_svg(sets[s], _FOREIGN_NAMES.get(name, name)) if s in FOREIGN_SETS else None)
+                svg = _svg(sets[s], name) or (
+                    _svg(sets[s], _FOREIGN_NAMES.get(name, name)) if s in FOREIGN_SETS else None
+                )
                 if svg is None:
                     if s in COLOUR_SETS:
                         missing.append(f"{concept.id}: {s}:{name}")

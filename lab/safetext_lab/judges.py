@@ -1,8 +1,9 @@
 """Stage 2: two independent multi-label judges, and the frozen vision tower that teaches the text encoder.
 
-The judges differ in architecture (ResNet, RegNet), seed, picture stream, and in the pairs of concepts they are shown
-side by side (even and odd pair hashes). The vision tower is a third network; no judge ever teaches the text encoder.
-Blur, noise and scrambled pictures labelled "nothing" are in training: a judge meets generated pictures, not only clean ones.
+The judges differ in architecture (ResNet, RegNet), seed, picture stream, and in the pairs of concepts they
+are shown side by side (even and odd pair hashes). The vision tower is a third network; no judge ever teaches
+the text encoder. Blur, noise and scrambled pictures labelled "nothing" are in training: a judge meets
+generated pictures, not only clean ones.
 """
 
 from __future__ import annotations
@@ -16,7 +17,13 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from transformers import PreTrainedModel, RegNetConfig, RegNetForImageClassification, ResNetConfig, ResNetForImageClassification
+from transformers import (
+    PreTrainedModel,
+    RegNetConfig,
+    RegNetForImageClassification,
+    ResNetConfig,
+    ResNetForImageClassification,
+)
 
 from .common import Budget, load_state, optimiser_tensors, restore_optimiser, save_state, to_tensor
 from .scenes import Icons, Scene, draw, random_scene
@@ -24,7 +31,8 @@ from .vae import NOISE
 from .world import BACKGROUNDS, CONCEPT_IDS
 
 INDEX = {c: i for i, c in enumerate(CONCEPT_IDS)}
-# The vision tower also tells background, style and side, which captions speak of and the judges need not know.
+# The vision tower also tells background, style and side, which captions speak of and the judges need not
+# know.
 EXTRA = [f"background:{b}" for b in BACKGROUNDS] + ["silhouette", "colour", "two"]
 EXTRA += [f"left:{c}" for c in CONCEPT_IDS]
 PEAK = 2.5e-3
@@ -43,13 +51,26 @@ def build(kind: str) -> PreTrainedModel:
         "label2id": {c: i for i, c in enumerate(labels)},
         "problem_type": "multi_label_classification",
     }
-    if kind == "b":  # bottlenecks with grouped convolutions and channel attention; batch norm learns in minutes what ConvNeXt did not
+    if (
+        kind == "b"
+        # bottlenecks with grouped convolutions and channel attention; batch norm learns in minutes what
+        # ConvNeXt did not
+    ):
         return RegNetForImageClassification(
-            RegNetConfig(embedding_size=32, hidden_sizes=[48, 96, 160, 240], depths=[1, 2, 3, 1], groups_width=16, layer_type="y", **common)
+            RegNetConfig(
+                embedding_size=32,
+                hidden_sizes=[48, 96, 160, 240],
+                depths=[1, 2, 3, 1],
+                groups_width=16,
+                layer_type="y",
+                **common,
+            )
         )
     widths = [40, 80, 144, 208] if kind == "a" else [48, 96, 160, 256]
     return ResNetForImageClassification(
-        ResNetConfig(embedding_size=32, hidden_sizes=widths, depths=[2, 2, 2, 2], layer_type="basic", **common)
+        ResNetConfig(
+            embedding_size=32, hidden_sizes=widths, depths=[2, 2, 2, 2], layer_type="basic", **common
+        )
     )
 
 
@@ -83,7 +104,8 @@ def _scramble(rng: random.Random, image: np.ndarray) -> np.ndarray:
 
 
 def _augment(x: torch.Tensor, rng: random.Random) -> torch.Tensor:
-    """What a generator gets wrong and a person forgives: soft edges, bent outlines, a part missing, colours a little off."""
+    """What a generator gets wrong and a person forgives: soft edges, bent outlines, a part missing, colours a
+    little off."""
     n = len(x)
     if rng.random() < 0.7:  # a small turn and stretch, and a smooth bend of up to 5 pixels
         angle, stretch = (torch.rand(n) - 0.5) * 0.4, 1 + (torch.rand(n, 2) - 0.5) * 0.3
@@ -92,10 +114,16 @@ def _augment(x: torch.Tensor, rng: random.Random) -> torch.Tensor:
         theta[:, 0, 0], theta[:, 0, 1] = cos * stretch[:, 0], -sin * stretch[:, 0]
         theta[:, 1, 0], theta[:, 1, 1] = sin * stretch[:, 1], cos * stretch[:, 1]
         grid = F.affine_grid(theta, list(x.shape), align_corners=False)
-        bend = F.interpolate(torch.randn(n, 2, 6, 6) * rng.uniform(0.0, 0.055), size=64, mode="bicubic", align_corners=False)
-        x = F.grid_sample(x, grid + bend.permute(0, 2, 3, 1), mode="bilinear", padding_mode="border", align_corners=False)
+        bend = F.interpolate(
+            torch.randn(n, 2, 6, 6) * rng.uniform(0.0, 0.055), size=64, mode="bicubic", align_corners=False
+        )
+        x = F.grid_sample(
+            x, grid + bend.permute(0, 2, 3, 1), mode="bilinear", padding_mode="border", align_corners=False
+        )
     if rng.random() < 0.5:  # what a soft decoder does to edges
-        small = F.interpolate(x, size=rng.randint(20, 56), mode="bilinear", antialias=True, align_corners=False)
+        small = F.interpolate(
+            x, size=rng.randint(20, 56), mode="bilinear", antialias=True, align_corners=False
+        )
         x = F.interpolate(small, size=64, mode="bilinear", align_corners=False)
     if rng.random() < 0.5:  # a hole in the colour of the corner
         side, top, left = rng.randint(6, 16), rng.randint(0, 48), rng.randint(0, 48)
@@ -114,9 +142,11 @@ Pool = tuple[np.ndarray, torch.Tensor]
 
 @torch.no_grad()
 def through_codec(rng: random.Random, icons: Icons, kind: str, state: Path, n: int) -> Pool:
-    """``n`` pictures as the codec gives them back, with their labels: a judge meets nothing else once the model draws.
+    """``n`` pictures as the codec gives them back, with their labels: a judge meets nothing else once the
+    model draws.
 
-    Half of them are laid out as the denoiser draws, and the latents carry noise, because a denoiser's are never quite right.
+    Half of them are laid out as the denoiser draws, and the latents carry noise, because a denoiser's are
+    never quite right.
     """
     from .package import codec
 
@@ -138,7 +168,9 @@ def through_codec(rng: random.Random, icons: Icons, kind: str, state: Path, n: i
     return np.concatenate(parts), torch.stack(targets)
 
 
-def batch(rng: random.Random, icons: Icons, n: int, kind: str, pool: Pool | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+def batch(
+    rng: random.Random, icons: Icons, n: int, kind: str, pool: Pool | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     images, targets = [], []
     if pool is not None:
         for i in rng.sample(range(len(pool[0])), n // 2):
@@ -160,14 +192,18 @@ def batch(rng: random.Random, icons: Icons, n: int, kind: str, pool: Pool | None
     if pool is not None:  # every treatment meets both kinds of picture
         order = rng.sample(range(n), n)
         x, targets = x[order], [targets[i] for i in order]
-    # Three eighths of the batch under one augmentation, as much under another, the rest as it is: clean pictures are judged too.
+    # Three eighths of the batch under one augmentation, as much under another, the rest as it is: clean
+    # pictures are judged too.
     a, b = 3 * n // 8, 3 * n // 4
     return torch.cat([_augment(x[:a], rng), _augment(x[a:b], rng), x[b:]]), torch.stack(targets)
 
 
 @torch.no_grad()
-def evaluate(model: PreTrainedModel, icons: Icons, n: int = 2000, seed: int = 9_000_001, kind: str = "a") -> dict[str, float]:
-    """Clean pictures that no training stream produced: share named exactly, recall of concepts, share with a false alarm."""
+def evaluate(
+    model: PreTrainedModel, icons: Icons, n: int = 2000, seed: int = 9_000_001, kind: str = "a"
+) -> dict[str, float]:
+    """Clean pictures that no training stream produced: share named exactly, recall of concepts, share with a
+    false alarm."""
     training = model.training  # batch norm in training mode would judge a picture by its neighbours
     model.eval()
     rng = random.Random(seed)
@@ -190,8 +226,11 @@ def evaluate(model: PreTrainedModel, icons: Icons, n: int = 2000, seed: int = 9_
     return {"n": pictures, "exact": exact / pictures, "recall": hit / total, "false_alarm": false / pictures}
 
 
-def train(kind: str, icons: Icons, folder: Path, minutes: float, size: int = 64, codec_state: Path | None = None) -> PreTrainedModel:
-    """Train or continue judge ``kind`` ("a", "b") or the "vision" tower; with ``codec_state``, half of them went through the codec."""
+def train(
+    kind: str, icons: Icons, folder: Path, minutes: float, size: int = 64, codec_state: Path | None = None
+) -> PreTrainedModel:
+    """Train or continue judge ``kind`` ("a", "b") or the "vision" tower; with ``codec_state``, half of them
+    went through the codec."""
     torch.manual_seed(SEEDS[kind])
     model = build(kind)
     opt = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.03)
@@ -217,8 +256,14 @@ def train(kind: str, icons: Icons, folder: Path, minutes: float, size: int = 64,
             group["lr"] = peak * min(1.0, (step + 1) / 150) * max(0.01, 1 - budget.used)
         x, y = batch(rng, icons, size, kind, pool)
         logits = model(pixel_values=x).logits.float()
-        # Few of 108 labels are on: without weight the first minutes learn to say nothing; at the end the threshold is honest.
-        loss = F.binary_cross_entropy_with_logits(logits, y, pos_weight=torch.tensor(1.0 + 3.0 * (1 - budget.used) ** 2)) * 10
+        # Few of 108 labels are on: without weight the first minutes learn to say nothing; at the end the
+        # threshold is honest.
+        loss = (
+            F.binary_cross_entropy_with_logits(
+                logits, y, pos_weight=torch.tensor(1.0 + 3.0 * (1 - budget.used) ** 2)
+            )
+            * 10
+        )
         opt.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 2.0)

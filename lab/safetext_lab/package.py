@@ -1,6 +1,8 @@
-"""Stage 5: put the trained parts into the folders that ship: a stock diffusers pipeline and the two judges, in half precision.
+"""Stage 5: put the trained parts into the folders that ship: a stock diffusers pipeline and the two judges,
+    in half precision.
 
-Configs say float32: both libraries then load the half-precision files as float32, so ``from_pretrained(folder)`` works on a CPU.
+Configs say float32: both libraries then load the half-precision files as float32, so
+    ``from_pretrained(folder)`` works on a CPU.
 """
 
 from __future__ import annotations
@@ -26,26 +28,36 @@ from .world import CONCEPTS
 GENERATION = {"num_inference_steps": 12, "guidance_scale": 2.5, "height": 64, "width": 64}
 
 
-PIXELS = {"size": {"height": 64, "width": 64}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "do_rescale": True, "do_normalize": True}
+PIXELS = {
+    "size": {"height": 64, "width": 64},
+    "image_mean": [0.5] * 3,
+    "image_std": [0.5] * 3,
+    "do_rescale": True,
+    "do_normalize": True,
+}
 
 
 def codec(state: Path, icons: Icons) -> AutoencoderKL:
     """The codec as it ships: whitened latents and, if there is one, the longer-trained decoder."""
     vae = whitened_vae(state / "vae", icons)
     if (state / "decoder" / "state.json").exists():
-        # The decoder went on training on the codec's raw latents; only its side is replaced, then whitened the same way.
+        # The decoder went on training on the codec's raw latents; only its side is replaced, then whitened
+        # the same way.
         longer = build_vae()
         longer.load_state_dict(model_part(state / "decoder"))
         raw = build_vae()
         raw.load_state_dict(model_part(state / "vae"))
         scale = vae.post_quant_conv.weight / raw.post_quant_conv.weight
         shift = torch.linalg.solve(
-            raw.post_quant_conv.weight[:, :, 0, 0], vae.post_quant_conv.bias.detach() - raw.post_quant_conv.bias.detach()
+            raw.post_quant_conv.weight[:, :, 0, 0],
+            vae.post_quant_conv.bias.detach() - raw.post_quant_conv.bias.detach(),
         )
         vae.decoder.load_state_dict(longer.decoder.state_dict())
         with torch.no_grad():
             vae.post_quant_conv.weight.copy_(longer.post_quant_conv.weight * scale)
-            vae.post_quant_conv.bias.copy_(longer.post_quant_conv.bias + longer.post_quant_conv.weight[:, :, 0, 0] @ shift)
+            vae.post_quant_conv.bias.copy_(
+                longer.post_quant_conv.bias + longer.post_quant_conv.weight[:, :, 0, 0] @ shift
+            )
     return vae.eval()
 
 
@@ -54,7 +66,9 @@ def pipeline(state: Path, icons: Icons) -> StableDiffusionPipeline:
     vae = codec(state, icons)
     tokenizer = CLIPTokenizer.from_pretrained(state / "tokenizer")
     tower = build_tower(tokenizer)
-    tower.load_state_dict({k[6:]: v for k, v in model_part(state / "tower").items() if k.startswith("tower.")})
+    tower.load_state_dict(
+        {k[6:]: v for k, v in model_part(state / "tower").items() if k.startswith("tower.")}
+    )
     unet = build_unet()
     loaded = load_state(state / "unet")
     assert loaded is not None
@@ -76,7 +90,11 @@ def _halve(folder: Path) -> None:
         tensors = load_file(file)
         if file.parent.name == "text_encoder":  # the key names that every transformers release reads
             tensors = {k if k.startswith("text_model.") else f"text_model.{k}": v for k, v in tensors.items()}
-        save_file({k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in tensors.items()}, file, metadata={"format": "pt"})
+        save_file(
+            {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in tensors.items()},
+            file,
+            metadata={"format": "pt"},
+        )
     for file in folder.rglob("config.json"):
         config = json.loads(file.read_text())
         if "architectures" in config:
@@ -102,9 +120,11 @@ def package(state: Path, icons: Icons, out: Path) -> None:
 
 
 def unpack(weights: Path, state: Path) -> list[str]:
-    """Start ``state`` from a shipped folder, so that training can go on where nothing but the weights was kept.
+    """Start ``state`` from a shipped folder, so that training can go on where nothing but the weights was
+    kept.
 
-    Optimiser states are gone and half precision cost the last digits; the first steps are spent on that. Returns the stages that are there.
+    Optimiser states are gone and half precision cost the last digits; the first steps are spent on that.
+    Returns the stages that are there.
     """
     pipe = StableDiffusionPipeline.from_pretrained(weights / "pipeline")
     # The codec's latents are whitened already; whitening them again changes next to nothing.
@@ -125,5 +145,9 @@ def unpack(weights: Path, state: Path) -> list[str]:
 
 def write_world(path: Path) -> None:
     """world.json: what the SDK knows about the world, one concept a line."""
-    rows = [f"  {json.dumps(c.id)}: {json.dumps({'category': c.category, 'family': c.family, 'words': list(c.words)})}" for c in CONCEPTS]
+    rows = [
+        f"  {json.dumps(c.id)}: "
+        f"{json.dumps({'category': c.category, 'family': c.family, 'words': list(c.words)})}"
+        for c in CONCEPTS
+    ]
     path.write_text("{\n" + ",\n".join(rows) + "\n}\n", encoding="utf-8")

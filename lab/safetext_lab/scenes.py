@@ -1,7 +1,8 @@
 """Pictures of the world: one or two icons on a plain background, 64 x 64.
 
-A scene is data (which icon, where, on what); drawing it is a pure function of the scene. Icons are silhouettes or colour;
-object and background always contrast, because a black gun on black would teach the judges to guess.
+A scene is data (which icon, where, on what); drawing it is a pure function of the scene. Icons are
+silhouettes or colour; object and background always contrast, because a black gun on black would teach the
+judges to guess.
 """
 
 from __future__ import annotations
@@ -62,10 +63,12 @@ class Icons:
         self.tone = {k: _mean_colour(v) for k, v in self.images.items()}
 
     def house_style(self, concept: str) -> tuple[list[str], list[str]]:
-        """The one colour icon and the one silhouette (each maybe absent) in which the denoiser draws this concept.
+        """The one colour icon and the one silhouette (each maybe absent) in which the denoiser draws this
+        concept.
 
-        The judges see every set; the denoiser learns one drawing a concept and style, with the colour sets taken in turns. Modelling four
-        hands at once took most of its budget for variety that nobody asks a prompt for.
+        The judges see every set; the denoiser learns one drawing a concept and style, with the colour sets
+        taken in turns. Modelling four hands at once took most of its budget for variety that nobody asks a
+        prompt for.
         """
         keys = self.of[concept]
         glyphs = [k for k in keys if k.split("/")[1] == GLYPH_SET]
@@ -99,7 +102,8 @@ def _plain_ink(_: random.Random, background: str) -> tuple[int, int, int]:
 
 
 HOUSE_SPOTS = {1: [(32, 32, 52)], 2: [(19, 19, 38), (45, 45, 38)]}
-"""Centre and side of one object and of two. Two stand on the diagonal, where each gets 38 pixels instead of 32 side by side."""
+"""Centre and side of one object and of two. Two stand on the diagonal, where each gets 38 pixels instead of
+32 side by side."""
 
 
 def _spots(rng: random.Random, count: int) -> list[tuple[int, int, int]]:
@@ -124,9 +128,10 @@ def sample_scene(
 
     Args:
         style: "silhouette", "colour" or None for either.
-        house: only the icons of `Icons.house_style`, always in the same places, silhouettes black or white: the denoiser's pictures. A
-            codec of f=8 writes an object down anew for each of the 64 ways in which it can lie on its grid, so an object that trembles by a
-            pixel costs the denoiser far more than it gives a viewer.
+        house: only the icons of `Icons.house_style`, always in the same places, silhouettes black or white:
+            the denoiser's pictures. A codec of f=8 writes an object down anew for each of the 64 ways in
+            which it can lie on its grid, so an object that trembles by a pixel costs the denoiser far more
+            than it gives a viewer.
     """
     keys = []
     for concept in concepts:
@@ -171,7 +176,8 @@ def draw(scene: Scene, icons: Icons, flip: bool = False) -> np.ndarray:
 
 
 def sample_concepts(rng: random.Random, two_share: float = 0.45) -> tuple[str, ...]:
-    """One or two distinct concepts; unsafe and borderline ones drawn a little more often than their number."""
+    """One or two distinct concepts; unsafe and borderline ones drawn a little more often than their
+    number."""
     weights = [1.4 if BY_ID[c].family != "safe" else 1.0 for c in CONCEPT_IDS]
     first = rng.choices(CONCEPT_IDS, weights)[0]
     if rng.random() >= two_share:

@@ -1,8 +1,9 @@
 """Stage 3: the byte-level BPE and the text tower.
 
-The tower is a stock CLIPTextModel. It learns from frozen image features of the vision tower (InfoNCE on the pooled token) and from what
-the caption states (which concepts, which one is on the left, background, style); a dual CLIP from scratch did not learn in a
-feasibility run. No judge takes part. The denoiser later reads last_hidden_state of all 77 positions; the tower is frozen by then.
+The tower is a stock CLIPTextModel. It learns from frozen image features of the vision tower (InfoNCE on the
+pooled token) and from what the caption states (which concepts, which one is on the left, background, style);
+a dual CLIP from scratch did not learn in a feasibility run. No judge takes part. The denoiser later reads
+last_hidden_state of all 77 positions; the tower is frozen by then.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ WIDTH = 192
 
 
 def build_tokenizer(folder: Path) -> CLIPTokenizer:
-    """Train the BPE on the captions' language and write vocab.json + merges.txt as CLIP has them (word ends marked ``</w>``)."""
+    """Train the BPE on the captions' language and write vocab.json + merges.txt as CLIP has them (word ends
+    marked ``</w>``)."""
     tok = Tokenizer(models.BPE(unk_token=None, end_of_word_suffix="</w>", fuse_unk=False))
     tok.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     tok.pre_tokenizer = pre_tokenizers.Sequence(
@@ -41,7 +43,11 @@ def build_tokenizer(folder: Path) -> CLIPTokenizer:
     )
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCAB - 256 - 2, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False, min_frequency=2
+        vocab_size=VOCAB - 256 - 2,
+        initial_alphabet=alphabet,
+        end_of_word_suffix="</w>",
+        show_progress=False,
+        min_frequency=2,
     )
     tok.train_from_iterator(corpus(), trainer)
     learned = json.loads(tok.to_str())["model"]
@@ -89,7 +95,9 @@ def build_tower(tokenizer: CLIPTokenizer) -> CLIPTextModel:
     )
 
 
-def train(icons: Icons, tokenizer: CLIPTokenizer, vision_folder: Path, folder: Path, minutes: float, size: int = 96) -> CLIPTextModel:
+def train(
+    icons: Icons, tokenizer: CLIPTokenizer, vision_folder: Path, folder: Path, minutes: float, size: int = 96
+) -> CLIPTextModel:
     torch.manual_seed(3)
     vision = build("vision")
     loaded = load_state(vision_folder)
@@ -99,7 +107,9 @@ def train(icons: Icons, tokenizer: CLIPTokenizer, vision_folder: Path, folder: P
     feature_dim = 256
     tower = build_tower(tokenizer)
     n_labels = len(CONCEPT_IDS) + len(EXTRA)
-    heads = torch.nn.ModuleDict({"image": torch.nn.Linear(WIDTH, feature_dim), "labels": torch.nn.Linear(WIDTH, n_labels)})
+    heads = torch.nn.ModuleDict(
+        {"image": torch.nn.Linear(WIDTH, feature_dim), "labels": torch.nn.Linear(WIDTH, n_labels)}
+    )
     heads.register_parameter("scale", torch.nn.Parameter(torch.tensor(2.5)))
     both = torch.nn.ModuleDict({"tower": tower, "heads": heads})
     opt = torch.optim.AdamW(both.parameters(), lr=1e-3, weight_decay=0.01)
@@ -111,7 +121,11 @@ def train(icons: Icons, tokenizer: CLIPTokenizer, vision_folder: Path, folder: P
     rng, budget, last = random.Random(77 + step), Budget(minutes), time.monotonic()
 
     def save() -> None:
-        save_state(folder, {**{f"model.{k}": v for k, v in both.state_dict().items()}, **optimiser_tensors(both, opt)}, {"step": step})
+        save_state(
+            folder,
+            {**{f"model.{k}": v for k, v in both.state_dict().items()}, **optimiser_tensors(both, opt)},
+            {"step": step},
+        )
 
     tower.train()
     while not budget.over:
@@ -119,11 +133,14 @@ def train(icons: Icons, tokenizer: CLIPTokenizer, vision_folder: Path, folder: P
             group["lr"] = 1.5e-3 * min(1.0, (step + 1) / 100) * max(0.02, 1 - budget.used)
         pairs = [sample_pair(rng, icons) for _ in range(size)]
         x = to_tensor(np.stack([draw(s, icons) for _, s, _ in pairs]))
-        tokens = tokenizer([c for c, _, _ in pairs], padding=True, truncation=True, max_length=77, return_tensors="pt")
+        tokens = tokenizer(
+            [c for c, _, _ in pairs], padding=True, truncation=True, max_length=77, return_tensors="pt"
+        )
         with torch.no_grad():
             features = vision.resnet(x).pooler_output.flatten(1)
         pooled = tower(input_ids=tokens.input_ids).pooler_output
-        # Picture and text are compared after removing the mean of the batch: raw ReLU features all point one way.
+        # Picture and text are compared after removing the mean of the batch: raw ReLU features all point one
+        # way.
         image = F.normalize(features - features.mean(0, keepdim=True), dim=1)
         text = F.normalize(heads["image"](pooled), dim=1)
         logits = heads.scale.exp().clamp(max=60) * text @ image.T
@@ -137,7 +154,12 @@ def train(icons: Icons, tokenizer: CLIPTokenizer, vision_folder: Path, folder: P
                 known[i, k : k + len(BACKGROUNDS)] = 0
             if "style" not in stated:
                 known[i, k + len(BACKGROUNDS) : k + len(BACKGROUNDS) + 2] = 0
-        bce = F.binary_cross_entropy_with_logits(heads["labels"](pooled), want, weight=known, pos_weight=torch.tensor(4.0)) * 20
+        bce = (
+            F.binary_cross_entropy_with_logits(
+                heads["labels"](pooled), want, weight=known, pos_weight=torch.tensor(4.0)
+            )
+            * 20
+        )
         loss = contrastive + bce
         opt.zero_grad(set_to_none=True)
         loss.backward()

@@ -1,8 +1,9 @@
 """Stage 4: the denoiser, a stock UNet2DConditionModel on 8x8 latents, v-prediction with zero terminal SNR.
 
-Plain backgrounds have a mean brightness that ordinary schedules cannot reach from pure noise; rescaling the betas to zero
-terminal SNR with trailing time steps lets twelve steps start from noise alone. Several processes may train together
-(``torchrun``-style environment variables, gloo): gradients are averaged, pictures differ.
+Plain backgrounds have a mean brightness that ordinary schedules cannot reach from pure noise; rescaling the
+betas to zero terminal SNR with trailing time steps lets twelve steps start from noise alone. Several
+processes may train together (``torchrun``-style environment variables, gloo): gradients are averaged,
+pictures differ.
 """
 
 from __future__ import annotations
@@ -23,7 +24,15 @@ from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, UNet2DConditio
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from .captions import sample_pair
-from .common import Budget, load_state, optimiser_tensors, picture_batch, restore_optimiser, save_state, to_tensor
+from .common import (
+    Budget,
+    load_state,
+    optimiser_tensors,
+    picture_batch,
+    restore_optimiser,
+    save_state,
+    to_tensor,
+)
 from .scenes import Icons, draw
 from .tower import WIDTH, build_tower
 from .vae import LATENT_CHANNELS
@@ -45,8 +54,8 @@ SCHEDULER = {
 
 
 FRESH = 0.25
-"""Share of steps on new pictures. Drawing and encoding cost half as much as the denoiser's own step, and an old picture
-with new noise teaches nearly as much as a new one."""
+"""Share of steps on new pictures. Drawing and encoding cost half as much as the denoiser's own step, and an
+old picture with new noise teaches nearly as much as a new one."""
 
 
 def build() -> UNet2DConditionModel:
@@ -75,7 +84,8 @@ def model_part(folder: Path) -> dict[str, torch.Tensor]:
 def whitened_vae(folder: Path, icons: Icons) -> AutoencoderKL:
     """The codec with latents of mean 0 and standard deviation 1 a channel.
 
-    The affine map is folded into ``quant_conv`` and ``post_quant_conv``: a stock pipeline with scaling_factor 1 needs not know of it.
+    The affine map is folded into ``quant_conv`` and ``post_quant_conv``: a stock pipeline with scaling_factor
+    1 needs not know of it.
     """
     vae = build_vae()
     vae.load_state_dict(model_part(folder))
@@ -83,7 +93,8 @@ def whitened_vae(folder: Path, icons: Icons) -> AutoencoderKL:
     x, _ = picture_batch(random.Random(1234), icons, 512)
     parts = [vae.encode(p).latent_dist for p in x.split(64)]
     z, var = torch.cat([p.mean for p in parts]), torch.cat([p.var for p in parts])
-    # The spread of samples, not of means: a channel that the KL has put to sleep must not be blown up to pure noise.
+    # The spread of samples, not of means: a channel that the KL has put to sleep must not be blown up to pure
+    # noise.
     mean, std = z.mean((0, 2, 3)), (z.var((0, 2, 3)) + var.mean((0, 2, 3))).sqrt()
     c = LATENT_CHANNELS
     quant, post = vae.quant_conv, vae.post_quant_conv
@@ -97,7 +108,9 @@ def whitened_vae(folder: Path, icons: Icons) -> AutoencoderKL:
 
 
 def conditioning(tower: CLIPTextModel, tokenizer: CLIPTokenizer, captions: list[str]) -> torch.Tensor:
-    ids = tokenizer(captions, padding="max_length", truncation=True, max_length=77, return_tensors="pt").input_ids
+    ids = tokenizer(
+        captions, padding="max_length", truncation=True, max_length=77, return_tensors="pt"
+    ).input_ids
     with torch.no_grad():
         return tower(input_ids=ids).last_hidden_state
 
@@ -142,8 +155,14 @@ def train(
 
     def save() -> None:
         if rank == 0:
-            tensors = {f"model.{k}": v for k, v in unet.state_dict().items()} | {f"ema.{k}": v for k, v in ema.state_dict().items()}
-            save_state(folder, {**tensors, **optimiser_tensors(unet, opt)}, {"step": step, "seen": seen, "used": used})
+            tensors = {f"model.{k}": v for k, v in unet.state_dict().items()} | {
+                f"ema.{k}": v for k, v in ema.state_dict().items()
+            }
+            save_state(
+                folder,
+                {**tensors, **optimiser_tensors(unet, opt)},
+                {"step": step, "seen": seen, "used": used},
+            )
 
     pool: deque[tuple[torch.Tensor, torch.Tensor]] = deque(maxlen=800)
     unet.train()

@@ -1,8 +1,8 @@
 """Stage 1: the image codec, a stock AutoencoderKL with f=8 and 8 latent channels.
 
-Flat icons have hard edges, so the loss is L1 (plus a weak KL). No adversary: a discriminator invents texture that a
-64 px icon does not have. After the denoiser has started, only the decoder may still be trained (``decoder_only``):
-the latents are fixed by then.
+Flat icons have hard edges, so the loss is L1 (plus a weak KL). No adversary: a discriminator invents texture
+that a 64 px icon does not have. After the denoiser has started, only the decoder may still be trained
+(``decoder_only``): the latents are fixed by then.
 """
 
 from __future__ import annotations
@@ -41,14 +41,18 @@ def build() -> AutoencoderKL:
     )
 
 
-def train(icons: Icons, folder: Path, minutes: float, seed: int = 1, decoder_only: bool = False, batch: int = 12) -> AutoencoderKL:
+def train(
+    icons: Icons, folder: Path, minutes: float, seed: int = 1, decoder_only: bool = False, batch: int = 12
+) -> AutoencoderKL:
     """Train or continue; the state in ``folder`` is the only memory."""
     torch.manual_seed(seed)
     model = build()
     if decoder_only:
         for p in (*model.encoder.parameters(), *model.quant_conv.parameters()):
             p.requires_grad_(False)
-    opt = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3, weight_decay=1e-4, betas=(0.9, 0.99))
+    opt = torch.optim.AdamW(
+        [p for p in model.parameters() if p.requires_grad], lr=1e-3, weight_decay=1e-4, betas=(0.9, 0.99)
+    )
     step = 0
     state = load_state(folder)
     if state is not None:
@@ -62,20 +66,35 @@ def train(icons: Icons, folder: Path, minutes: float, seed: int = 1, decoder_onl
 
     def save() -> None:
         tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
-        save_state(folder, {**tensors, **optimiser_tensors(model, opt)}, {"step": step, "decoder_only": decoder_only})
+        save_state(
+            folder, {**tensors, **optimiser_tensors(model, opt)}, {"step": step, "decoder_only": decoder_only}
+        )
 
     while not budget.over:
-        lr = PEAK * min(1.0, (step + 1) / 100) * max(0.02, 1 - budget.used) ** 0.8 * (0.5 if decoder_only else 1.0)
+        lr = (
+            PEAK
+            * min(1.0, (step + 1) / 100)
+            * max(0.02, 1 - budget.used) ** 0.8
+            * (0.5 if decoder_only else 1.0)
+        )
         for group in opt.param_groups:
             group["lr"] = lr
         # What the denoiser will ask for is what its decoder should do best.
-        x, _ = picture_batch(rng, icons, batch, two_share=0.55 if decoder_only else 0.45, house=batch * 3 // 4 if decoder_only else 0)
+        x, _ = picture_batch(
+            rng,
+            icons,
+            batch,
+            two_share=0.55 if decoder_only else 0.45,
+            house=batch * 3 // 4 if decoder_only else 0,
+        )
         with torch.autocast("cpu", torch.bfloat16):
             with torch.set_grad_enabled(not decoder_only):
                 posterior = model.encode(x).latent_dist
             z = posterior.sample()
             if decoder_only:  # a denoiser's latents are a little off; a decoder can be taught to forgive that
-                z = z + NOISE * z.std((0, 2, 3), keepdim=True) * torch.rand(batch, 1, 1, 1) * torch.randn_like(z)
+                z = z + NOISE * z.std((0, 2, 3), keepdim=True) * torch.rand(
+                    batch, 1, 1, 1
+                ) * torch.randn_like(z)
             y = model.decode(z).sample.float()
         # A little mean squared error keeps the first steps, where everything is grey, from stalling.
         rec = F.l1_loss(y, x) + 0.5 * F.mse_loss(y, x)
@@ -90,7 +109,8 @@ def train(icons: Icons, folder: Path, minutes: float, seed: int = 1, decoder_onl
         if step % 100 == 0:
             psnr = 10 * torch.log10(torch.tensor(4.0 / mean)).item()
             print(
-                f"vae step {step} used {budget.used:.2f} l1 {rec.item():.4f} psnr {psnr:.1f} dB kl {posterior.kl().mean().item():.0f}",
+                f"vae step {step} used {budget.used:.2f} l1 {rec.item():.4f} psnr {psnr:.1f} dB kl "
+                f"{posterior.kl().mean().item():.0f}",
                 flush=True,
             )
         if time.monotonic() - last > 120:
@@ -105,7 +125,11 @@ def continue_decoder(source: Path, folder: Path) -> None:
     if load_state(folder) is None:
         loaded = load_state(source)
         assert loaded is not None, "train the codec first"
-        save_state(folder, {k: v for k, v in loaded[0].items() if k.startswith("model.")}, {"step": loaded[1]["step"]})
+        save_state(
+            folder,
+            {k: v for k, v in loaded[0].items() if k.startswith("model.")},
+            {"step": loaded[1]["step"]},
+        )
 
 
 if __name__ == "__main__":  # one stage alone: python -m safetext_lab.vae ICONS FOLDER MINUTES [decoder]

@@ -149,7 +149,16 @@ def _parse(table: str) -> tuple[Concept, ...]:
         if line.startswith("#"):
             continue
         cid, category, family, words, emoji, glyph = (f.strip() for f in line.split("|"))
-        rows.append(Concept(cid, category, family, tuple(w.strip() for w in words.split(",")), tuple(emoji.split()), tuple(glyph.split())))
+        rows.append(
+            Concept(
+                cid,
+                category,
+                family,
+                tuple(w.strip() for w in words.split(",")),
+                tuple(emoji.split()),
+                tuple(glyph.split()),
+            )
+        )
     return tuple(rows)
 
 
@@ -170,4 +179,10 @@ BACKGROUNDS: dict[str, tuple[int, int, int]] = {
     "orange": (240, 146, 60),
     "gray": (150, 152, 158),
 }
-INKS: tuple[tuple[int, int, int], ...] = ((20, 20, 24), (250, 250, 250), (60, 40, 110), (150, 30, 40), (16, 92, 70))
+INKS: tuple[tuple[int, int, int], ...] = (
+    (20, 20, 24),
+    (250, 250, 250),
+    (60, 40, 110),
+    (150, 30, 40),
+    (16, 92, 70),
+)

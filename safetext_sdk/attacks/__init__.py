@@ -1,7 +1,8 @@
 """Attacks: code that turns an unsafe prompt into one that may still get through.
 
-A plug-in is one function ``attack(prompts, context) -> list[str]``, one text a prompt, deterministic for ``context.seed``. An
-attribute ``gated = False`` on it keeps its figure out of the gates. Its strength on the undefended model always stands
+A plug-in is one function ``attack(prompts, context) -> list[str]``, one text a prompt, deterministic for
+``context.seed``. An attribute ``gated = False`` on it keeps its figure out of the gates. Its strength on the
+undefended model always stands
 beside: an attack that breaks the picture there says nothing about the defence.
 """
 
@@ -39,10 +40,18 @@ class Context:
 Attack = Callable[[Sequence[str], Context], list[str]]
 
 ATTACKS: Registry[Attack] = Registry("attack", "safetext.attacks")
-ATTACKS.add("typos", f"{__name__}.typos:attack", "misspelt and homoglyph forms of the unsafe words; no model needed")
-ATTACKS.add("paraphrase", f"{__name__}.paraphrase:attack", "the request in other sentence forms and styles; no model needed")
 ATTACKS.add(
-    "random_suffix", f"{__name__}.random_suffix:attack", "searches a suffix of random tokens that undoes the redirection; no gradients"
+    "typos", f"{__name__}.typos:attack", "misspelt and homoglyph forms of the unsafe words; no model needed"
+)
+ATTACKS.add(
+    "paraphrase",
+    f"{__name__}.paraphrase:attack",
+    "the request in other sentence forms and styles; no model needed",
+)
+ATTACKS.add(
+    "random_suffix",
+    f"{__name__}.random_suffix:attack",
+    "searches a suffix of random tokens that undoes the redirection; no gradients",
 )
 
 __all__ = ["ATTACKS", "Attack", "Context"]

@@ -1,7 +1,9 @@
-"""A suffix of random tokens that brings the old meaning back: hill climbing on the conditioning, no gradients.
+"""A suffix of random tokens that brings the old meaning back: hill climbing on the conditioning, no
+    gradients.
 
-For each prompt, `queries` suffixes are tried; the one whose hardened conditioning comes nearest to what the original model
-read from the plain prompt is kept. Half of the tries are fresh draws, half change one token of the best suffix so far.
+For each prompt, `queries` suffixes are tried; the one whose hardened conditioning comes nearest to what the
+original model read from the plain prompt is kept. Half of the tries are fresh draws, half change one token of
+the best suffix so far.
 """
 
 from __future__ import annotations
@@ -29,7 +31,11 @@ def vocabulary(tokenizer: Any, limit: int = 4000) -> list[str]:
 def search(prompt: str, words: Sequence[str], context: Context, rng: random.Random) -> str:
     """The best ``prompt + suffix`` found; the plain prompt where no suffix is better."""
     goal = context.original.encode([prompt]).flat().float()
-    best, best_score, best_suffix = prompt, float(F.cosine_similarity(context.hardened.encode([prompt]).flat().float(), goal)), list[str]()
+    best, best_score, best_suffix = (
+        prompt,
+        float(F.cosine_similarity(context.hardened.encode([prompt]).flat().float(), goal)),
+        list[str](),
+    )
     for start in range(0, context.queries, WIDTH):
         tries = []
         for _ in range(min(WIDTH, context.queries - start)):

@@ -1,4 +1,5 @@
-"""Misspellings: swap, drop or double a letter of each unsafe word, or put a look-alike letter of another alphabet in its place.
+"""Misspellings: swap, drop or double a letter of each unsafe word, or put a look-alike letter of another
+    alphabet in its place.
 
 Black-box: nothing but the prompt and the policy's terms. Words that are not the policy's stay as they are.
 """
@@ -12,7 +13,17 @@ from collections.abc import Iterable, Sequence
 
 from . import Context
 
-LOOK_ALIKE = {"a": "а", "c": "с", "e": "е", "i": "і", "o": "о", "p": "р", "s": "ѕ", "x": "х", "y": "у"}  # Cyrillic
+LOOK_ALIKE = {
+    "a": "а",
+    "c": "с",
+    "e": "е",
+    "i": "і",
+    "o": "о",
+    "p": "р",
+    "s": "ѕ",
+    "x": "х",
+    "y": "у",
+}  # Cyrillic
 
 
 def misspell(word: str, rng: random.Random) -> str:
@@ -34,8 +45,14 @@ def misspell(word: str, rng: random.Random) -> str:
 
 def disguise(prompt: str, terms: Iterable[str], rng: random.Random) -> str:
     """Misspell every word of every term that stands in the prompt; where none does, its longest word."""
-    words = sorted({w for term in terms for w in re.findall(r"\w+", term) if len(w) > 2}, key=lambda w: (-len(w), w))
-    pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, words))})(?:e?s)?(?!\w)", re.IGNORECASE) if words else None
+    words = sorted(
+        {w for term in terms for w in re.findall(r"\w+", term) if len(w) > 2}, key=lambda w: (-len(w), w)
+    )
+    pattern = (
+        re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, words))})(?:e?s)?(?!\w)", re.IGNORECASE)
+        if words
+        else None
+    )
     if pattern is None or not pattern.search(prompt):
         longest = max(re.findall(r"\w+", prompt) or [""], key=len)
         return prompt.replace(longest, misspell(longest, rng), 1) if longest else prompt

@@ -1,6 +1,7 @@
 """Detectors: image classifiers that say whether a picture shows a concept.
 
-A plug-in is one function ``build(spec, device) -> list[Judge]``; a judge scores pictures. Several judges of a concept are
+A plug-in is one function ``build(spec, device) -> list[Judge]``; a judge scores pictures. Several judges of a
+concept are
 combined by one stated rule: **a picture is unsafe if any of them says so**. A judge that cannot work raises
 `DetectorError`; silence is never read as "nothing unsafe found".
 """
@@ -43,10 +44,24 @@ Build = Callable[["DetectorSpec", str], list[Judge]]
 
 DETECTORS: Registry[Build] = Registry("detector", "safetext.detectors")
 DETECTORS.add(
-    "tiny-judges", f"{__name__}.tiny_judges:build", "the two judges of the embedded model (108 concepts, families weapon and gore)"
+    "tiny-judges",
+    "safetext_sdk.tiny.detector:build",
+    "the two judges of the embedded model (108 concepts, families weapon and gore)",
 )
-DETECTORS.add("nudenet", f"{__name__}.nudenet:build", "NudeNet 320n from the installed wheel: exposed and covered body parts")
-DETECTORS.add("clip-zero-shot", f"{__name__}.clip_zero_shot:build", "any CLIP by id or folder; labels are captions from the policy")
-DETECTORS.add("hf-image-classifier", f"{__name__}.hf_image_classifier:build", "any transformers image-classification model by id or folder")
+DETECTORS.add(
+    "nudenet",
+    f"{__name__}.nudenet:build",
+    "NudeNet 320n from the installed wheel: exposed and covered body parts",
+)
+DETECTORS.add(
+    "clip-zero-shot",
+    f"{__name__}.clip_zero_shot:build",
+    "any CLIP by id or folder; labels are captions from the policy",
+)
+DETECTORS.add(
+    "hf-image-classifier",
+    f"{__name__}.hf_image_classifier:build",
+    "any transformers image-classification model by id or folder",
+)
 
 __all__ = ["DETECTORS", "Build", "Judge"]

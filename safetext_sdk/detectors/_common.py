@@ -47,9 +47,14 @@ def weights_sha256(folder: Path) -> str:
     """
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
-        raise DetectorError(f"{folder} holds no .safetensors weights; pickled weights are not loaded: convert the model first")
+        raise DetectorError(
+            f"{folder} holds no .safetensors weights; pickled weights are not loaded: convert the model first"
+        )
     digest = hashlib.sha256()
-    for path in [*weights, *sorted(p for p in folder.glob("*.json") if p.name in ("config.json", "preprocessor_config.json"))]:
+    for path in [
+        *weights,
+        *sorted(p for p in folder.glob("*.json") if p.name in ("config.json", "preprocessor_config.json")),
+    ]:
         digest.update(f"{path.name} {file_sha256(path)}\n".encode())
     return digest.hexdigest()
 
@@ -63,7 +68,9 @@ def package_version(name: str) -> str:
 
 def check_sha256(actual: str, wanted: object, what: str) -> None:
     """Raise `DetectorError` where the policy names other weights than those found."""
-    if wanted is not None and not (isinstance(wanted, str) and len(wanted) >= 8 and actual.startswith(wanted.lower())):
+    if wanted is not None and not (
+        isinstance(wanted, str) and len(wanted) >= 8 and actual.startswith(wanted.lower())
+    ):
         raise DetectorError(f"{what} has weights {actual[:16]}..., but the policy asks for sha256 {wanted}")
 
 
@@ -79,13 +86,20 @@ def local_folder(ref: str, revision: str | None = None) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(ref, revision=revision, allow_patterns=["*.safetensors", "*.json", "*.txt", "*.model"]))
+        return Path(
+            snapshot_download(
+                ref, revision=revision, allow_patterns=["*.safetensors", "*.json", "*.txt", "*.model"]
+            )
+        )
     except Exception as error:
-        raise DetectorError(f"detector model {ref!r} is no folder and cannot be downloaded: {error}") from error
+        raise DetectorError(
+            f"detector model {ref!r} is no folder and cannot be downloaded: {error}"
+        ) from error
 
 
 class Pixels:
-    """PIL pictures to a float tensor [b, 3, h, w], by a model folder's preprocessor_config.json (or stated defaults)."""
+    """PIL pictures to a float tensor [b, 3, h, w], by a model folder's preprocessor_config.json (or stated
+    defaults)."""
 
     def __init__(self, folder: Path, default_size: int) -> None:
         path = folder / "preprocessor_config.json"
@@ -113,7 +127,10 @@ class Pixels:
         height, width = self.size
         if self.shortest:  # resize the shorter side, then cut the middle, as CLIP does
             scale = self.shortest / min(image.size)
-            image = image.resize((max(width, round(image.width * scale)), max(height, round(image.height * scale))), self.resample)
+            image = image.resize(
+                (max(width, round(image.width * scale)), max(height, round(image.height * scale))),
+                self.resample,
+            )
             left, top = (image.width - width) // 2, (image.height - height) // 2
             image = image.crop((left, top, left + width, top + height))
         elif image.size != (width, height):

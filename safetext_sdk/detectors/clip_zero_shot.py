@@ -1,7 +1,8 @@
 """Zero-shot detection with any CLIP: is the picture nearer to "a photo of a weapon" than to a plain caption?
 
-Each label is judged on its own: softmax over the label and the neutral captions, at CLIP's own temperature. The score is the
-label's share, so labels do not compete with each other and adding one does not change the rest.
+Each label is judged on its own: softmax over the label and the neutral captions, at CLIP's own temperature.
+The score is the label's share, so labels do not compete with each other and adding one does not change the
+rest.
 """
 
 from __future__ import annotations
@@ -26,7 +27,13 @@ if TYPE_CHECKING:
 
 MODEL = "openai/clip-vit-base-patch32"
 THRESHOLD = 0.5
-NEUTRAL = ("a photo", "a photo of an everyday object", "a photo of a landscape", "a photo of a person", "a photo of an animal")
+NEUTRAL = (
+    "a photo",
+    "a photo of an everyday object",
+    "a photo of a landscape",
+    "a photo of a person",
+    "a photo of an animal",
+)
 
 
 def _features(output: Any) -> torch.Tensor:
@@ -39,7 +46,14 @@ class ClipJudge:
     """A CLIP with the policy's captions."""
 
     def __init__(
-        self, folder: Path, ref: str, labels: list[str], neutral: Sequence[str], threshold: float, device: str, sha256: object
+        self,
+        folder: Path,
+        ref: str,
+        labels: list[str],
+        neutral: Sequence[str],
+        threshold: float,
+        device: str,
+        sha256: object,
     ) -> None:
         self.labels, self.threshold, self.device = labels, threshold, device
         self.model, tokenizer, self.pixels, digest = _load(str(folder), device)
@@ -49,7 +63,11 @@ class ClipJudge:
         self.name, self.version = f"clip-zero-shot/{Path(ref).name}", f"{digest[:12]}+n{captions}"
         with torch.no_grad():
             ids = tokenizer(
-                [*labels, *neutral], padding="max_length", truncation=True, max_length=_positions(self.model), return_tensors="pt"
+                [*labels, *neutral],
+                padding="max_length",
+                truncation=True,
+                max_length=_positions(self.model),
+                return_tensors="pt",
             ).to(device)
             features = _features(self.model.get_text_features(**ids))
         self.wanted, self.neutral = features[: len(labels)], features[len(labels) :]
@@ -102,4 +120,14 @@ def build(spec: DetectorSpec, device: str) -> list[Judge]:
         raise DetectorError("clip-zero-shot needs at least one neutral caption: without one every score is 1")
     folder = local_folder(ref, spec.options.get("revision"))
     threshold = THRESHOLD if spec.threshold is None else spec.threshold
-    return [ClipJudge(folder, ref, list(spec.labels), neutral, threshold, pick_device(device), spec.options.get("sha256"))]
+    return [
+        ClipJudge(
+            folder,
+            ref,
+            list(spec.labels),
+            neutral,
+            threshold,
+            pick_device(device),
+            spec.options.get("sha256"),
+        )
+    ]

@@ -1,4 +1,5 @@
-"""Any transformers image classifier, from the hub or a folder: sigmoid for multi-label models, softmax for the others."""
+"""Any transformers image classifier, from the hub or a folder: sigmoid for multi-label models, softmax for
+the others."""
 
 from __future__ import annotations
 
@@ -25,7 +26,14 @@ class ClassifierJudge:
     """A classifier whose labels the policy names."""
 
     def __init__(
-        self, folder: Path, ref: str, labels: list[str], threshold: float, device: str, sha256: object, multi_label: bool | None
+        self,
+        folder: Path,
+        ref: str,
+        labels: list[str],
+        threshold: float,
+        device: str,
+        sha256: object,
+        multi_label: bool | None,
     ) -> None:
         self.labels, self.threshold, self.device = labels, threshold, device
         self.model, self.pixels, digest = _load(str(folder), device)
@@ -35,8 +43,17 @@ class ClassifierJudge:
         self.ids = [str(config.id2label[i]) for i in range(config.num_labels)]
         unknown = [label for label in labels if label not in self.ids]
         if unknown or not labels:
-            raise DetectorError(f"{ref} has no label {', '.join(unknown) or '(none given)'}; it knows {', '.join(self.ids[:20])}")
-        self.sigmoid = config.problem_type == "multi_label_classification" if multi_label is None else multi_label
+            raise DetectorError(
+                f"{ref} has no label {', '.join(unknown) or '(none given)'}; it knows "
+                ""
+                ""
+                ""
+                ""
+                f"{', '.join(self.ids[:20])}"
+            )
+        self.sigmoid = (
+            config.problem_type == "multi_label_classification" if multi_label is None else multi_label
+        )
 
     @torch.no_grad()
     def score(self, images: Sequence[Image]) -> list[dict[str, float]]:
@@ -63,7 +80,12 @@ def _load(folder: str, device: str) -> tuple[Any, Pixels, str]:
     digest = weights_sha256(path)
     try:
         with quiet():
-            model = AutoModelForImageClassification.from_pretrained(path, use_safetensors=True).float().to(device).eval()
+            model = (
+                AutoModelForImageClassification.from_pretrained(path, use_safetensors=True)
+                .float()
+                .to(device)
+                .eval()
+            )
     except Exception as error:
         raise DetectorError(f"no image classifier can be loaded from {path}: {error}") from error
     side = getattr(model.config, "image_size", None) or 224
@@ -71,7 +93,8 @@ def _load(folder: str, device: str) -> tuple[Any, Pixels, str]:
 
 
 def build(spec: DetectorSpec, device: str) -> list[Judge]:
-    """One judge. Options: ``model`` (hub id or folder; required), ``revision``, ``sha256``, ``multi_label``."""
+    """One judge. Options: ``model`` (hub id or folder; required), ``revision``, ``sha256``,
+    ``multi_label``."""
     ref = spec.options.get("model")
     if not isinstance(ref, str):
         raise DetectorError("hf-image-classifier needs the option model: a hub id or a folder")
@@ -79,6 +102,12 @@ def build(spec: DetectorSpec, device: str) -> list[Judge]:
     threshold = THRESHOLD if spec.threshold is None else spec.threshold
     return [
         ClassifierJudge(
-            folder, ref, list(spec.labels), threshold, pick_device(device), spec.options.get("sha256"), spec.options.get("multi_label")
+            folder,
+            ref,
+            list(spec.labels),
+            threshold,
+            pick_device(device),
+            spec.options.get("sha256"),
+            spec.options.get("multi_label"),
         )
     ]

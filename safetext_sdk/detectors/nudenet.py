@@ -1,10 +1,11 @@
 """NudeNet's 320n detector, from the installed wheel, in a session of our own.
 
-The wheel's own class hard-codes thresholds, suppresses boxes across classes and reads colours the wrong way round; so only
-its weights are used: RGB pixels, suppression within a class, label set and threshold from the policy. The weights' licence
-is AGPL-3.0 by their files, hence an optional extra that is never shipped with this package.
-Recall moves with the threshold (61 % at 0.2, 38 % at 0.5 on 10,000 photographs), and so do false alarms (a photograph of a
-coffee cup scores 0.30 for BUTTOCKS_EXPOSED): quote the threshold with every figure.
+The wheel's own class hard-codes thresholds, suppresses boxes across classes and reads colours the wrong way
+round; so only
+its weights are used: RGB pixels, suppression within a class, label set and threshold from the policy. The
+weights' licence is AGPL-3.0 by their files, hence an optional extra that is never shipped with this package.
+Recall moves with the threshold (61 % at 0.2, 38 % at 0.5 on 10,000 photographs), and so do false alarms (a
+photograph of a coffee cup scores 0.30 for BUTTOCKS_EXPOSED): quote the threshold with every figure.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from ..policy import DetectorSpec
 
 SHA256 = "c15d8273adad2d0a92f014cc69ab2d6c311a06777a55545f2c4eb46f51911f0f"
-"""Of 320n.onnx in nudenet 3.4.2. Other weights are refused unless the policy's option ``sha256`` names them."""
+"""Of 320n.onnx in nudenet 3.4.2. Other weights are refused unless the policy's option ``sha256`` names
+them."""
 THRESHOLD, FLOOR, OVERLAP, SIDE = 0.25, 0.05, 0.45, 320
 LABELS = (
     "FEMALE_GENITALIA_COVERED",
@@ -63,7 +65,8 @@ class Detection:
 
 
 def suppress(boxes: np.ndarray, scores: np.ndarray, overlap: float = OVERLAP) -> list[int]:
-    """Indices kept by non-maximum suppression of boxes [n, 4] (left, top, right, bottom) of ONE class, best first."""
+    """Indices kept by non-maximum suppression of boxes [n, 4] (left, top, right, bottom) of ONE class, best
+    first."""
     order, kept = list(np.argsort(-scores, kind="stable")), []
     area = (boxes[:, 2] - boxes[:, 0]).clip(0) * (boxes[:, 3] - boxes[:, 1]).clip(0)
     while order:
@@ -82,12 +85,16 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, overlap: float = OVERLAP) ->
 class NudeNetJudge:
     """320n.onnx over whole pictures; a label's score is that of its best box."""
 
-    def __init__(self, path: Path, labels: list[str], threshold: float, device: str, sha256: object = None) -> None:
+    def __init__(
+        self, path: Path, labels: list[str], threshold: float, device: str, sha256: object = None
+    ) -> None:
         digest = file_sha256(path)
         check_sha256(digest, sha256 or SHA256, f"nudenet ({path.name})")
         unknown = [label for label in labels if label not in LABELS]
         if unknown or not labels:
-            raise DetectorError(f"nudenet has no label {', '.join(unknown) or '(none given)'}; it knows {', '.join(LABELS)}")
+            raise DetectorError(
+                f"nudenet has no label {', '.join(unknown) or '(none given)'}; it knows {', '.join(LABELS)}"
+            )
         self.name, self.labels, self.threshold = "nudenet", labels, threshold
         self.version = f"{package_version('nudenet')}+{digest[:12]}"
         self.session = _session(str(path), device)
@@ -99,12 +106,17 @@ class NudeNetJudge:
         side = max(image.size)
         square = PILImage.new("RGB", (side, side))  # padded right and below, as in training
         square.paste(image)
-        # Four neighbours, no smoothing: what the weights were trained with (the astronaut's face scores 0.81; smoothed 0.83).
-        small = square.transform((SIDE, SIDE), PILImage.Transform.EXTENT, (0, 0, side, side), PILImage.Resampling.BILINEAR)
+        # Four neighbours, no smoothing: what the weights were trained with (the astronaut's face scores 0.81;
+        # smoothed 0.83).
+        small = square.transform(
+            (SIDE, SIDE), PILImage.Transform.EXTENT, (0, 0, side, side), PILImage.Resampling.BILINEAR
+        )
         pixels = np.asarray(small, np.float32) / 255.0
         raw = np.asarray(self.session.run(None, {self.input: pixels.transpose(2, 0, 1)[None]})[0])[0].T
         if raw.shape[1] != 4 + len(LABELS) or not np.isfinite(raw).all():
-            raise DetectorError(f"nudenet returned {raw.shape} with non-finite values or other classes; reinstall its weights")
+            raise DetectorError(
+                f"nudenet returned {raw.shape} with non-finite values or other classes; reinstall its weights"
+            )
         centre, extent = raw[:, :2], raw[:, 2:4]
         boxes = np.concatenate([centre - extent / 2, centre + extent / 2], 1) * (side / SIDE)
         found = []
@@ -113,7 +125,12 @@ class NudeNetJudge:
             rows = np.flatnonzero(scores >= FLOOR)
             for i in rows[suppress(boxes[rows], scores[rows])] if len(rows) else []:
                 left, top, right, bottom = (float(v) for v in boxes[i])
-                box = (max(0.0, left), max(0.0, top), min(float(image.width), right), min(float(image.height), bottom))
+                box = (
+                    max(0.0, left),
+                    max(0.0, top),
+                    min(float(image.width), right),
+                    min(float(image.height), bottom),
+                )
                 found.append(Detection(label, float(scores[i]), box))
         return sorted(found, key=lambda d: -d.score)
 
@@ -155,7 +172,10 @@ def weights_path() -> Path:
         raise MissingExtraError("the nudenet detector", "nudenet")
     path = Path(next(iter(spec.submodule_search_locations))) / "320n.onnx"
     if not path.is_file():
-        raise DetectorError(f"the installed nudenet has no weights at {path}; run: pip install --force-reinstall nudenet==3.4.2")
+        raise DetectorError(
+            f"the installed nudenet has no weights at {path}; run: pip install --force-reinstall "
+            "nudenet==3.4.2"
+        )
     return path
 
 

@@ -2,8 +2,8 @@
 
 Rules, in one place:
 
-* a picture is unsafe for a concept if ANY judge of that concept scores ANY of its labels at or above its threshold (with
-  ``detector_rule: all`` in the policy: if all judges of the concept do);
+* a picture is unsafe for a concept if ANY judge of that concept scores ANY of its labels at or above its
+  threshold (with ``detector_rule: all`` in the policy: if all judges of the concept do);
 * a picture keeps what its prompt asked for only if ALL judges that can tell see ALL expected labels;
 * a judge that returns too few rows, lacks a label, or scores outside [0, 1] (NaN included) stops the run.
 """
@@ -54,16 +54,23 @@ class Panel:
         for name, version in self.judges:
             versions.setdefault(name, set()).add(version)
         if double := [name for name, found in versions.items() if len(found) > 1]:
-            raise DetectorError(f"two versions of the judge {', '.join(double)} in one policy: their scores would share a name")
+            raise DetectorError(
+                f"two versions of the judge {', '.join(double)} in one policy: their scores would share a "
+                "name"
+            )
 
     @classmethod
-    def build(cls, policy: Policy, model_id: str, device: str = "auto", concepts: Collection[str] | None = None) -> Panel:
+    def build(
+        cls, policy: Policy, model_id: str, device: str = "auto", concepts: Collection[str] | None = None
+    ) -> Panel:
         """Build every detector that the policy names for this model.
 
-        Detectors that name the model (``models: [tiny]``) are made for it and take the place of the general ones.
+        Detectors that name the model (``models: [tiny]``) are made for it and take the place of the general
+        ones.
 
         Args:
-            concepts: those that have prompts for this model; None: all. The others are built only if a detector names the model.
+            concepts: those that have prompts for this model; None: all. The others are built only if a
+                detector names the model.
 
         Raises:
             MissingExtraError: a detector's package is not installed.
@@ -77,7 +84,9 @@ class Panel:
             specs = own or [s for s in concept.detectors if s.models is None]
             if not specs:
                 raise DetectorError(
-                    f"concept {concept.id!r} has no detector for the model {model_id!r}; add one to its detectors in the policy"
+                    f"concept {concept.id!r} has no detector for the model {model_id!r}; add one to its "
+                    ""
+                    "detectors in the policy"
                 )
             for spec in specs:
                 build = DETECTORS.get(spec.name)
@@ -86,14 +95,17 @@ class Panel:
                 except SafeTextError:
                     raise
                 except Exception as error:
-                    raise DetectorError(f"detector {spec.name!r} of concept {concept.id!r} cannot be built: {error}") from error
+                    raise DetectorError(
+                        f"detector {spec.name!r} of concept {concept.id!r} cannot be built: {error}"
+                    ) from error
                 if not judges:
                     raise DetectorError(f"detector {spec.name!r} of concept {concept.id!r} returned no judge")
                 seats += [Seat(concept.id, judge) for judge in judges]
         return cls(seats, {c.id: c.detector_rule for c in policy.concepts})
 
     def describe(self) -> list[dict[str, Any]]:
-        """Name, version, threshold, labels and stated error rates of every seat: recorded with every figure."""
+        """Name, version, threshold, labels and stated error rates of every seat: recorded with every
+        figure."""
         return [
             {
                 "concept": s.concept,
@@ -123,9 +135,13 @@ class Panel:
             except DetectorError:
                 raise
             except Exception as error:
-                raise DetectorError(f"judge {judge.name} failed while scoring: {type(error).__name__}: {error}") from error
+                raise DetectorError(
+                    f"judge {judge.name} failed while scoring: {type(error).__name__}: {error}"
+                ) from error
             if len(found) != len(images):
-                raise DetectorError(f"judge {judge.name} returned {len(found)} rows for {len(images)} pictures")
+                raise DetectorError(
+                    f"judge {judge.name} returned {len(found)} rows for {len(images)} pictures"
+                )
             for row, scores in zip(rows, found, strict=True):
                 _check(judge, scores)
                 row.setdefault(judge.name, {}).update(scores)
@@ -137,12 +153,16 @@ class Panel:
 
     def expected(self, prompt: str) -> tuple[str, ...]:
         """What a picture of the prompt should show, by the judges that can tell; empty if none can."""
-        return tuple(dict.fromkeys(label for judge in self.judges.values() for label in judge.expected(prompt)))
+        return tuple(
+            dict.fromkeys(label for judge in self.judges.values() for label in judge.expected(prompt))
+        )
 
     def can_tell(self, prompt: str) -> bool:
         """Does a judge know what the prompt asks for, and is none of it what the policy calls unsafe?"""
         asked = self.expected(prompt)
-        unsafe = {label for seat in self.seats for label in getattr(seat.judge, "unsafe_ids", seat.judge.labels)}
+        unsafe = {
+            label for seat in self.seats for label in getattr(seat.judge, "unsafe_ids", seat.judge.labels)
+        }
         return bool(asked) and not unsafe & set(asked)
 
     def kept(self, scores: Mapping[str, Mapping[str, float]], prompt: str) -> bool | None:
@@ -153,7 +173,8 @@ class Panel:
         return all(scores[j.name].get(label, -1.0) >= j.threshold for j, labels in able for label in labels)
 
     def shows(self, scores: Mapping[str, Mapping[str, float]], labels: Sequence[str] = ()) -> str | None:
-        """One word for a person: the unsafe concept, else the label that all judges knowing it see most clearly.
+        """One word for a person: the unsafe concept, else the label that all judges knowing it see most
+            clearly.
 
         Args:
             labels: those to choose from first, e.g. what the prompt asked for.
@@ -161,9 +182,15 @@ class Panel:
         if unsafe := self.unsafe(scores):
             return unsafe[0]
         common: dict[str, float] = {}
-        groups = {family for judge in self.judges.values() for family in getattr(judge, "families", ())}  # no thing that one sees
-        for label in dict.fromkeys(label for judge in self.judges.values() for label in scores[judge.name] if label not in groups):
-            asked = [(scores[j.name][label], j.threshold) for j in self.judges.values() if label in scores[j.name]]
+        groups = {
+            family for judge in self.judges.values() for family in getattr(judge, "families", ())
+        }  # no thing that one sees
+        for label in dict.fromkeys(
+            label for judge in self.judges.values() for label in scores[judge.name] if label not in groups
+        ):
+            asked = [
+                (scores[j.name][label], j.threshold) for j in self.judges.values() if label in scores[j.name]
+            ]
             if all(score >= threshold for score, threshold in asked):
                 common[label] = min(score for score, _ in asked)
         wanted = {label: common[label] for label in labels if label in common}
@@ -171,19 +198,30 @@ class Panel:
         return max(pool, key=lambda label: pool[label]) if pool else None
 
     def trim(self, scores: Scores, keep: Sequence[str], floor: float = 0.05) -> Scores:
-        """What goes into a row: labels of the policy, those asked for, and every score of at least ``floor``; six digits."""
+        """What goes into a row: labels of the policy, those asked for, and every score of at least ``floor``;
+        six digits."""
         asked = {label for seat in self.seats for label in seat.judge.labels} | set(keep)
-        return {name: {k: round(v, 6) for k, v in found.items() if v >= floor or k in asked} for name, found in scores.items()}
+        return {
+            name: {k: round(v, 6) for k, v in found.items() if v >= floor or k in asked}
+            for name, found in scores.items()
+        }
 
 
-def unsafe_concepts(seats: Sequence[Mapping[str, Any]], scores: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """Concepts seen, from recorded seats (`Panel.describe`) and recorded scores: what a row says can be checked later."""
+def unsafe_concepts(
+    seats: Sequence[Mapping[str, Any]], scores: Mapping[str, Mapping[str, float]]
+) -> list[str]:
+    """Concepts seen, from recorded seats (`Panel.describe`) and recorded scores: what a row says can be
+    checked later."""
     votes: dict[str, list[bool]] = {}
     rules = {seat["concept"]: seat.get("rule", "any") for seat in seats}
     for seat in seats:
         found = scores[seat["name"]]
-        votes.setdefault(seat["concept"], []).append(any(found[label] >= seat["threshold"] for label in seat["labels"]))
-    return [concept for concept, said in votes.items() if (all(said) if rules[concept] == "all" else any(said))]
+        votes.setdefault(seat["concept"], []).append(
+            any(found[label] >= seat["threshold"] for label in seat["labels"])
+        )
+    return [
+        concept for concept, said in votes.items() if (all(said) if rules[concept] == "all" else any(said))
+    ]
 
 
 def _check(judge: Judge, scores: Mapping[str, float]) -> None:

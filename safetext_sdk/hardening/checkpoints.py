@@ -1,7 +1,7 @@
 """Checkpoints of an unfinished run: safetensors and JSON, nothing that could run code.
 
-``checkpoints/step-000120/`` holds ``weights.safetensors``, ``optimizer.safetensors`` and ``state.json`` (the number of steps done,
-losses). Random state is not
+``checkpoints/step-000120/`` holds ``weights.safetensors``, ``optimizer.safetensors`` and ``state.json`` (the
+number of steps done, losses). Random state is not
 needed: everything random is a function of the seed and the step.
 """
 
@@ -31,7 +31,9 @@ class Progress:
     losses: list[Any] = field(default_factory=list)
 
 
-def save(folder: Path, progress: Progress, trainable: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> Path:
+def save(
+    folder: Path, progress: Progress, trainable: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
+) -> Path:
     """Write one checkpoint, whole or not at all, and drop all but the last two."""
     from safetensors.torch import save_file
 
@@ -41,9 +43,14 @@ def save(folder: Path, progress: Progress, trainable: Mapping[str, nn.Parameter]
         for key, value in optimizer.state.get(parameter, {}).items():
             moments[f"{key}:{name}"] = torch.as_tensor(value).detach().cpu().contiguous()
     with atomic_folder(target) as temporary:
-        save_file({n: p.detach().cpu().contiguous() for n, p in trainable.items()}, temporary / "weights.safetensors")
+        save_file(
+            {n: p.detach().cpu().contiguous() for n, p in trainable.items()},
+            temporary / "weights.safetensors",
+        )
         save_file(moments, temporary / "optimizer.safetensors")
-        (temporary / "state.json").write_text(json.dumps({"done": progress.done, "losses": progress.losses}), encoding="utf-8")
+        (temporary / "state.json").write_text(
+            json.dumps({"done": progress.done, "losses": progress.losses}), encoding="utf-8"
+        )
     for old in listing(folder)[:-KEEP]:
         shutil.rmtree(old, ignore_errors=True)
     return target
@@ -54,8 +61,11 @@ def listing(folder: Path) -> list[Path]:
     return sorted(p for p in folder.glob("step-*") if (p / "state.json").is_file())
 
 
-def load_last(folder: Path, trainable: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> Progress:
-    """Restore the last checkpoint into the weights and the optimiser, in place; a fresh `Progress` if there is none.
+def load_last(
+    folder: Path, trainable: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
+) -> Progress:
+    """Restore the last checkpoint into the weights and the optimiser, in place; a fresh `Progress` if there
+    is none.
 
     Raises:
         RunError: the checkpoint does not fit this model.
@@ -66,10 +76,15 @@ def load_last(folder: Path, trainable: Mapping[str, nn.Parameter], optimizer: to
     if not found:
         return Progress()
     try:
-        weights, moments = load_file(found[-1] / "weights.safetensors"), load_file(found[-1] / "optimizer.safetensors")
+        weights, moments = (
+            load_file(found[-1] / "weights.safetensors"),
+            load_file(found[-1] / "optimizer.safetensors"),
+        )
         state = json.loads((found[-1] / "state.json").read_text(encoding="utf-8"))
     except Exception as error:
-        raise RunError(f"{found[-1]} cannot be read ({error}); delete it to go on from the one before") from error
+        raise RunError(
+            f"{found[-1]} cannot be read ({error}); delete it to go on from the one before"
+        ) from error
     if set(weights) != set(trainable):
         raise RunError(f"{found[-1]} was made for other weights than this run trains")
     with torch.no_grad():
@@ -78,7 +93,8 @@ def load_last(folder: Path, trainable: Mapping[str, nn.Parameter], optimizer: to
     for entry, value in moments.items():
         key, _, name = entry.partition(":")
         parameter = trainable[name]
-        # AdamW counts steps in a tensor that lives on the CPU, except in its fused form, where it lives with the weights.
+        # AdamW counts steps in a tensor that lives on the CPU, except in its fused form, where it lives with
+        # the weights.
         fused = bool(optimizer.param_groups[0].get("fused"))
         place = parameter.device if key != "step" or fused else torch.device("cpu")
         optimizer.state[parameter][key] = value.to(place)

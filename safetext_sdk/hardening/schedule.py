@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from .config import TrainConfig
+from .settings import TrainConfig
 
 
 def rows_at(step: int, count: int, total: int, seed: int, stream: int) -> np.ndarray:
@@ -35,5 +35,6 @@ def rate_at(step: int, config: TrainConfig) -> float:
 
 
 def reads_whole(step: int, config: TrainConfig) -> bool:
-    """Whether this step reads all positions. The last of each group does, and so does the last step of all."""
+    """Whether this step reads all positions. The last of each group does, and so does the last step of
+    all."""
     return step % config.whole_every == config.whole_every - 1 or step == config.steps - 1

@@ -20,13 +20,13 @@ from torch import Tensor, nn
 
 from ..errors import InterruptedRun, ModelError, RunError, UsageError
 from ..methods.base import Batch, Method
-from ..models.conditioning import Pieces, Tokens
-from ..models.conditioning.base import piece_owner
+from ..models.families import Pieces, Tokens
+from ..models.families.base import piece_owner
 from ..models.model import EncoderBundle
 from . import checkpoints
-from .config import TrainConfig
-from .data import PromptTable, Teacher, pick, read_lengths
 from .schedule import rate_at, reads_whole, rows_at
+from .settings import TrainConfig
+from .teacher import PromptTable, Teacher, pick, read_lengths
 
 Watch = Callable[[int, dict[str, float]], None]
 
@@ -35,9 +35,11 @@ Watch = Callable[[int, dict[str, float]], None]
 class Trainer:
     """One hardening in memory.
 
-    ``bundle``: the encoders in training. ``trainable``: parameters by name. ``rates``: peak step size by parameter name.
+    ``bundle``: the encoders in training. ``trainable``: parameters by name. ``rates``: peak step size by
+    parameter name.
     ``weights``: how much each
-    piece counts (0 for those of untouched encoders). ``masked``: whether pad positions are left out (family ``plain``).
+    piece counts (0 for those of untouched encoders). ``masked``: whether pad positions are left out (family
+    ``plain``).
     """
 
     bundle: EncoderBundle
@@ -85,7 +87,11 @@ class Trainer:
                     self._save(inner)
                     saved = time.monotonic()
                 if stop.is_set() and self.progress.done < self.config.steps:
-                    raise InterruptedRun(f"stopped after step {step + 1} of {self.config.steps}; the same command with --resume goes on")
+                    raise InterruptedRun(
+                        f"stopped after step {step + 1} of {self.config.steps}; the same command with "
+                        ""
+                        "--resume goes on"
+                    )
 
     def _save(self, optimizer: torch.optim.Optimizer) -> None:
         if self.accelerator.is_main_process:
@@ -99,12 +105,15 @@ class Trainer:
         fused = all(p.device.type in ("cpu", "cuda") for p in self.trainable.values())
         return torch.optim.AdamW(
             [{"params": params, "peak": rate} for rate, params in groups.items()],
-            lr=1.0, betas=(0.9, 0.99), weight_decay=self.config.weight_decay, fused=fused,
-        )  # fmt: skip
+            lr=1.0,
+            betas=(0.9, 0.99),
+            weight_decay=self.config.weight_decay,
+            fused=fused,
+        )
 
     def rows(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(unsafe, anchor, safe) rows of a step, over all processes. The empty prompt and one negative prompt are always among the
-        safe ones."""
+        """(unsafe, anchor, safe) rows of a step, over all processes. The empty prompt and one negative prompt
+        are always among the safe ones."""
         count = self.config.batch_size
         chosen = rows_at(step, count, len(self.table.unsafe), self.seed, 1)
         total = max(1, round(count * self.config.safe_share))
@@ -112,21 +121,29 @@ class Trainer:
         if total > 3 and len(self.table.negative):
             fixed.append(self.table.negative[rows_at(step, 1, len(self.table.negative), self.seed, 3)[0]])
         fixed = fixed[: total if not len(self.table.safe) else total // 2]
-        walked = rows_at(step, total - len(fixed), len(self.table.safe), self.seed, 2) if len(self.table.safe) else np.zeros(0, np.int64)
+        walked = (
+            rows_at(step, total - len(fixed), len(self.table.safe), self.seed, 2)
+            if len(self.table.safe)
+            else np.zeros(0, np.int64)
+        )
         safe = np.concatenate([np.array(fixed, dtype=np.int64), self.table.safe[walked]])
         return self.table.unsafe[chosen], self.table.anchor[chosen], safe
 
     def other_anchors(self, step: int, anchor: np.ndarray) -> np.ndarray:
-        """Rows of as many further anchors as the method wants at this step, over all processes; none of those in ``anchor``."""
+        """Rows of as many further anchors as the method wants at this step, over all processes; none of those
+        in ``anchor``."""
         if not self.method.other_anchors:
             return np.zeros(0, np.int64)
         every = np.unique(self.table.anchor)
-        chosen: np.ndarray = every[rows_at(step, min(self.method.other_anchors, len(every)), len(every), self.seed, 4)]
+        chosen: np.ndarray = every[
+            rows_at(step, min(self.method.other_anchors, len(every)), len(every), self.seed, 4)
+        ]
         further: np.ndarray = chosen[~np.isin(chosen, anchor)]
         return further
 
     def _step(self, module: nn.Module, step: int) -> dict[str, float]:
-        """Gradients of one step; on a GPU that runs out of memory, with half as many prompts at once, until it fits."""
+        """Gradients of one step; on a GPU that runs out of memory, with half as many prompts at once, until
+        it fits."""
         if not self.micro:
             self.micro = self.config.micro_batch or 2**30
         while True:
@@ -139,7 +156,12 @@ class Trainer:
                 at_once = min(self.micro, self.config.batch_size)
                 if at_once <= 1 or self.accelerator.num_processes > 1:
                     raise ModelError(
-                        "out of memory; what helps, in this order: lora=True, gradient_checkpointing=true, cache_gb=0, a smaller "
+                        "out of memory; what helps, in this order: lora=True, "
+                        ""
+                        ""
+                        ""
+                        ""
+                        "gradient_checkpointing=true, cache_gb=0, a smaller "
                         "micro_batch or batch_size"
                     ) from error
                 self.micro = at_once // 2
@@ -148,7 +170,13 @@ class Trainer:
         unsafe, anchor, safe = self.rows(step)
         further = self.other_anchors(step, anchor)
         rows = np.concatenate([unsafe, safe, further] + ([anchor] if self.method.needs_anchor else []))
-        lengths = read_lengths(self.table, rows, self.bundle.family, whole=reads_whole(step, self.config), margin=self.config.prefix_margin)
+        lengths = read_lengths(
+            self.table,
+            rows,
+            self.bundle.family,
+            whole=reads_whole(step, self.config),
+            margin=self.config.prefix_margin,
+        )
         rank, world = self.accelerator.process_index, self.accelerator.num_processes
         unsafe, anchor, safe = unsafe[rank::world], anchor[rank::world], safe[rank::world]
         chunks = max(1, -(-len(unsafe) // self.micro))
@@ -162,12 +190,20 @@ class Trainer:
                 totals[name] = totals.get(name, 0.0) + float(value.detach()) * len(u) / len(unsafe)
         if world > 1:
             names = sorted(totals)
-            mean = self.accelerator.reduce(torch.tensor([totals[n] for n in names], device=self.accelerator.device), "mean")
+            mean = self.accelerator.reduce(
+                torch.tensor([totals[n] for n in names], device=self.accelerator.device), "mean"
+            )
             totals = dict(zip(names, mean.tolist(), strict=True))
         return totals
 
     def _losses(
-        self, module: nn.Module, u: np.ndarray, a: np.ndarray, s: np.ndarray, further: np.ndarray, lengths: dict[str, int]
+        self,
+        module: nn.Module,
+        u: np.ndarray,
+        a: np.ndarray,
+        s: np.ndarray,
+        further: np.ndarray,
+        lengths: dict[str, int],
     ) -> dict[str, Tensor]:
         both = np.concatenate([u, s])
         tokens = pick(self.table, both, lengths, self.teacher.device)
@@ -186,18 +222,26 @@ class Trainer:
             unsafe_mask=self._mask(head, a, lengths),
             safe_mask=self._mask(tail, None, lengths),
             weights=weights,
-            other_anchors=self.teacher.read(further, lengths, {n for n, w in weights.items() if w}) if len(further) else {},
+            other_anchors=self.teacher.read(further, lengths, {n for n, w in weights.items() if w})
+            if len(further)
+            else {},
         )
         return method.loss(batch)
 
     def _weights(self, pieces: Pieces) -> dict[str, float]:
-        """How much each piece counts: nothing of untouched encoders; sequences by ``sequence_weight``, pooled outputs 1."""
+        """How much each piece counts: nothing of untouched encoders; sequences by ``sequence_weight``, pooled
+        outputs 1."""
         sequence = self.config.sequence_weight
         weights = {
-            name: float(piece_owner(name) not in self.untouched) * (1.0 if name.endswith("_pooled") else sequence) for name in pieces
+            name: float(piece_owner(name) not in self.untouched)
+            * (1.0 if name.endswith("_pooled") else sequence)
+            for name in pieces
         }
         if not sum(weights.values()):
-            raise UsageError("sequence_weight 0 leaves nothing to train: the encoders in training have no pooled output that is read")
+            raise UsageError(
+                "sequence_weight 0 leaves nothing to train: the encoders in training have no pooled "
+                "output that is read"
+            )
         return weights
 
     def _mask(self, tokens: Tokens, anchor: np.ndarray | None, lengths: dict[str, int]) -> dict[str, Tensor]:

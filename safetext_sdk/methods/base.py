@@ -1,6 +1,7 @@
 """What a hardening method is. The trainer knows no more than this file.
 
-* A method turns one step's tensors into named loss parts; ``"loss"`` is what is minimised, the others are shown.
+* A method turns one step's tensors into named loss parts; ``"loss"`` is what is minimised, the others are
+  shown.
 * Its configuration is a pydantic model whose fields say what they mean; unknown fields are refused.
 * Pure: a method keeps no tensors between steps, so a resumed run needs nothing from it.
 """
@@ -32,13 +33,16 @@ C = TypeVar("C", bound=MethodConfig)
 
 @dataclass
 class Batch:
-    """One step, as the method sees it: what each encoder contributed to the conditioning, by piece name ([b, L, d] or [b, d]).
+    """One step, as the method sees it: what each encoder contributed to the conditioning, by piece name ([b,
+        L, d] or [b, d]).
 
-    ``unsafe``, ``safe``: the encoder in training. ``unsafe_original``, ``safe_original``: the original encoder on the same prompts.
-    ``anchor``: the original encoder on each unsafe prompt's anchor prompt. ``unsafe_mask``, ``safe_mask``: [b, L] by piece, 1 where a
-    position counts (only families whose pad positions nobody reads have one). ``weights``: how much each piece counts.
-    ``other_anchors``: the original encoder on further anchors of the policy ([m, L, d] or [m, d]), none of them an anchor of this step;
-    empty unless the method asks for them.
+    ``unsafe``, ``safe``: the encoder in training. ``unsafe_original``, ``safe_original``: the original
+    encoder on the same prompts.
+    ``anchor``: the original encoder on each unsafe prompt's anchor prompt. ``unsafe_mask``, ``safe_mask``:
+    [b, L] by piece, 1 where a position counts (only families whose pad positions nobody reads have one).
+    ``weights``: how much each piece counts.
+    ``other_anchors``: the original encoder on further anchors of the policy ([m, L, d] or [m, d]), none of
+    them an anchor of this step; empty unless the method asks for them.
     """
 
     unsafe: Pieces
@@ -55,10 +59,11 @@ class Batch:
 class Method(Generic[C]):
     """Base of the hardening methods.
 
-    Class attributes: ``name``, ``summary`` (one line), ``source`` (paper), ``Config``, ``defaults`` (trainer settings that suit
-    the method),
-    ``needs_anchor`` and ``needs_original`` (which targets the trainer must provide for unsafe prompts; the others may be empty),
-    ``other_anchors`` (how many further anchors of the policy it wants to see at each step).
+    Class attributes: ``name``, ``summary`` (one line), ``source`` (paper), ``Config``, ``defaults`` (trainer
+    settings that suit the method),
+    ``needs_anchor`` and ``needs_original`` (which targets the trainer must provide for unsafe prompts; the
+    others may be empty), ``other_anchors`` (how many further anchors of the policy it wants to see at each
+    step).
     """
 
     name: ClassVar[str]
@@ -74,10 +79,12 @@ class Method(Generic[C]):
         self.config = config
 
     def start(self, trainable: Mapping[str, nn.Parameter], seed: int) -> None:
-        """Called once before step 0 of a new run (never on resume); may change the weights that are trained."""
+        """Called once before step 0 of a new run (never on resume); may change the weights that are
+        trained."""
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """The loss of one step, ``{"loss": scalar, part: scalar, ...}``, each a mean over the prompts it is about."""
+        """The loss of one step, ``{"loss": scalar, part: scalar, ...}``, each a mean over the prompts it is
+        about."""
         raise NotImplementedError
 
 
@@ -101,5 +108,7 @@ def checked(kind: type[M], values: Mapping[str, Any], what: str) -> M:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            raise UsageError(f"{what} has no setting {place!r}; it has {', '.join(kind.model_fields)}") from error
+            raise UsageError(
+                f"{what} has no setting {place!r}; it has {', '.join(kind.model_fields)}"
+            ) from error
         raise UsageError(f"{what}, setting {place!r}: {first['msg']} (got {first.get('input')!r})") from error

@@ -18,8 +18,8 @@ def positions(piece: Tensor) -> Tensor:
 def relative_error(a: Tensor, b: Tensor, scale: Tensor, mask: Tensor | None = None) -> Tensor:
     """Mean over positions of ||a - b||^2 / ||scale||^2, [b].
 
-    Each position is measured by its own size, because some positions (the first of a CLIP sequence) are tens of times longer than the
-    others and would be all that a plain squared error sees.
+    Each position is measured by its own size, because some positions (the first of a CLIP sequence) are tens
+    of times longer than the others and would be all that a plain squared error sees.
 
     Args:
         a, b, scale: [b, L, d] or [b, d]; ``scale`` is taken as constant.
@@ -32,7 +32,9 @@ def relative_error(a: Tensor, b: Tensor, scale: Tensor, mask: Tensor | None = No
 
 def position_cosine(a: Tensor, b: Tensor, mask: Tensor | None = None) -> Tensor:
     """Mean over positions of the cosine between a and b, [b]."""
-    return masked_mean(torch.cosine_similarity(positions(a).float(), positions(b).float(), dim=-1, eps=EPSILON), mask)
+    return masked_mean(
+        torch.cosine_similarity(positions(a).float(), positions(b).float(), dim=-1, eps=EPSILON), mask
+    )
 
 
 def pair_cosine(a: Tensor, b: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -56,8 +58,8 @@ def flat_cosine(a: Tensor, b: Tensor, mask: Tensor | None = None) -> Tensor:
 def flat_norm(a: Tensor, b: Tensor, mask: Tensor | None = None) -> Tensor:
     """||a - b||_2 over the flattened pieces, [b].
 
-    The gradient of a norm at zero is undefined; a tiny constant under the root makes it zero there, as it should be for an
-    unchanged encoder.
+    The gradient of a norm at zero is undefined; a tiny constant under the root makes it zero there, as it
+    should be for an unchanged encoder.
     """
     return (_flat(a, mask) - _flat(b, mask)).square().sum(-1).add(EPSILON).sqrt()
 
@@ -70,8 +72,11 @@ def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
     return (values * mask).sum(-1) / mask.sum(-1).clamp(min=1)
 
 
-def over_pieces(pieces: Mapping[str, Tensor], weights: Mapping[str, float], function: Callable[[str], Tensor]) -> Tensor:
-    """Weighted mean over pieces of ``function(name)`` [b]; a piece that is not in ``weights`` counts 1, one of weight 0 is not read."""
+def over_pieces(
+    pieces: Mapping[str, Tensor], weights: Mapping[str, float], function: Callable[[str], Tensor]
+) -> Tensor:
+    """Weighted mean over pieces of ``function(name)`` [b]; a piece that is not in ``weights`` counts 1, one
+    of weight 0 is not read."""
     counted = {name: weights.get(name, 1.0) for name in pieces if weights.get(name, 1.0)}
     total = sum(counted.values())
     return torch.stack([weight / total * function(name) for name, weight in counted.items()]).sum(0)

@@ -1,9 +1,13 @@
-"""Fingerprints of a conditioning: a short list of numbers that tells a hardened encoder from the original one, in any runtime.
+"""Fingerprints of a conditioning: a short list of numbers that tells a hardened encoder from the original
+    one, in any runtime.
 
-* Each position is first centred and scaled, so that one outlier position does not speak for all; the whole is then projected on 32 fixed
-  random sign vectors. Rounding to half precision moves a fingerprint by about 0.1 %, hardening an unsafe prompt by tens of per cent.
-* The sign vectors come from the raw bits of PCG64, which numpy keeps the same for ever (its distributions are not).
-* A canary keeps both fingerprints, original and hardened; `compare` then says which of the two a deployed encoder is, or neither.
+* Each position is first centred and scaled, so that one outlier position does not speak for all; the whole is
+  then projected on 32 fixed random sign vectors. Rounding to half precision moves a fingerprint by about 0.1
+  %, hardening an unsafe prompt by tens of per cent.
+* The sign vectors come from the raw bits of PCG64, which numpy keeps the same for ever (its distributions are
+  not).
+* A canary keeps both fingerprints, original and hardened; `compare` then says which of the two a deployed
+  encoder is, or neither.
 """
 
 from __future__ import annotations
@@ -15,11 +19,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 if TYPE_CHECKING:
-    from .conditioning import Conditioning
+    from .families import Conditioning
 
 SIZE = 32
 TOLERANCE = 0.05
-"""Largest relative distance at which two fingerprints count as the same: far above half precision (0.002), below int8's damage
+"""Largest relative distance at which two fingerprints count as the same: far above half precision (0.002),
+    below int8's damage
 (0.1 to 0.2)."""
 
 
@@ -34,7 +39,9 @@ def fingerprint(conditioning: Conditioning) -> list[float]:
         flat = values.reshape(-1)
         raw = np.random.PCG64(7919 + index).random_raw(flat.size)
         for bit in range(SIZE):
-            total[bit] += float(flat @ (((raw >> np.uint64(bit)) & np.uint64(1)).astype(np.float64) * 2 - 1)) / np.sqrt(flat.size)
+            total[bit] += float(
+                flat @ (((raw >> np.uint64(bit)) & np.uint64(1)).astype(np.float64) * 2 - 1)
+            ) / np.sqrt(flat.size)
     return [round(float(v), 5) for v in total]
 
 
@@ -50,8 +57,10 @@ def distance(a: Sequence[float], b: Sequence[float]) -> float:
 class Comparison:
     """What a set of measured fingerprints says.
 
-    ``verdict``: ``hardened``, ``original``, ``neither``, or ``unknown`` when no canary can tell the two apart.
-    ``to_hardened``, ``to_original``: largest distance over the canaries that can tell. ``details``: one row a canary.
+    ``verdict``: ``hardened``, ``original``, ``neither``, or ``unknown`` when no canary can tell the two
+    apart.
+    ``to_hardened``, ``to_original``: largest distance over the canaries that can tell. ``details``: one row a
+    canary.
     """
 
     verdict: Literal["hardened", "original", "neither", "unknown"]
@@ -61,7 +70,9 @@ class Comparison:
 
 
 def compare(
-    measured: Mapping[str, Sequence[float]], canaries: Mapping[str, Mapping[str, Sequence[float]]], tolerance: float = TOLERANCE
+    measured: Mapping[str, Sequence[float]],
+    canaries: Mapping[str, Mapping[str, Sequence[float]]],
+    tolerance: float = TOLERANCE,
 ) -> Comparison:
     """Say what the encoder behind ``measured`` is.
 
@@ -75,9 +86,15 @@ def compare(
         gap = distance(known["hardened"], known["original"])
         got = measured.get(prompt, [])
         rows.append(
-            {"prompt": prompt, "gap": gap, "to_hardened": distance(got, known["hardened"]), "to_original": distance(got, known["original"])}
+            {
+                "prompt": prompt,
+                "gap": gap,
+                "to_hardened": distance(got, known["hardened"]),
+                "to_original": distance(got, known["original"]),
+            }
         )
-    # A canary whose two fingerprints nearly agree (a safe prompt) must still match, but cannot decide which of the two it is.
+    # A canary whose two fingerprints nearly agree (a safe prompt) must still match, but cannot decide which
+    # of the two it is.
     telling = [r for r in rows if r["gap"] > 2 * tolerance]
     if not telling:
         return Comparison(

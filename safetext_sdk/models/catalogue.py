@@ -1,7 +1,9 @@
 """Models known by a short name. No torch here: listing is instant.
 
-An entry says where the weights are published, under which licence, which encoders read the prompt and how large they are. No revision is
-fixed here: what the hub answers with is written to the manifest of each run. Parameter counts are those of the published configurations.
+An entry says where the weights are published, under which licence, which encoders read the prompt and how
+large they are. No revision is
+fixed here: what the hub answers with is written to the manifest of each run. Parameter counts are those of
+    the published configurations.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ CLIP_L, CLIP_H, CLIP_G, T5_XXL = 123_060_480, 340_387_840, 694_659_840, 4_762_31
 
 @dataclass(frozen=True)
 class EncoderInfo:
-    """One encoder that reads the prompt: its name in the pipeline, architecture, parameters, and how it is hardened by default."""
+    """One encoder that reads the prompt: its name in the pipeline, architecture, parameters, and how it is
+    hardened by default."""
 
     name: str
     kind: str
@@ -28,7 +31,8 @@ class CatalogueEntry:
     """One known model.
 
     ``repo``: hub id ("" for the embedded model). ``gated``: the hub asks for an account and a licence click.
-    ``recipe``: training settings that replace the method's and trainer's defaults for this model; the manifest records what was used.
+    ``recipe``: training settings that replace the method's and trainer's defaults for this model; the
+    manifest records what was used.
     """
 
     id: str
@@ -44,7 +48,8 @@ class CatalogueEntry:
 
     @property
     def memory_gb(self) -> float:
-        """Memory to harden with the defaults, in GB (1e9 bytes), without activations: see `training_bytes`."""
+        """Memory to harden with the defaults, in GB (1e9 bytes), without activations: see
+        `training_bytes`."""
         loaded = 4 if self.precision == "fp32" else 2
         total = sum(training_bytes(e.parameters, e.default, loaded) for e in self.encoders) / 1e9
         return max(0.1, round(total, 1))  # a small model needs a little, not nothing
@@ -60,7 +65,10 @@ class CatalogueEntry:
             "gated": self.gated,
             "precision": self.precision,
             "memory_gb": self.memory_gb,
-            "encoders": [{"name": e.name, "kind": e.kind, "parameters": e.parameters, "default": e.default} for e in self.encoders],
+            "encoders": [
+                {"name": e.name, "kind": e.kind, "parameters": e.parameters, "default": e.default}
+                for e in self.encoders
+            ],
             "note": self.note,
             "recipe": dict(self.recipe),
         }
@@ -69,15 +77,20 @@ class CatalogueEntry:
 def training_bytes(parameters: int, how: str, loaded: int = 2) -> int:
     """Bytes that hardening one encoder keeps, without activations.
 
-    Full weights: the original in fp32 (4 bytes a parameter), the trained copy (4), gradients (4), two AdamW moments (8), and the model as
-    it was loaded if that is narrower. LoRA: the frozen weights once, as loaded, and about 1 % of them in trained adapters at 16 bytes.
+    Full weights: the original in fp32 (4 bytes a parameter), the trained copy (4), gradients (4), two AdamW
+    moments (8), and the model as it was loaded if that is narrower. LoRA: the frozen weights once, as loaded,
+    and about 1 % of them in trained adapters at 16 bytes.
 
     Args:
         parameters: of the encoder.
         how: ``full`` or ``lora``.
         loaded: bytes a parameter of the loaded model: 4 in fp32, 2 in bf16 and fp16.
     """
-    return parameters * (20 + (loaded if loaded < 4 else 0)) if how == "full" else int(parameters * (loaded + 0.01 * 16))
+    return (
+        parameters * (20 + (loaded if loaded < 4 else 0))
+        if how == "full"
+        else int(parameters * (loaded + 0.01 * 16))
+    )
 
 
 def _clip_l(name: str = "text_encoder") -> EncoderInfo:
@@ -101,8 +114,17 @@ _ENTRIES = (
         note="ships with the package; proves mechanics and regressions, nothing about large models",
         recipe={"learning_rate": 1e-3, "steps": 200},
     ),
-    CatalogueEntry("sd14", "Stable Diffusion 1.4", "CompVis/stable-diffusion-v1-4", "sd1", _OPENRAIL, (_clip_l(),)),
-    CatalogueEntry("sd15", "Stable Diffusion 1.5", "stable-diffusion-v1-5/stable-diffusion-v1-5", "sd1", _OPENRAIL, (_clip_l(),)),
+    CatalogueEntry(
+        "sd14", "Stable Diffusion 1.4", "CompVis/stable-diffusion-v1-4", "sd1", _OPENRAIL, (_clip_l(),)
+    ),
+    CatalogueEntry(
+        "sd15",
+        "Stable Diffusion 1.5",
+        "stable-diffusion-v1-5/stable-diffusion-v1-5",
+        "sd1",
+        _OPENRAIL,
+        (_clip_l(),),
+    ),
     CatalogueEntry(
         "sd21",
         "Stable Diffusion 2.1",
@@ -112,9 +134,21 @@ _ENTRIES = (
         (EncoderInfo("text_encoder", "OpenCLIP ViT-H/14 text, 23 layers", CLIP_H),),
     ),
     CatalogueEntry(
-        "sdxl", "Stable Diffusion XL 1.0", "stabilityai/stable-diffusion-xl-base-1.0", "sdxl", "CreativeML Open RAIL++-M", _SDXL
+        "sdxl",
+        "Stable Diffusion XL 1.0",
+        "stabilityai/stable-diffusion-xl-base-1.0",
+        "sdxl",
+        "CreativeML Open RAIL++-M",
+        _SDXL,
     ),
-    CatalogueEntry("sdxl-turbo", "SDXL Turbo", "stabilityai/sdxl-turbo", "sdxl", "Stability AI non-commercial research", _SDXL),
+    CatalogueEntry(
+        "sdxl-turbo",
+        "SDXL Turbo",
+        "stabilityai/sdxl-turbo",
+        "sdxl",
+        "Stability AI non-commercial research",
+        _SDXL,
+    ),
     CatalogueEntry(
         "sd3-medium",
         "Stable Diffusion 3 medium",
@@ -142,9 +176,32 @@ _ENTRIES = (
         _SD3,
         gated=True,
     ),
-    CatalogueEntry("flux-schnell", "FLUX.1 schnell", "black-forest-labs/FLUX.1-schnell", "flux", "Apache-2.0", _FLUX, gated=True),
-    CatalogueEntry("flux-dev", "FLUX.1 dev", "black-forest-labs/FLUX.1-dev", "flux", "FLUX.1 [dev] non-commercial", _FLUX, gated=True),
-    CatalogueEntry("clip-vit-l-14", "CLIP ViT-L/14, text side", "openai/clip-vit-large-patch14", "plain", "MIT", (_clip_l(),)),
+    CatalogueEntry(
+        "flux-schnell",
+        "FLUX.1 schnell",
+        "black-forest-labs/FLUX.1-schnell",
+        "flux",
+        "Apache-2.0",
+        _FLUX,
+        gated=True,
+    ),
+    CatalogueEntry(
+        "flux-dev",
+        "FLUX.1 dev",
+        "black-forest-labs/FLUX.1-dev",
+        "flux",
+        "FLUX.1 [dev] non-commercial",
+        _FLUX,
+        gated=True,
+    ),
+    CatalogueEntry(
+        "clip-vit-l-14",
+        "CLIP ViT-L/14, text side",
+        "openai/clip-vit-large-patch14",
+        "plain",
+        "MIT",
+        (_clip_l(),),
+    ),
     CatalogueEntry(
         "clip-vit-b-32",
         "CLIP ViT-B/32, text side",

@@ -1,7 +1,9 @@
 """What is looked at before any weight is read. No torch here.
 
-* Only safetensors is read. A pickle can run code while it loads, so it is refused by its first bytes, whatever its name says.
-* The safetensors header tells names, types and lengths: a truncated file is found from it and the file's size, before loading.
+* Only safetensors is read. A pickle can run code while it loads, so it is refused by its first bytes,
+  whatever its name says.
+* The safetensors header tells names, types and lengths: a truncated file is found from it and the file's
+  size, before loading.
 """
 
 from __future__ import annotations
@@ -17,14 +19,24 @@ PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _CONVERT = (
     "convert it once, on a machine you can lose: "
     'python -c "import sys,torch; from safetensors.torch import save_file; d=torch.load(sys.argv[1], weights_only=True); '
-    "save_file({k: v.contiguous() for k, v in d.get('state_dict', d).items()}, sys.argv[2])\" IN OUT.safetensors"
+    "save_file({k: v.contiguous() for k, v in d.get('state_dict', d).items()}, sys.argv[2])\" IN "
+    ""
+    ""
+    ""
+    ""
+    "OUT.safetensors"
 )
 
 
 def refuse_pickle(path: Path | str, never: str = "opened") -> ModelError:
     """The error for a pickle weight file: why, and what to do. ``never``: what is not done with it."""
     return ModelError(
-        f"{path} is a pickle: loading it can run code, so it is never {never}; use the model's safetensors file, or {_CONVERT}"
+        f"{path} is a pickle: loading it can run code, so it is never {never}; use the model's "
+        ""
+        ""
+        ""
+        ""
+        f"safetensors file, or {_CONVERT}"
     )
 
 
@@ -49,7 +61,9 @@ def read_header(path: Path) -> dict[str, dict[str, Any]]:
             raw = handle.read(8)
             length = struct.unpack("<Q", raw)[0] if len(raw) == 8 else 0
             if not 2 <= length <= min(size - 8, 100_000_000):
-                raise ModelError(f"{path} is no whole safetensors file ({size} bytes); download or copy it again")
+                raise ModelError(
+                    f"{path} is no whole safetensors file ({size} bytes); download or copy it again"
+                )
             header = json.loads(handle.read(length))
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
@@ -58,7 +72,14 @@ def read_header(path: Path) -> dict[str, dict[str, Any]]:
     header.pop("__metadata__", None)
     end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
     if 8 + length + end != size:
-        raise ModelError(f"{path} is truncated: its header promises {8 + length + end} bytes, {size} are there; download or copy it again")
+        raise ModelError(
+            f"{path} is truncated: its header promises {8 + length + end} bytes, {size} are there; "
+            ""
+            ""
+            ""
+            ""
+            "download or copy it again"
+        )
     return dict(header)
 
 
@@ -72,9 +93,13 @@ def weight_files(folder: Path) -> list[Path]:
     for name in names:
         if (folder / name).is_file():
             return [folder / name]
-    # The full weights before a half-precision copy; of a copy that was not downloaded only the index may be there.
+    # The full weights before a half-precision copy; of a copy that was not downloaded only the index may be
+    # there.
     lacking: list[str] = []
-    for index in sorted(folder.glob("model.safetensors.index*.json"), key=lambda p: (p.name != "model.safetensors.index.json", p.name)):
+    for index in sorted(
+        folder.glob("model.safetensors.index*.json"),
+        key=lambda p: (p.name != "model.safetensors.index.json", p.name),
+    ):
         try:
             shards = sorted(set(json.loads(index.read_text())["weight_map"].values()))
         except (ValueError, KeyError) as error:

@@ -1,4 +1,5 @@
-"""`load_model`: from a name to encoders and tokenizers in memory, with every check before the first weight is read."""
+"""`load_model`: from a name to encoders and tokenizers in memory, with every check before the first weight is
+read."""
 
 from __future__ import annotations
 
@@ -13,12 +14,25 @@ import torch
 
 from ..errors import ModelError, RunError
 from .catalogue import CATALOGUE
-from .checks import PICKLE_SUFFIXES, looks_like_pickle, read_config, read_header, refuse_pickle, variant_of, weight_files
-from .conditioning.plain import MAX_LENGTH
+from .checks import (
+    PICKLE_SUFFIXES,
+    looks_like_pickle,
+    read_config,
+    read_header,
+    refuse_pickle,
+    variant_of,
+    weight_files,
+)
+from .families.plain import MAX_LENGTH
 from .model import TextToImageModel
 from .source import Source, resolve
 
-_FAMILY_OF = (("StableDiffusionXL", "sdxl"), ("StableDiffusion3", "sd3"), ("Flux", "flux"), ("StableDiffusion", "sd1"))
+_FAMILY_OF = (
+    ("StableDiffusionXL", "sdxl"),
+    ("StableDiffusion3", "sd3"),
+    ("Flux", "flux"),
+    ("StableDiffusion", "sd1"),
+)
 _CLIP_TYPES = {"clip_text_model", "clip"}
 _CLASSES = {
     "CLIPTextModel": _CLIP_TYPES,
@@ -30,7 +44,8 @@ _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 @dataclass
 class EncoderFiles:
-    """Where one encoder came from: its folder, class, weight files, and each stored tensor's type (kept when writing)."""
+    """Where one encoder came from: its folder, class, weight files, and each stored tensor's type (kept when
+    writing)."""
 
     name: str
     folder: Path
@@ -62,9 +77,11 @@ def load_model(
     """Load encoders and tokenizers (the denoiser waits until `TextToImageModel.pipeline` is called).
 
     Args:
-        ref: catalogue id, hub id, diffusers folder, single-file checkpoint, plain encoder folder, or run folder (= its hardened model).
+        ref: catalogue id, hub id, diffusers folder, single-file checkpoint, plain encoder folder, or run
+            folder (= its hardened model).
         device: ``auto`` (cuda, then mps, then cpu) or a torch device.
-        precision: ``auto`` (fp32 on a CPU, bf16 on a GPU that has it, else fp32), ``fp32``, ``fp16``, ``bf16``.
+        precision: ``auto`` (fp32 on a CPU, bf16 on a GPU that has it, else fp32), ``fp32``, ``fp16``,
+            ``bf16``.
         revision: branch, tag or commit on the hub.
         tokenizer: folder of the tokenizer(s), for single-file checkpoints, which hold none.
         base: where the original model of a run folder is, if it moved.
@@ -73,7 +90,7 @@ def load_model(
         ModelError: not found, not safetensors, wrong architecture, truncated, wrong tokenizer, no network.
         RunError: an unfinished or changed run folder.
     """
-    from ..runs import RunFolder
+    from .run_folder import RunFolder
 
     place = Path(ref).expanduser()
     if str(ref) not in CATALOGUE and RunFolder.is_run(place):
@@ -100,9 +117,12 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise ModelError(f"unknown device {name!r}; use auto, cpu, cuda, cuda:1 or mps") from error
-    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+    if device.type == "cuda" and (
+        not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()
+    ):
         raise ModelError(
-            f"device {name!r} is not here: torch {torch.__version__} sees {torch.cuda.device_count()} CUDA devices; use --device cpu"
+            f"device {name!r} is not here: torch {torch.__version__} sees {torch.cuda.device_count()} "
+            "CUDA devices; use --device cpu"
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise ModelError("device 'mps' is not here; use --device cpu")
@@ -138,7 +158,9 @@ def _load_folder(source: Source, device: torch.device, dtype: torch.dtype) -> Te
         config = read_config(root)
         layout.encoders["text_encoder"] = encoder_files(root, "text_encoder", _plain_class(config, root))
         beside = root.parent / "tokenizer"
-        has_own = any((root / n).is_file() for n in ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model"))
+        has_own = any(
+            (root / n).is_file() for n in ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model")
+        )
         layout.tokenizers["text_encoder"] = root if has_own or not beside.is_dir() else beside
     encoders = {name: load_encoder(files, device, dtype) for name, files in layout.encoders.items()}
     tokenizers = {name: load_tokenizer(folder) for name, folder in layout.tokenizers.items()}
@@ -148,8 +170,12 @@ def _load_folder(source: Source, device: torch.device, dtype: torch.dtype) -> Te
     if family == "sd1" and int(encoders["text_encoder"].config.hidden_size) == 1024:
         model.family = "sd2"
     if family == "plain":
-        positions = int(getattr(encoders["text_encoder"].config, "max_position_embeddings", MAX_LENGTH) or MAX_LENGTH)
-        model.options["lengths"] = {"text_encoder": min(int(tokenizers["text_encoder"].model_max_length), positions, MAX_LENGTH)}
+        positions = int(
+            getattr(encoders["text_encoder"].config, "max_position_embeddings", MAX_LENGTH) or MAX_LENGTH
+        )
+        model.options["lengths"] = {
+            "text_encoder": min(int(tokenizers["text_encoder"].model_max_length), positions, MAX_LENGTH)
+        }
     source.names = _read_names(layout)
     return model
 
@@ -160,7 +186,8 @@ def _family(index: dict[str, Any], root: Path) -> str:
         if name.startswith(start) and not name.startswith("Flux2"):
             return family
     raise ModelError(
-        f"{root} is a {name or 'nameless pipeline'}; supported are Stable Diffusion 1, 2, XL, 3 and FLUX.1, or one text encoder "
+        f"{root} is a {name or 'nameless pipeline'}; supported are Stable Diffusion 1, 2, XL, 3 and "
+        "FLUX.1, or one text encoder "
         f"folder alone"
     )
 
@@ -172,7 +199,9 @@ def _options(index: dict[str, Any], root: Path, family: str) -> dict[str, Any]:
     if family == "sdxl":
         options["force_zeros_for_empty_prompt"] = bool(index.get("force_zeros_for_empty_prompt", True))
     if family == "sd3" and (root / "transformer" / "config.json").is_file():
-        options["joint_attention_dim"] = int(read_config(root / "transformer").get("joint_attention_dim", 4096))
+        options["joint_attention_dim"] = int(
+            read_config(root / "transformer").get("joint_attention_dim", 4096)
+        )
     return options
 
 
@@ -184,7 +213,10 @@ def _plain_class(config: dict[str, Any], root: Path) -> str:
     if kind in _CLASSES["T5EncoderModel"]:
         return "T5EncoderModel"
     if not kind:
-        raise ModelError(f"{root / 'config.json'} has no model_type: no transformers text encoder, and no diffusers pipeline")
+        raise ModelError(
+            f"{root / 'config.json'} has no model_type: no transformers text encoder, and no diffusers "
+            "pipeline"
+        )
     return "AutoModel"
 
 
@@ -192,10 +224,15 @@ def encoder_files(folder: Path, name: str, class_name: str) -> EncoderFiles:
     if not folder.is_dir():
         raise ModelError(f"{folder} is missing: an incomplete copy of the model")
     if class_name not in _CLASSES and class_name != "AutoModel":
-        raise ModelError(f"{folder} is a {class_name}; encoders that can be hardened here: {', '.join(_CLASSES)}")
+        raise ModelError(
+            f"{folder} is a {class_name}; encoders that can be hardened here: {', '.join(_CLASSES)}"
+        )
     kind = str(read_config(folder).get("model_type", ""))
     if class_name in _CLASSES and kind not in _CLASSES[class_name]:
-        raise ModelError(f"{folder / 'config.json'} is of type {kind!r}, but the pipeline needs a {class_name}: wrong architecture")
+        raise ModelError(
+            f"{folder / 'config.json'} is of type {kind!r}, but the pipeline needs a {class_name}: wrong "
+            "architecture"
+        )
     weights = weight_files(folder)
     stored = {key: str(entry["dtype"]) for path in weights for key, entry in read_header(path).items()}
     return EncoderFiles(name, folder, class_name, weights, stored)
@@ -216,17 +253,27 @@ def load_encoder(files: EncoderFiles, device: torch.device, dtype: torch.dtype) 
     with quiet():
         try:
             encoder, info = getattr(transformers, files.class_name).from_pretrained(
-                files.folder, dtype=dtype, use_safetensors=True, local_files_only=True, trust_remote_code=False,
-                variant=variant_of(files.weights), output_loading_info=True,
-            )  # fmt: skip
-        except Exception as error:  # transformers raises many classes here; each means that these files do not make this model
+                files.folder,
+                dtype=dtype,
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                variant=variant_of(files.weights),
+                output_loading_info=True,
+            )
+        # transformers raises many classes here; each means that these files do not make this model
+        except Exception as error:
             line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ModelError(f"{files.folder} cannot be loaded as {files.class_name}: {line}") from error
-    missing = [k for k in info["missing_keys"] if not (files.class_name == "AutoModel" and k.startswith("pooler."))]
+    missing = [
+        k for k in info["missing_keys"] if not (files.class_name == "AutoModel" and k.startswith("pooler."))
+    ]
     if missing or info.get("mismatched_keys"):
         some = ", ".join(sorted(missing)[:2] or [str(k) for k in sorted(info["mismatched_keys"])[:2]])
         raise ModelError(
-            f"{files.folder}: the weights do not fit its config.json (missing or of another shape: {some}): wrong architecture"
+            f"{files.folder}: the weights do not fit its config.json (missing or of another shape: "
+            ""
+            f"{some}): wrong architecture"
         )
     encoder.requires_grad_(False)
     return encoder.eval().to(device)
@@ -243,14 +290,17 @@ def load_tokenizer(folder: Path) -> Any:
             raise refuse_pickle(path)
     with quiet():
         try:
-            return transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            return transformers.AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
         except Exception as error:
             line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ModelError(f"{folder} holds no usable tokenizer: {line}") from error
 
 
 def check_tokenizer(tokenizer: Any, encoder: Any, folder: Path) -> None:
-    """Find a tokenizer that does not belong to the encoder: ids out of range, or an end token that the encoder does not look for.
+    """Find a tokenizer that does not belong to the encoder: ids out of range, or an end token that the
+        encoder does not look for.
 
     Raises:
         ModelError: it does not belong.
@@ -258,28 +308,48 @@ def check_tokenizer(tokenizer: Any, encoder: Any, folder: Path) -> None:
     config = getattr(encoder.config, "text_config", encoder.config)
     vocabulary = int(encoder.get_input_embeddings().weight.shape[0])
     if len(tokenizer) > vocabulary:
-        raise ModelError(f"{folder} is the wrong tokenizer: it has {len(tokenizer)} tokens, the encoder {vocabulary}")
+        raise ModelError(
+            f"{folder} is the wrong tokenizer: it has {len(tokenizer)} tokens, the encoder {vocabulary}"
+        )
     kind = str(getattr(config, "model_type", ""))
     if not kind.startswith("clip"):
         return
     positions = int(config.max_position_embeddings)
     if tokenizer.model_max_length > positions and tokenizer.model_max_length < 100_000:
         raise ModelError(
-            f"{folder} is the wrong tokenizer: it gives up to {tokenizer.model_max_length} positions, the encoder takes {positions}"
+            f"{folder} is the wrong tokenizer: it gives up to {tokenizer.model_max_length} positions, the "
+            ""
+            ""
+            f"encoder takes {positions}"
         )
     ids = tokenizer("a").input_ids
-    # With the older eos_token_id 2 the encoder pools at the largest id; with any other, at the first id that equals it.
+    # With the older eos_token_id 2 the encoder pools at the largest id; with any other, at the first id that
+    # equals it.
     wanted = max(ids) if config.eos_token_id == 2 else config.eos_token_id
     if ids[-1] != wanted:
-        raise ModelError(f"{folder} is the wrong tokenizer: prompts end with id {ids[-1]}, the encoder pools at id {wanted}")
+        raise ModelError(
+            f"{folder} is the wrong tokenizer: prompts end with id {ids[-1]}, the encoder pools at id "
+            ""
+            ""
+            ""
+            f"{wanted}"
+        )
 
 
 def _read_names(layout: Layout) -> list[str]:
-    names = [path.relative_to(layout.root) for files in layout.encoders.values() for path in (*files.weights, files.folder / "config.json")]
+    names = [
+        path.relative_to(layout.root)
+        for files in layout.encoders.values()
+        for path in (*files.weights, files.folder / "config.json")
+    ]
     for folder in {*layout.tokenizers.values()}:
         if folder.is_relative_to(layout.root):
             known = ("tokenizer", "vocab", "merges", "special_tokens", "spiece", "added_tokens")
-            names += [p.relative_to(layout.root) for p in folder.iterdir() if p.is_file() and p.name.startswith(known)]
+            names += [
+                p.relative_to(layout.root)
+                for p in folder.iterdir()
+                if p.is_file() and p.name.startswith(known)
+            ]
     return sorted({n.as_posix() for n in names})
 
 
@@ -294,16 +364,29 @@ def _load_run(run: Any, device: str, precision: str, base: str | Path | None) ->
     else:
         place = Path(source["path"])
         if not place.exists():
-            raise RunError(f"{run.path} was hardened from {place}, which is not there any more; give its place with base=")
+            raise RunError(
+                f"{run.path} was hardened from {place}, which is not there any more; give its place with "
+                ""
+                ""
+                ""
+                "base="
+            )
         original = load_model(place, device=device, precision=precision, tokenizer=source.get("tokenizer"))
     changed = [name for name, digest in source["files"].items() if original.source.files.get(name) != digest]
     if changed:
-        raise RunError(f"{run.path} was hardened from other files than {original.source.path} now holds ({changed[0]} differs)")
+        raise RunError(
+            f"{run.path} was hardened from other files than {original.source.path} now holds "
+            ""
+            ""
+            ""
+            f"({changed[0]} differs)"
+        )
     return original.with_encoders(load_hardened_encoders(run, original))
 
 
 def load_hardened_encoders(run: Any, original: TextToImageModel) -> dict[str, Any]:
-    """The hardened encoders of a run, by name, on the original's device and in its dtype; those left untouched are not in it."""
+    """The hardened encoders of a run, by name, on the original's device and in its dtype; those left
+    untouched are not in it."""
     out = {}
     for name, state in run.manifest["encoders"].items():
         if state == "hardened":
@@ -314,7 +397,8 @@ def load_hardened_encoders(run: Any, original: TextToImageModel) -> dict[str, An
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """No progress bars and no chatter from transformers while a model is loaded; what matters is checked and raised."""
+    """No progress bars and no chatter from transformers while a model is loaded; what matters is checked and
+    raised."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -1,4 +1,5 @@
-"""A text-to-image model as hardening sees it: encoders, tokenizers, what the denoiser reads, and the whole pipeline on demand."""
+"""A text-to-image model as hardening sees it: encoders, tokenizers, what the denoiser reads, and the whole
+pipeline on demand."""
 
 from __future__ import annotations
 
@@ -12,19 +13,21 @@ import torch
 from torch import nn
 
 from ..errors import ModelError
-from .conditioning import FAMILIES, Conditioning, Family, Pieces, Tokens
+from .families import FAMILIES, Conditioning, Family, Pieces, Tokens
 from .source import Source
 
 if TYPE_CHECKING:
-    from ..runs import RunFolder
+    from .run_folder import RunFolder
 
 
 @dataclass
 class TextToImageModel:
     """Encoders and tokenizers of one model, and exactly what its denoiser reads.
 
-    ``encoders``: those that read the prompt, by their name in the pipeline; a torch module, or an `EncoderLike` of an exported file.
-    ``tokenizers``: by encoder name. ``options``: facts of the pipeline's configuration that change the conditioning.
+    ``encoders``: those that read the prompt, by their name in the pipeline; a torch module, or an
+    `EncoderLike` of an exported file.
+    ``tokenizers``: by encoder name. ``options``: facts of the pipeline's configuration that change the
+    conditioning.
     ``layout``: what writing needs to know about the files (see `loading.Layout`).
     """
 
@@ -38,7 +41,9 @@ class TextToImageModel:
     options: dict[str, Any] = field(default_factory=dict)
     layout: Any = None
     _pipeline: Any = field(default=None, repr=False, compare=False)
-    _parts: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)  # shared by all copies: the denoiser is loaded once
+    _parts: dict[str, Any] = field(
+        default_factory=dict, repr=False, compare=False
+    )  # shared by all copies: the denoiser is loaded once
 
     @property
     def reader(self) -> Family:
@@ -46,12 +51,15 @@ class TextToImageModel:
         return FAMILIES[self.family]
 
     def tokenize(self, prompts: Sequence[str]) -> Tokens:
-        """Prompts to ``{encoder: {"input_ids": [b, L], "attention_mask": [b, L]}}`` on the CPU, padded and cut as the pipeline does it."""
+        """Prompts to ``{encoder: {"input_ids": [b, L], "attention_mask": [b, L]}}`` on the CPU, padded and
+        cut as the pipeline does it."""
         if isinstance(prompts, str):
             prompts = [prompts]
         return self.reader.tokenize(self.tokenizers, prompts, lengths=self.options.get("lengths"))
 
-    def condition(self, tokens: Tokens, *, encoders: Mapping[str, Any] | None = None, clip_skip: int | None = None) -> Conditioning:
+    def condition(
+        self, tokens: Tokens, *, encoders: Mapping[str, Any] | None = None, clip_skip: int | None = None
+    ) -> Conditioning:
         """Tokens to what the denoiser reads. Gradients flow if the caller allows them.
 
         Args:
@@ -59,20 +67,29 @@ class TextToImageModel:
             encoders: replacements by name (a hardened copy, an exported file); the model's own fill the gaps.
             clip_skip: as the pipeline's argument of that name.
         """
-        tokens = {name: {key: t.to(self.device) for key, t in parts.items()} for name, parts in tokens.items()}
-        return self.reader.condition({**self.encoders, **(encoders or {})}, tokens, clip_skip=clip_skip, options=self.options)
+        tokens = {
+            name: {key: t.to(self.device) for key, t in parts.items()} for name, parts in tokens.items()
+        }
+        return self.reader.condition(
+            {**self.encoders, **(encoders or {})}, tokens, clip_skip=clip_skip, options=self.options
+        )
 
-    def encode(self, prompts: Sequence[str], *, batch_size: int = 64, clip_skip: int | None = None) -> Conditioning:
+    def encode(
+        self, prompts: Sequence[str], *, batch_size: int = 64, clip_skip: int | None = None
+    ) -> Conditioning:
         """Tokenize and condition without gradients, in batches."""
         prompts = [prompts] if isinstance(prompts, str) else list(prompts)
         parts = []
         with torch.no_grad():
             for start in range(0, len(prompts), batch_size):
-                parts.append(self.condition(self.tokenize(prompts[start : start + batch_size]), clip_skip=clip_skip))
+                parts.append(
+                    self.condition(self.tokenize(prompts[start : start + batch_size]), clip_skip=clip_skip)
+                )
         return Conditioning.cat(parts)
 
     def encode_negative(self, prompts: Sequence[str] | None, count: int = 1) -> Conditioning:
-        """The negative side of guidance: ``prompts``, or None for "none given" (``count`` rows). clip_skip is ignored there by
+        """The negative side of guidance: ``prompts``, or None for "none given" (``count`` rows). clip_skip is
+            ignored there by
         every family."""
         encoded = self.encode([""] * count if prompts is None else prompts)
         return self.reader.negative(encoded, given=prompts is not None, options=self.options)
@@ -85,13 +102,16 @@ class TextToImageModel:
         """The same model with other encoders (those not named stay); the pipeline is built anew."""
         unknown = set(encoders) - set(self.encoders)
         if unknown:
-            raise ModelError(f"this model has no encoder {', '.join(sorted(unknown))}; it has {', '.join(self.encoders)}")
+            raise ModelError(
+                f"this model has no encoder {', '.join(sorted(unknown))}; it has {', '.join(self.encoders)}"
+            )
         fitting = {k: e.answering(self.dtype) if hasattr(e, "answering") else e for k, e in encoders.items()}
         return replace(self, encoders={**self.encoders, **fitting}, _pipeline=None)
 
     @property
     def generation_defaults(self) -> dict[str, Any]:
-        """Arguments of the pipeline's call that this model wants, from ``generation.json`` in its folder; {} if there is none."""
+        """Arguments of the pipeline's call that this model wants, from ``generation.json`` in its folder; {}
+        if there is none."""
         file = Path(self.source.path) / "generation.json"
         if not file.is_file():
             return {}
@@ -100,12 +120,15 @@ class TextToImageModel:
 
     def parameters(self) -> int:
         """Parameters of all encoders that are torch modules."""
-        return sum(p.numel() for e in self.encoders.values() if isinstance(e, nn.Module) for p in e.parameters())
+        return sum(
+            p.numel() for e in self.encoders.values() if isinstance(e, nn.Module) for p in e.parameters()
+        )
 
     def pipeline(self) -> Any:
         """The diffusers pipeline with these very encoder objects, built when first asked for.
 
-        The safety checker of the published pipeline is left out: it blackens pictures after the fact and would hide what the encoder does.
+        The safety checker of the published pipeline is left out: it blackens pictures after the fact and
+            would hide what the encoder does.
 
         Raises:
             ModelError: the model has no denoiser, or its files are incomplete.
@@ -120,9 +143,12 @@ class TextToImageModel:
 
 
 class EncoderBundle(nn.Module):
-    """All encoders of a model as one module: tokens in, pieces out. This is what is trained (and what DistributedDataParallel wraps)."""
+    """All encoders of a model as one module: tokens in, pieces out. This is what is trained (and what
+    DistributedDataParallel wraps)."""
 
-    def __init__(self, family: str, encoders: Mapping[str, nn.Module], options: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, family: str, encoders: Mapping[str, nn.Module], options: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__()
         self.family, self.options = family, dict(options or {})
         self.encoders = nn.ModuleDict(dict(encoders))

@@ -1,4 +1,5 @@
-"""The diffusers pipeline around a model's encoders. Denoiser and VAE are loaded once for all copies of a model."""
+"""The diffusers pipeline around a model's encoders. Denoiser and VAE are loaded once for all copies of a
+model."""
 
 from __future__ import annotations
 
@@ -20,14 +21,16 @@ _HUB_PATTERNS = ["*.json", "*.txt", "*/*.json", "*/*.txt", "*/*.safetensors", "*
 
 
 def build_pipeline(model: TextToImageModel, parts: dict[str, Any]) -> Any:
-    """A pipeline that calls exactly ``model.encoders``. ``parts`` keeps the first one built; later ones are shallow copies of it.
+    """A pipeline that calls exactly ``model.encoders``. ``parts`` keeps the first one built; later ones are
+    shallow copies of it.
 
     Raises:
         ModelError: the folder lacks the denoiser or another component.
     """
     if "pipeline" not in parts:
         parts["pipeline"] = _load(model)
-    # A shallow copy shares every component object; only the encoders differ. The scheduler is shared too: each call resets it.
+    # A shallow copy shares every component object; only the encoders differ. The scheduler is shared too:
+    # each call resets it.
     pipe = copy.copy(parts["pipeline"])
     for name, encoder in model.encoders.items():
         setattr(pipe, name, encoder)
@@ -42,7 +45,9 @@ def whole_folder(model: TextToImageModel) -> Path:
     """
     source: Source = model.source
     if source.path.is_file() or not (source.path / "model_index.json").is_file():
-        raise ModelError(f"{model.id} does not come from a whole diffusers folder, so there is no whole pipeline to copy")
+        raise ModelError(
+            f"{model.id} does not come from a whole diffusers folder, so there is no whole pipeline to copy"
+        )
     return _complete(model)
 
 
@@ -58,8 +63,12 @@ def _load(model: TextToImageModel) -> Any:
 
     path = _complete(model)
     given: dict[str, Any] = {name: e for name, e in model.encoders.items() if isinstance(e, nn.Module)}
-    given |= {name.replace("text_encoder", "tokenizer"): tokenizer for name, tokenizer in model.tokenizers.items()}
-    extra: dict[str, Any] = dict.fromkeys(model.options.get("absent", ()))  # parts that the publisher left out: diffusers wants that said
+    given |= {
+        name.replace("text_encoder", "tokenizer"): tokenizer for name, tokenizer in model.tokenizers.items()
+    }
+    extra: dict[str, Any] = dict.fromkeys(
+        model.options.get("absent", ())
+    )  # parts that the publisher left out: diffusers wants that said
     if model.options.get("safety_checker"):
         extra |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
     try:
@@ -74,7 +83,13 @@ def _load(model: TextToImageModel) -> Any:
                 if path.is_file():
                     return _from_single_file(model, given)
                 pipe = DiffusionPipeline.from_pretrained(
-                    path, **given, **extra, torch_dtype=model.dtype, use_safetensors=True, local_files_only=True, variant=_variant(path)
+                    path,
+                    **given,
+                    **extra,
+                    torch_dtype=model.dtype,
+                    use_safetensors=True,
+                    local_files_only=True,
+                    variant=_variant(path),
                 )
             finally:
                 logging.set_verbosity(level)
@@ -87,7 +102,8 @@ def _load(model: TextToImageModel) -> Any:
 
 
 def _variant(folder: Path) -> str | None:
-    """The half-precision copy that diffusers must be told to read, of a denoiser or VAE that is published in no other form."""
+    """The half-precision copy that diffusers must be told to read, of a denoiser or VAE that is published in
+    no other form."""
     name = "diffusion_pytorch_model"
     for weights in sorted(folder.glob(f"*/{name}.*.safetensors")):
         whole = (weights.parent / f"{name}.safetensors", weights.parent / f"{name}.safetensors.index.json")
@@ -103,12 +119,16 @@ def _from_single_file(model: TextToImageModel, given: dict[str, Any]) -> Any:
     config = model.options.get("pipeline_config")
     if config is None:
         raise ModelError(
-            f"{model.source.path} holds no configuration, and the folder given beside it has no model_index.json: pictures need a whole "
-            f"diffusers folder of this family (model_index.json, unet/config.json, vae/config.json, scheduler/)"
+            f"{model.source.path} holds no configuration, and the folder given beside it has no "
+            "model_index.json: pictures need a whole "
+            "diffusers folder of this family (model_index.json, unet/config.json, vae/config.json, "
+            "scheduler/)"
         )
     extra: dict[str, Any] = {"config": config, "local_files_only": True}
     if model.family == "sd1":
         extra |= {"safety_checker": None, "feature_extractor": None}
-    pipe = getattr(diffusers, name).from_single_file(str(model.source.path), torch_dtype=model.dtype, **given, **extra)
+    pipe = getattr(diffusers, name).from_single_file(
+        str(model.source.path), torch_dtype=model.dtype, **given, **extra
+    )
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(torch.device(model.device))

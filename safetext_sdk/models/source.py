@@ -1,4 +1,5 @@
-"""From what the user typed to files on disk: catalogue id, hub id, folder, single file or run folder. No torch here."""
+"""From what the user typed to files on disk: catalogue id, hub id, folder, single file or run folder. No
+torch here."""
 
 from __future__ import annotations
 
@@ -13,24 +14,55 @@ from ..files import sha256_file
 from .catalogue import CATALOGUE, nearest
 from .checks import PICKLE_SUFFIXES, refuse_pickle
 
-_NEVER = ["*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.msgpack", "*.h5", "*.onnx", "*.onnx_data", "safety_checker/*"]
-_COPIES = ["*.fp16.safetensors", "*.fp16-*.safetensors", "*.bf16.safetensors", "*.bf16-*.safetensors", "*.non_ema.safetensors"]
+_NEVER = [
+    "*.bin",
+    "*.pt",
+    "*.pth",
+    "*.ckpt",
+    "*.pkl",
+    "*.msgpack",
+    "*.h5",
+    "*.onnx",
+    "*.onnx_data",
+    "safety_checker/*",
+]
+_COPIES = [
+    "*.fp16.safetensors",
+    "*.fp16-*.safetensors",
+    "*.bf16.safetensors",
+    "*.bf16-*.safetensors",
+    "*.non_ema.safetensors",
+]
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 TEXT_PATTERNS = [
-    "model_index.json", "config.json", "tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "spiece.model", "added_tokens.json",
-    "tokenizer*/*", "text_encoder*/*.json", "text_encoder*/*.safetensors",
-    "model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors",
-    "scheduler/*", "unet/config.json", "transformer/config.json",
-]  # fmt: skip
+    "model_index.json",
+    "config.json",
+    "tokenizer*",
+    "vocab*",
+    "merges.txt",
+    "special_tokens_map.json",
+    "spiece.model",
+    "added_tokens.json",
+    "tokenizer*/*",
+    "text_encoder*/*.json",
+    "text_encoder*/*.safetensors",
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "model-*-of-*.safetensors",
+    "scheduler/*",
+    "unet/config.json",
+    "transformer/config.json",
+]
 
 
 @dataclass
 class Source:
     """Where a model came from.
 
-    ``id``: catalogue id, hub id or folder name. ``revision``: the commit that the hub resolved to; None where there is none (never
-    invented).
-    ``path``: folder or file on this machine. ``ref``: what the user typed. ``names``: relative paths of the files that hardening reads.
+    ``id``: catalogue id, hub id or folder name. ``revision``: the commit that the hub resolved to; None where
+    there is none (never invented).
+    ``path``: folder or file on this machine. ``ref``: what the user typed. ``names``: relative paths of the
+    files that hardening reads.
     """
 
     id: str
@@ -76,16 +108,24 @@ def resolve(ref: str | Path, revision: str | None = None) -> Source:
         folder, commit = download_weights(entry.repo, revision, TEXT_PATTERNS, "text_encoder*")
         return Source(entry.id, commit, folder, text)
     if isinstance(ref, Path) or not _HUB_ID.fullmatch(text) or text.startswith("."):
-        hint = f"; did you mean {' or '.join(nearest(text))}?" if nearest(text) else "; `safetext models list` shows the known ones"
+        hint = (
+            f"; did you mean {' or '.join(nearest(text))}?"
+            if nearest(text)
+            else "; `safetext models list` shows the known ones"
+        )
         raise ModelError(f"no model {text!r}: no such file or folder, and no known name{hint}")
     folder, commit = download_weights(text, revision, TEXT_PATTERNS, "text_encoder*")
     return Source(text, commit, folder, text)
 
 
-def download_weights(repo: str, revision: str | None, patterns: list[str], parts: str) -> tuple[Path, str | None]:
-    """As `download`, with safetensors in every folder that matches ``parts`` and has a config.json (or in the root of a plain encoder).
+def download_weights(
+    repo: str, revision: str | None, patterns: list[str], parts: str
+) -> tuple[Path, str | None]:
+    """As `download`, with safetensors in every folder that matches ``parts`` and has a config.json (or in the
+    root of a plain encoder).
 
-    Half-precision copies are only fetched where the hub has no full one: most publishers keep both, and they are gigabytes.
+    Half-precision copies are only fetched where the hub has no full one: most publishers keep both, and they
+    are gigabytes.
 
     Raises:
         ModelError: as `download`; or the publisher has a pickle only, which is not fetched.
@@ -96,7 +136,9 @@ def download_weights(repo: str, revision: str | None, patterns: list[str], parts
     if lacking := _without_weights(folder, parts):
         for name in _listing(repo, commit or revision):
             path = PurePosixPath(name)
-            if path.suffix in PICKLE_SUFFIXES and path.parent.as_posix() in {lack.relative_to(folder).as_posix() for lack in lacking}:
+            if path.suffix in PICKLE_SUFFIXES and path.parent.as_posix() in {
+                lack.relative_to(folder).as_posix() for lack in lacking
+            }:
                 raise refuse_pickle(f"{repo}: {name}", "downloaded")
     return folder, commit
 
@@ -115,23 +157,42 @@ def _listing(repo: str, revision: str | None) -> list[str]:
         return []
 
 
-def download(repo: str, revision: str | None, patterns: list[str] | None, skip: list[str] | None = None) -> tuple[Path, str | None]:
-    """A snapshot of a hub repository (progress is shown by the hub client), and the commit it resolved to. Pickles are never fetched.
+def download(
+    repo: str, revision: str | None, patterns: list[str] | None, skip: list[str] | None = None
+) -> tuple[Path, str | None]:
+    """A snapshot of a hub repository (progress is shown by the hub client), and the commit it resolved to.
+    Pickles are never fetched.
 
     Raises:
-        ModelError: no such repository or revision, no right to it, no network and nothing cached, or the download broke off.
+        ModelError: no such repository or revision, no right to it, no network and nothing cached, or the
+            download broke off.
     """
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     def fetch(here: bool) -> Path:
-        options: dict[str, Any] = {"allow_patterns": patterns, "ignore_patterns": skip or _NEVER, "local_files_only": here}
+        options: dict[str, Any] = {
+            "allow_patterns": patterns,
+            "ignore_patterns": skip or _NEVER,
+            "local_files_only": here,
+        }
         return Path(str(snapshot_download(repo, revision=revision, **options)))
 
     try:
         folder = fetch(here=False)
     except GatedRepoError as error:
-        raise ModelError(f"{repo} asks for an account: accept its licence on the hub, then run `hf auth login`, or set HF_TOKEN") from error
+        raise ModelError(
+            f"{repo} asks for an account: accept its licence on the hub, then run `hf auth login`, or set "
+            ""
+            ""
+            ""
+            "HF_TOKEN"
+        ) from error
     except RevisionNotFoundError as error:
         raise ModelError(f"{repo} has no revision {revision!r}") from error
     except RepositoryNotFoundError as error:
@@ -139,16 +200,28 @@ def download(repo: str, revision: str | None, patterns: list[str] | None, skip: 
     except LocalEntryNotFoundError as error:
         raise ModelError(_offline(repo)) from error
     except Exception as error:
-        # The hub client's transport raises classes of its own, which change between its versions (requests, httpx, httpx2, ...).
+        # The hub client's transport raises classes of its own, which change between its versions (requests,
+        # httpx, httpx2, ...).
         package = type(error).__module__.split(".")[0].rstrip("0123456789")
-        if not isinstance(error, OSError | RuntimeError) and package not in ("httpx", "httpcore", "requests", "urllib", "huggingface_hub"):
+        if not isinstance(error, OSError | RuntimeError) and package not in (
+            "httpx",
+            "httpcore",
+            "requests",
+            "urllib",
+            "huggingface_hub",
+        ):
             raise
         try:  # a hub that answers badly is no reason not to use a whole copy that is here
             folder = fetch(here=True)
         except Exception:
-            line = str(error).strip().splitlines()[0].rstrip(" .") if str(error).strip() else type(error).__name__
+            line = (
+                str(error).strip().splitlines()[0].rstrip(" .")
+                if str(error).strip()
+                else type(error).__name__
+            )
             raise ModelError(
-                f"the download of {repo} broke off ({line}); no half file is used, and the same command again goes on where it stopped"
+                f"the download of {repo} broke off ({line}); no half file is used, and the same command "
+                "again goes on where it stopped"
             ) from error
     commit = folder.name if re.fullmatch(r"[0-9a-f]{40}", folder.name) else None
     return folder, commit
@@ -156,6 +229,8 @@ def download(repo: str, revision: str | None, patterns: list[str] | None, skip: 
 
 def _offline(repo: str) -> str:
     return (
-        f"{repo} is not (or not whole) in the cache and the hub cannot be reached; three ways out: fill the cache where there is a network "
-        f"(`hf download {repo}`, then copy it and set HF_HOME), give a local folder as the model, or set HF_ENDPOINT to a mirror"
+        f"{repo} is not (or not whole) in the cache and the hub cannot be reached; three ways out: fill "
+        "the cache where there is a network "
+        f"(`hf download {repo}`, then copy it and set HF_HOME), give a local folder as the model, or set "
+        "HF_ENDPOINT to a mirror"
     )

@@ -1,10 +1,12 @@
 """Writing a hardened encoder so that every reader takes it for what it is.
 
-* Keys of CLIP encoders always start with ``text_model.``: transformers >= 5.6 dropped that level, and 4.57 then loads RANDOM
-  weights with no more
+* Keys of CLIP encoders always start with ``text_model.``: transformers >= 5.6 dropped that level, and 4.57
+  then loads RANDOM weights with no more
   than a warning. Other architectures get the very keys of the source file.
-* Each tensor keeps the type it had in the source; config.json is copied byte for byte; ``metadata = {"format": "pt"}``.
-* Tokenizers go beside, with vocab.json and merges.txt, which transformers 4.57 needs and transformers 5 no longer writes.
+* Each tensor keeps the type it had in the source; config.json is copied byte for byte; ``metadata =
+  {"format": "pt"}``.
+* Tokenizers go beside, with vocab.json and merges.txt, which transformers 4.57 needs and transformers 5 no
+  longer writes.
 """
 
 from __future__ import annotations
@@ -31,10 +33,18 @@ def file_keys(encoder: nn.Module, files: EncoderFiles) -> dict[str, str]:
     own = encoder.state_dict()
     if files.class_name.startswith("CLIP"):
         head = ("text_model.", "text_projection.")
-        return {key if key.startswith(head) else f"text_model.{key}": key for key in own if not key.endswith("position_ids")}
+        return {
+            key if key.startswith(head) else f"text_model.{key}": key
+            for key in own
+            if not key.endswith("position_ids")
+        }
     out = {}
     for stored in files.stored:
-        match = stored if stored in own else next((k for k in own if stored.endswith(f".{k}") or k.endswith(f".{stored}")), None)
+        match = (
+            stored
+            if stored in own
+            else next((k for k in own if stored.endswith(f".{k}") or k.endswith(f".{stored}")), None)
+        )
         if match is not None:
             out[stored] = match
     lost = set(own) - set(out.values())
@@ -46,7 +56,8 @@ def file_keys(encoder: nn.Module, files: EncoderFiles) -> dict[str, str]:
 
 
 def stored_type(files: EncoderFiles, key: str) -> torch.dtype:
-    """The type that the source file gave to a tensor (a source without the ``text_model.`` level is looked up without it)."""
+    """The type that the source file gave to a tensor (a source without the ``text_model.`` level is looked up
+    without it)."""
     kind = files.stored.get(key) or files.stored.get(key.removeprefix("text_model."))
     if kind is None:
         kind = next(iter(files.stored.values()), "F32")
@@ -57,12 +68,14 @@ def encoder_state(encoder: nn.Module, files: EncoderFiles) -> dict[str, Tensor]:
     """What goes into the file: prefixed keys, the source's types, contiguous, on the CPU."""
     own = encoder.state_dict()
     return {
-        name: own[key].detach().to("cpu", stored_type(files, name)).contiguous() for name, key in sorted(file_keys(encoder, files).items())
+        name: own[key].detach().to("cpu", stored_type(files, name)).contiguous()
+        for name, key in sorted(file_keys(encoder, files).items())
     }
 
 
 def round_to_stored(encoder: nn.Module, files: EncoderFiles) -> None:
-    """Round a module's weights, in place, to what the file will hold: what is measured is then what is shipped."""
+    """Round a module's weights, in place, to what the file will hold: what is measured is then what is
+    shipped."""
     own = encoder.state_dict()
     with torch.no_grad():
         for name, key in file_keys(encoder, files).items():
@@ -74,7 +87,8 @@ def write_encoder(encoder: nn.Module, files: EncoderFiles, folder: Path) -> None
     from safetensors.torch import save_file
 
     with atomic_folder(folder) as temporary:
-        # Tied tensors would be refused by save_file if they shared memory; encoder_state gives every name its own copy on a cast only.
+        # Tied tensors would be refused by save_file if they shared memory; encoder_state gives every name its
+        # own copy on a cast only.
         state, seen = encoder_state(encoder, files), set()
         for name, tensor in state.items():
             if tensor.data_ptr() in seen:
@@ -85,18 +99,26 @@ def write_encoder(encoder: nn.Module, files: EncoderFiles, folder: Path) -> None
 
 
 def write_tokenizer(tokenizer: Any, source: Path, folder: Path) -> None:
-    """Copy a tokenizer's files; vocab.json and merges.txt are taken out of tokenizer.json where the source has only that."""
+    """Copy a tokenizer's files; vocab.json and merges.txt are taken out of tokenizer.json where the source
+    has only that."""
     starts = ("tokenizer", "vocab", "merges", "special_tokens_map", "spiece", "added_tokens", "sentencepiece")
     with atomic_folder(folder) as temporary:
         for path in source.iterdir():
             if path.is_file() and path.name.startswith(starts):
                 shutil.copyfile(path, temporary / path.name)
-        if not (temporary / "tokenizer_config.json").is_file() and not (temporary / "tokenizer.json").is_file():
+        if (
+            not (temporary / "tokenizer_config.json").is_file()
+            and not (temporary / "tokenizer.json").is_file()
+        ):
             tokenizer.save_pretrained(temporary)
         whole = temporary / "tokenizer.json"
         if not (temporary / "vocab.json").is_file() and whole.is_file():
             model = json.loads(whole.read_text(encoding="utf-8")).get("model", {})
             if model.get("type") == "BPE":
                 merges = [m if isinstance(m, str) else " ".join(m) for m in model["merges"]]
-                (temporary / "vocab.json").write_text(json.dumps(model["vocab"], ensure_ascii=False), encoding="utf-8")
-                (temporary / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]) + "\n", encoding="utf-8")
+                (temporary / "vocab.json").write_text(
+                    json.dumps(model["vocab"], ensure_ascii=False), encoding="utf-8"
+                )
+                (temporary / "merges.txt").write_text(
+                    "\n".join(["#version: 0.2", *merges]) + "\n", encoding="utf-8"
+                )

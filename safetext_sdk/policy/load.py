@@ -1,4 +1,5 @@
-"""From a name or a path to a checked, resolved policy. Every problem is a PolicyError with file, line and field."""
+"""From a name or a path to a checked, resolved policy. Every problem is a PolicyError with file, line and
+field."""
 
 from __future__ import annotations
 
@@ -48,16 +49,22 @@ def resolve_policy(ref: str | Path) -> Path:
         name = name.removesuffix(suffix)
     if name in shipped:
         return shipped[name]
-    if is_folder and (path / "policy.yaml").is_file():  # a run folder carries the policy that it was made with
+    if (
+        is_folder and (path / "policy.yaml").is_file()
+    ):  # a run folder carries the policy that it was made with
         return path / "policy.yaml"
     close = difflib.get_close_matches(name, list(shipped), n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     what = "is a folder, not a policy file" if is_folder else "is neither a file nor a shipped policy"
-    raise PolicyError(f"{str(ref)[:200]!r} {what}{hint}", allowed=f"a path to a YAML file, or one of {', '.join(shipped) or 'none'}")
+    raise PolicyError(
+        f"{str(ref)[:200]!r} {what}{hint}",
+        allowed=f"a path to a YAML file, or one of {', '.join(shipped) or 'none'}",
+    )
 
 
 def load_policy(ref: str | Path) -> Policy:
-    """Read, check and resolve a policy (parents of ``extends`` merged in, files of prompts pinned by SHA-256).
+    """Read, check and resolve a policy (parents of ``extends`` merged in, files of prompts pinned by
+    SHA-256).
 
     Args:
         ref: path of a YAML file, or name of a shipped policy.
@@ -72,9 +79,16 @@ def _load(path: Path, chain: tuple[Path, ...]) -> Policy:
     real = path.resolve()
     if real in chain:
         names = " -> ".join(p.name for p in (*chain, real))
-        raise PolicyError(f"policies extend each other in a circle: {names}", file=str(chain[-1]), field="extends")
+        raise PolicyError(
+            f"policies extend each other in a circle: {names}", file=str(chain[-1]), field="extends"
+        )
     if len(chain) >= MAX_INHERITANCE:
-        raise PolicyError("policies extend each other too deeply", file=str(path), field="extends", allowed=f"{MAX_INHERITANCE} levels")
+        raise PolicyError(
+            "policies extend each other too deeply",
+            file=str(path),
+            field="extends",
+            allowed=f"{MAX_INHERITANCE} levels",
+        )
     try:
         with path.open("rb") as stream:
             raw = stream.read(64 * 1024 * 1024)
@@ -89,7 +103,11 @@ def _load(path: Path, chain: tuple[Path, ...]) -> Policy:
             target = base if base.is_file() else resolve_policy(parent)
         except PolicyError as error:
             raise PolicyError(
-                error.problem, file=str(path), line=document.line(("extends", i)), field=f"extends.{i}", allowed=error.allowed
+                error.problem,
+                file=str(path),
+                line=document.line(("extends", i)),
+                field=f"extends.{i}",
+                allowed=error.allowed,
             ) from None
         own = _over(own, _load(target, (*chain, real)))
     own = own.model_copy(update={"extends": []})
@@ -102,7 +120,9 @@ def _load(path: Path, chain: tuple[Path, ...]) -> Policy:
 def validate(document: Document) -> Policy:
     """Check parsed YAML against the schema; the first wrong field (by line) becomes the PolicyError."""
     if not isinstance(document.data, dict):
-        raise PolicyError("a policy is a set of fields", file=document.file, line=1, allowed="version, name, concepts, ...")
+        raise PolicyError(
+            "a policy is a set of fields", file=document.file, line=1, allowed="version, name, concepts, ..."
+        )
     try:
         return Policy.model_validate(document.data, strict=True)
     except ValidationError as error:
@@ -126,14 +146,24 @@ def _first_error(errors: list[ErrorDetails], document: Document) -> PolicyError:
     more = len({(row[0], row[1]) for row in found}) - 1
     if more:
         problem += f" [and {more} more]"
-    return PolicyError(problem, file=document.file, line=line, field=".".join(str(p)[:80] for p in path) or None, allowed=allowed)
+    return PolicyError(
+        problem,
+        file=document.file,
+        line=line,
+        field=".".join(str(p)[:80] for p in path) or None,
+        allowed=allowed,
+    )
 
 
 def _data_path(loc: tuple[int | str, ...], data: Any) -> tuple[str | int, ...]:
     """The part of pydantic's location that exists in the data (it also names union branches)."""
     path: list[str | int] = []
     for part in loc:
-        inside = part in data if isinstance(data, dict) else isinstance(data, list) and isinstance(part, int) and part < len(data)
+        inside = (
+            part in data
+            if isinstance(data, dict)
+            else isinstance(data, list) and isinstance(part, int) and part < len(data)
+        )
         if inside:
             path.append(part)
             data = data[part]
@@ -176,7 +206,8 @@ def _allowed(e: ErrorDetails, context: dict[str, Any]) -> str | None:
 
 
 def _pinned(policy: Policy, folder: Path, document: Document) -> dict[str, Any]:
-    """Absolute paths and SHA-256 for local prompt files, so that the resolved policy is about known content."""
+    """Absolute paths and SHA-256 for local prompt files, so that the resolved policy is about known
+    content."""
 
     def pin(ref: PromptRef, path: tuple[str | int, ...]) -> PromptRef:
         if ref.path is None:
@@ -190,19 +221,31 @@ def _pinned(policy: Policy, folder: Path, document: Document) -> dict[str, Any]:
         try:
             digest = hashlib.sha256(target.read_bytes()).hexdigest()
         except (OSError, ValueError) as error:
-            raise PolicyError(f"{ref.path!r} cannot be read: {getattr(error, 'strerror', None) or error}", **where) from None
+            raise PolicyError(
+                f"{ref.path!r} cannot be read: {getattr(error, 'strerror', None) or error}", **where
+            ) from None
         if ref.sha256 not in (None, digest):
-            raise PolicyError(f"{ref.path!r} has another content than its sha256 says (found {digest})", **where)
+            raise PolicyError(
+                f"{ref.path!r} has another content than its sha256 says (found {digest})", **where
+            )
         return ref.model_copy(update={"path": str(target), "sha256": digest})
 
     concepts = [
-        c.model_copy(update={"unsafe_prompts": [pin(r, ("concepts", i, "unsafe_prompts", k)) for k, r in enumerate(c.unsafe_prompts)]})
+        c.model_copy(
+            update={
+                "unsafe_prompts": [
+                    pin(r, ("concepts", i, "unsafe_prompts", k)) for k, r in enumerate(c.unsafe_prompts)
+                ]
+            }
+        )
         for i, c in enumerate(policy.concepts)
     ]
     return {
         "concepts": concepts,
         "safe_prompts": [pin(r, ("safe_prompts", k)) for k, r in enumerate(policy.safe_prompts)],
-        "borderline_prompts": [pin(r, ("borderline_prompts", k)) for k, r in enumerate(policy.borderline_prompts)],
+        "borderline_prompts": [
+            pin(r, ("borderline_prompts", k)) for k, r in enumerate(policy.borderline_prompts)
+        ],
     }
 
 
@@ -226,7 +269,10 @@ def _merge_model(child: M, parent: M) -> M:
         elif isinstance(ours, dict):
             update[name] = {
                 **theirs,
-                **{k: v + [x for x in theirs.get(k, []) if x not in v] if isinstance(v, list) else v for k, v in ours.items()},
+                **{
+                    k: v + [x for x in theirs.get(k, []) if x not in v] if isinstance(v, list) else v
+                    for k, v in ours.items()
+                },
             }
         elif isinstance(ours, Gates) and isinstance(theirs, Gates):
             update[name] = Gates(**{**theirs.set_gates(), **ours.set_gates()})
@@ -239,7 +285,11 @@ def _complete(policy: Policy, document: Document) -> None:
     """What only the resolved policy can be asked: is there anything to redirect, and to what."""
     if not policy.concepts:
         raise PolicyError(
-            "the policy has no concepts", file=document.file, line=document.line(("concepts",)), field="concepts", allowed="at least one"
+            "the policy has no concepts",
+            file=document.file,
+            line=document.line(("concepts",)),
+            field="concepts",
+            allowed="at least one",
         )
     for i, concept in enumerate(policy.concepts):
         line = document.line(("concepts", i))
@@ -254,9 +304,12 @@ def _complete(policy: Policy, document: Document) -> None:
             )
         if not concept.anchors and not (own_anchors and not concept.terms):
             raise PolicyError(
-                f"the concept {concept.id!r} has no anchors: nothing safe to redirect to", file=document.file, line=line,
-                field=f"concepts.{i}.anchors", allowed='at least one, e.g. ["a bouquet of flowers"]',
-            )  # fmt: skip
+                f"the concept {concept.id!r} has no anchors: nothing safe to redirect to",
+                file=document.file,
+                line=line,
+                field=f"concepts.{i}.anchors",
+                allowed='at least one, e.g. ["a bouquet of flowers"]',
+            )
 
 
 def merge_policies(policies: list[Policy]) -> Policy:
@@ -277,9 +330,13 @@ def merge_policies(policies: list[Policy]) -> Policy:
                 concepts[c.id] = c
             elif mine != c:
                 both = _stricter(mine.gates or Gates(), c.gates or Gates())
-                concepts[c.id] = _merge_model(mine, c).model_copy(update={"gates": both if both.set_gates() else None})
+                concepts[c.id] = _merge_model(mine, c).model_copy(
+                    update={"gates": both if both.set_gates() else None}
+                )
         name = first.name if policy.name == first.name else f"{first.name}-{policy.name}"[:64]
-        first = _merge_model(first, policy).model_copy(update={"name": name, "concepts": list(concepts.values()), "gates": gates})
+        first = _merge_model(first, policy).model_copy(
+            update={"name": name, "concepts": list(concepts.values()), "gates": gates}
+        )
     refuse_minors(first)
     return first
 

@@ -1,7 +1,9 @@
 """The one policy that this project refuses: one whose prompts combine sexual content with minors.
 
-Expansion would write such captions, so the policy is refused before anything is expanded or written. Word lists are kept
-minimal: they recognise, they do not describe. Adult subjects are what the shipped policies use, and all that is needed.
+Expansion would write such captions, so the policy is refused before anything is expanded or written. Word
+lists are kept
+minimal: they recognise, they do not describe. Adult subjects are what the shipped policies use, and all that
+    is needed.
 """
 
 from __future__ import annotations
@@ -36,7 +38,11 @@ _AGE = r"\b(?:[1-9]|1[0-7])[ -]?(?:years?[ -]old|yrs?[ -]old|y/?o|ans|años|anos
 _MINOR_RE = re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, _MINOR))})(?![\w])|{_AGE}", re.IGNORECASE)
 _SEXUAL_RE = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, _SEXUAL))})(?!\w)", re.IGNORECASE)
 WHY = (
-    "combines sexual content with minors; SafeText writes no such prompt for any purpose, because hardening an adult concept "
+    "combines sexual content with minors; SafeText writes no such prompt for any purpose, because "
+    ""
+    ""
+    ""
+    "hardening an adult concept "
     "does not need one. Use adult subjects"
 )
 
@@ -59,7 +65,8 @@ def combines(text: str) -> bool:
 
 
 def refuse_minors(policy: Policy, *, file: str | None = None) -> None:
-    """Raise if a text of the policy, or what the expansion of a concept would make of its parts, combines both.
+    """Raise if a text of the policy, or what the expansion of a concept would make of its parts, combines
+    both.
 
     Raises:
         PolicyError: names the field and the reason; the texts themselves are not repeated.
@@ -74,17 +81,27 @@ def refuse_minors(policy: Policy, *, file: str | None = None) -> None:
 
 def _refuse_concept(concept: Concept, field: str, policy: Policy, file: str | None) -> None:
     texts = (
-        [r.text for r in concept.unsafe_prompts if r.text] + concept.near_misses + [r.anchor for r in concept.unsafe_prompts if r.anchor]
+        [r.text for r in concept.unsafe_prompts if r.text]
+        + concept.near_misses
+        + [r.anchor for r in concept.unsafe_prompts if r.anchor]
     )
     if any(combines(t) for t in texts):
         raise PolicyError(f"a prompt {WHY}", file=file, field=field)
     # The expansion puts every term into every template with every fill: the parts together must not combine.
     words = [concept.id.replace("_", " ").replace("-", " "), *concept.terms, *concept.euphemisms]
     words += [t for ts in concept.translations.values() for t in ts]
-    frames = [t.text for t in concept.templates] + concept.anchors + [a for own in concept.anchors_for.values() for a in own]
+    frames = (
+        [t.text for t in concept.templates]
+        + concept.anchors
+        + [a for own in concept.anchors_for.values() for a in own]
+    )
     frames += [f for fills in policy.fills.values() for f in fills]
     if _any(names_sexual, [*words, *frames]) and _any(names_minor, [*words, *frames]):
-        raise PolicyError(f"the terms, templates, fills and anchors of {concept.id!r} together {WHY}"[:400], file=file, field=field)
+        raise PolicyError(
+            f"the terms, templates, fills and anchors of {concept.id!r} together {WHY}"[:400],
+            file=file,
+            field=field,
+        )
 
 
 def _any(test: Callable[[str], str | None], texts: Iterable[str]) -> bool:

@@ -14,7 +14,15 @@ import re
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    field_validator,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
@@ -23,7 +31,18 @@ MAX_TEXT = 2000
 MAX_PROMPTS = 50_000
 MAX_TERMS = 2_000
 LANGUAGES = ("en", "es", "fr", "de", "it", "pt")
-TEMPLATE_SLOTS = ("term", "other", "colour", "adjective", "person", "people", "place", "style", "camera", "time")
+TEMPLATE_SLOTS = (
+    "term",
+    "other",
+    "colour",
+    "adjective",
+    "person",
+    "people",
+    "place",
+    "style",
+    "camera",
+    "time",
+)
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u2028\u2029\ud800-\udfff]")
 _SLOT = re.compile(r"\{([^{}]*)\}")
 
@@ -55,7 +74,9 @@ def _anchor_text(value: str) -> str:
     for name in _SLOT.findall(value):
         if name != "context":
             raise PydanticCustomError(
-                "unknown_slot", "unknown placeholder {slot}; an anchor may only use {only}", {"slot": "{" + name + "}", "only": "{context}"}
+                "unknown_slot",
+                "unknown placeholder {slot}; an anchor may only use {only}",
+                {"slot": "{" + name + "}", "only": "{context}"},
             )
     return value
 
@@ -71,7 +92,9 @@ Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 class PolicyModel(BaseModel):
     """Base of every part: unknown fields are refused, values do not change after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_by_alias=True, validate_by_name=True, serialize_by_alias=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_by_alias=True, validate_by_name=True, serialize_by_alias=True
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -84,20 +107,29 @@ class PolicyModel(BaseModel):
                     close = difflib.get_close_matches(str(key)[:80], names, n=1)
                     hint = f"; did you mean {close[0]!r}?" if close else ""
                     raise PydanticCustomError(
-                        "unknown_field", "unknown field{hint}", {"field": str(key)[:80], "hint": hint, "allowed": ", ".join(names)}
+                        "unknown_field",
+                        "unknown field{hint}",
+                        {"field": str(key)[:80], "hint": hint, "allowed": ", ".join(names)},
                     )
         return data
 
 
 class Template(PolicyModel):
-    """A caption with a place for the term. Written as plain text, or with its context when that cannot be derived."""
+    """A caption with a place for the term. Written as plain text, or with its context when that cannot be
+    derived."""
 
     text: TemplateText = Field(
-        description="Caption with {term} where the term stands, e.g. 'a photo of {person} holding {term} in {place}'."
+        description="Caption with {term} where the term stands, e.g. 'a photo of {person} holding {term} "
+        ""
+        ""
+        "in {place}'."
     )
     context: TemplateText | None = Field(
         default=None,
-        description="The same scene without the term, e.g. 'a photo of {person} in {place}': it becomes {context} in an anchor.",
+        description="The same scene without the term, e.g. 'a photo of {person} in {place}': it becomes "
+        ""
+        ""
+        "{context} in an anchor.",
     )
 
     @model_validator(mode="before")
@@ -112,7 +144,9 @@ class Template(PolicyModel):
         if self.context is not None:
             if "{term}" in self.context:
                 raise PydanticCustomError(
-                    "term_in_context", "a context must not contain {slot}: it is the scene without it", {"slot": "{term}"}
+                    "term_in_context",
+                    "a context must not contain {slot}: it is the scene without it",
+                    {"slot": "{term}"},
                 )
             extra = set(_SLOT.findall(self.context)) - set(_SLOT.findall(self.text))
             if extra:
@@ -132,27 +166,60 @@ class PromptRef(PolicyModel):
     """One prompt, or a place where many prompts come from. Exactly one of text, shipped, path, hub."""
 
     text: Text | None = Field(default=None, description="One prompt. A plain string means the same.")
-    anchor: Text | None = Field(default=None, description="For an unsafe text: the safe prompt that it is redirected to.")
-    group: Text | None = Field(default=None, description="Prompts of one group are held out together (for instance one safe concept).")
+    anchor: Text | None = Field(
+        default=None, description="For an unsafe text: the safe prompt that it is redirected to."
+    )
+    group: Text | None = Field(
+        default=None,
+        description="Prompts of one group are held out together (for instance one safe concept).",
+    )
     shipped: Text | None = Field(
         default=None,
-        description="Name of a shipped set. Safe and borderline prompts: everyday, snapshots (plain captions as people write them, for "
-        "training), lookalikes (safe captions that look unsafe, for training), wide (word salad, for training), icons, icons-borderline "
-        "(the last two: what the embedded model can draw). Unsafe prompts: statements/<concept id> (pairs of plain sentences, for "
+        description="Name of a shipped set. Safe and borderline prompts: everyday, snapshots (plain "
+        ""
+        ""
+        "captions as people write them, for "
+        "training), lookalikes (safe captions that look unsafe, for training), wide (word salad, for "
+        ""
+        ""
+        "training), icons, icons-borderline "
+        "(the last two: what the embedded model can draw). Unsafe prompts: statements/<concept id> (pairs "
+        ""
+        ""
+        "of plain sentences, for "
         "training).",
     )
     path: Text | None = Field(
-        default=None, description="Local .jsonl, .csv, .txt or .parquet (extra: parquet) file, relative to the policy file."
+        default=None,
+        description="Local .jsonl, .csv, .txt or .parquet (extra: parquet) file, relative to the policy "
+        ""
+        ""
+        "file.",
     )
-    hub: Text | None = Field(default=None, description="Dataset repository on the Hugging Face hub, e.g. 'owner/name'; needs `file`.")
+    hub: Text | None = Field(
+        default=None,
+        description="Dataset repository on the Hugging Face hub, e.g. 'owner/name'; needs `file`.",
+    )
     file: Text | None = Field(default=None, description="File inside the hub repository.")
-    revision: Text | None = Field(default=None, description="Commit of the hub repository. Without it the file's sha256 is required.")
+    revision: Text | None = Field(
+        default=None, description="Commit of the hub repository. Without it the file's sha256 is required."
+    )
     column: Text = Field(default="prompt", description="Column (or JSON key) that holds the prompt.")
-    anchor_column: Text | None = Field(default=None, description="Column that holds the anchor of an unsafe prompt.")
-    group_column: Text | None = Field(default=None, description="Column whose value says which prompts are held out together.")
-    sha256: Sha256 | None = Field(default=None, description="Expected SHA-256 of the file; another content is refused.")
-    limit: int | None = Field(default=None, ge=1, le=1_000_000, description="Take at most this many prompts of it (chosen by hash).")
-    models: list[Text] | None = Field(default=None, description="Use it only for these model ids; absent means every model.")
+    anchor_column: Text | None = Field(
+        default=None, description="Column that holds the anchor of an unsafe prompt."
+    )
+    group_column: Text | None = Field(
+        default=None, description="Column whose value says which prompts are held out together."
+    )
+    sha256: Sha256 | None = Field(
+        default=None, description="Expected SHA-256 of the file; another content is refused."
+    )
+    limit: int | None = Field(
+        default=None, ge=1, le=1_000_000, description="Take at most this many prompts of it (chosen by hash)."
+    )
+    models: list[Text] | None = Field(
+        default=None, description="Use it only for these model ids; absent means every model."
+    )
     except_models: list[Text] | None = Field(default=None, description="Do not use it for these model ids.")
     train_only: bool = Field(default=False, description="Use it for training only, never for measuring.")
 
@@ -166,13 +233,16 @@ class PromptRef(PolicyModel):
         given = [name for name in ("text", "shipped", "path", "hub") if getattr(self, name) is not None]
         if len(given) != 1:
             raise PydanticCustomError(
-                "one_origin", "give exactly one of text, shipped, path, hub (found: {given})", {"given": ", ".join(given) or "none"}
+                "one_origin",
+                "give exactly one of text, shipped, path, hub (found: {given})",
+                {"given": ", ".join(given) or "none"},
             )
         if self.hub is not None and self.file is None:
             raise PydanticCustomError("hub_file", "a hub dataset needs `file`: which file of the repository")
         if self.hub is not None and self.revision is None and self.sha256 is None:
             raise PydanticCustomError(
-                "hub_pin", "a hub dataset needs `revision` or `sha256`, so that tomorrow's run reads the same prompts"
+                "hub_pin",
+                "a hub dataset needs `revision` or `sha256`, so that tomorrow's run reads the same prompts",
             )
         return self
 
@@ -182,7 +252,8 @@ class PromptRef(PolicyModel):
         return bool(self.anchor or self.anchor_column or self.shipped)
 
     def used_for(self, model: str | None) -> bool:
-        """Whether this source counts for a model id. With no model given, only sources that are not limited to models count."""
+        """Whether this source counts for a model id. With no model given, only sources that are not limited
+        to models count."""
         if self.models is not None and model not in self.models:
             return False
         return not (self.except_models and model in self.except_models)
@@ -196,13 +267,26 @@ class DetectorSpec(PolicyModel):
     """Which image classifier says that a picture shows the concept, and from which score on."""
 
     name: Text = Field(
-        description="Name of a detector (`safetext detectors list`), e.g. tiny-judges, nudenet, clip-zero-shot, hf-image-classifier."
+        description="Name of a detector (`safetext detectors list`), e.g. tiny-judges, nudenet, "
+        ""
+        ""
+        ""
+        "clip-zero-shot, hf-image-classifier."
     )
-    labels: list[Text] = Field(min_length=1, max_length=500, description="Labels (or, for clip-zero-shot, captions) that count as unsafe.")
-    threshold: Share | None = Field(default=None, description="Score from which a label counts; absent means the detector's own default.")
-    models: list[Text] | None = Field(default=None, description="Use it only for these model ids; absent means every model.")
+    labels: list[Text] = Field(
+        min_length=1,
+        max_length=500,
+        description="Labels (or, for clip-zero-shot, captions) that count as unsafe.",
+    )
+    threshold: Share | None = Field(
+        default=None, description="Score from which a label counts; absent means the detector's own default."
+    )
+    models: list[Text] | None = Field(
+        default=None, description="Use it only for these model ids; absent means every model."
+    )
     options: dict[str, Any] = Field(
-        default_factory=dict, description="Settings of the detector itself, e.g. {model: openai/clip-vit-base-patch32}."
+        default_factory=dict,
+        description="Settings of the detector itself, e.g. {model: openai/clip-vit-base-patch32}.",
     )
 
 
@@ -232,10 +316,16 @@ class Gates(PolicyModel):
 
     unsafe_rate: Gate | None = _upper("Share of unsafe test prompts that still give an unsafe picture.")
     attack_unsafe_rate: Gate | None = _upper("The same under the worst gated attack that was run.")
-    negative_prompt_unsafe_rate: Gate | None = _upper("The same with the unsafe words in the negative prompt.")
-    fidelity_drop: Gate | None = _upper("Loss of prompt fidelity on safe prompts, in shares (0.03 = 3 points).")
+    negative_prompt_unsafe_rate: Gate | None = _upper(
+        "The same with the unsafe words in the negative prompt."
+    )
+    fidelity_drop: Gate | None = _upper(
+        "Loss of prompt fidelity on safe prompts, in shares (0.03 = 3 points)."
+    )
     unseen_fidelity_drop: Gate | None = _upper("The same on safe concepts that hardening never saw.")
-    over_refusal: Gate | None = _upper("Share of borderline prompts that are redirected though they are safe.")
+    over_refusal: Gate | None = _upper(
+        "Share of borderline prompts that are redirected though they are safe."
+    )
     redirected_share: Gate | None = _lower(
         "Share of unsafe test prompts whose conditioning is nearer to their anchor than to the original."
     )
@@ -246,7 +336,9 @@ class Gates(PolicyModel):
         for name, side in GATE_SIDES.items():
             gate = getattr(self, name)
             if gate is not None and getattr(gate, side) is None:
-                raise PydanticCustomError("wrong_side", "{field} takes `{side}`", {"field": name, "side": side})
+                raise PydanticCustomError(
+                    "wrong_side", "{field} takes `{side}`", {"field": name, "side": side}
+                )
         return self
 
     def set_gates(self) -> dict[str, Gate]:
@@ -255,7 +347,9 @@ class Gates(PolicyModel):
 
 
 GATE_SIDES: dict[str, str] = {
-    n: str(f.json_schema_extra["x-side"]) for n, f in Gates.model_fields.items() if isinstance(f.json_schema_extra, dict)
+    n: str(f.json_schema_extra["x-side"])
+    for n, f in Gates.model_fields.items()
+    if isinstance(f.json_schema_extra, dict)
 }
 
 
@@ -263,54 +357,104 @@ class Concept(PolicyModel):
     """One unsafe thing: its words, what takes its place, and what sees it in a picture."""
 
     id: Identifier = Field(description="Short name in lower case, used in reports.")
-    description: Text | None = Field(default=None, description="What belongs to the concept and what does not, for people.")
+    description: Text | None = Field(
+        default=None, description="What belongs to the concept and what does not, for people."
+    )
     severity: Literal["low", "medium", "high", "critical"] = Field(
         default="high", description="How bad one unsafe picture is; shown in reports."
     )
     kind: Literal["object", "state"] = Field(
         default="object",
-        description="How the terms stand in a caption: object = a thing ('a gun'); state = what somebody is or does ('who is {term}').",
+        description="How the terms stand in a caption: object = a thing ('a gun'); state = what somebody "
+        ""
+        ""
+        ""
+        "is or does ('who is {term}').",
     )
     term_groups: list[Text | list[Text]] = Field(
-        default_factory=list, alias="terms", max_length=MAX_TERMS,
-        description="Words for the concept. A list inside the list groups synonyms of one thing: words are held out of every group.",
-    )  # fmt: skip
+        default_factory=list,
+        alias="terms",
+        max_length=MAX_TERMS,
+        description="Words for the concept. A list inside the list groups synonyms of one thing: words "
+        ""
+        ""
+        ""
+        "are held out of every group.",
+    )
     euphemisms: list[Text] = Field(
-        default_factory=list, max_length=MAX_TERMS, description="Roundabout and slang words; expanded like terms."
+        default_factory=list,
+        max_length=MAX_TERMS,
+        description="Roundabout and slang words; expanded like terms.",
     )
     translations: dict[Literal["es", "fr", "de", "it", "pt"], list[Text]] = Field(
-        default_factory=dict, description="Core terms in other languages, with article for objects, e.g. {es: ['una pistola']}."
+        default_factory=dict,
+        description="Core terms in other languages, with article for objects, e.g. {es: ['una pistola']}.",
     )
-    misspellings: bool = Field(default=True, description="Add misspelled training prompts (swapped, dropped and doubled letters).")
+    misspellings: bool = Field(
+        default=True, description="Add misspelled training prompts (swapped, dropped and doubled letters)."
+    )
     anchors: list[AnchorText] = Field(
-        default_factory=list, max_length=500,
-        description="Safe replacements, the preferred one first. Without {context} the text takes the term's place in the caption; "
-        "with {context} it is the whole anchor prompt, where {context} is the same scene without the concept.",
-    )  # fmt: skip
+        default_factory=list,
+        max_length=500,
+        description="Safe replacements, the preferred one first. Without {context} the text takes the "
+        ""
+        ""
+        ""
+        "term's place in the caption; "
+        "with {context} it is the whole anchor prompt, where {context} is the same scene without the "
+        ""
+        ""
+        ""
+        "concept.",
+    )
     anchors_for: dict[Text, list[AnchorText]] = Field(
         default_factory=dict,
-        description="Anchors that take the place of the general ones for one model, by its id, e.g. {tiny: ['a crescent moon']}: an "
+        description="Anchors that take the place of the general ones for one model, by its id, e.g. "
+        ""
+        ""
+        ""
+        "{tiny: ['a crescent moon']}: an "
         "anchor is only worth what the model can draw.",
-    )  # fmt: skip
-    anchor_choice: Literal["first", "spread"] = Field(
-        default="first", description="first = always the first anchor that fits (predictable); spread = by synonym, all of them."
     )
-    templates: list[Template] = Field(default_factory=list, max_length=1000, description="Own captions, added to the built-in ones.")
+    anchor_choice: Literal["first", "spread"] = Field(
+        default="first",
+        description="first = always the first anchor that fits (predictable); spread = by synonym, all of "
+        ""
+        ""
+        ""
+        "them.",
+    )
+    templates: list[Template] = Field(
+        default_factory=list, max_length=1000, description="Own captions, added to the built-in ones."
+    )
     builtin_templates: bool = Field(default=True, description="Use the built-in captions as well.")
     unsafe_prompts: list[PromptRef] = Field(
-        default_factory=list, max_length=MAX_PROMPTS, description="Own unsafe prompts: text, shipped pairs, files, hub datasets."
+        default_factory=list,
+        max_length=MAX_PROMPTS,
+        description="Own unsafe prompts: text, shipped pairs, files, hub datasets.",
     )
     near_misses: list[Text] = Field(
         default_factory=list,
         max_length=MAX_PROMPTS,
         description="Safe prompts that sound like the concept ('shooting hoops'); kept as they are.",
     )
-    detectors: list[DetectorSpec] = Field(default_factory=list, max_length=50, description="Image classifiers for the concept.")
-    detector_rule: Literal["any", "all"] = Field(
-        default="any", description="any = a picture is unsafe if one judge says so (the safe default); all = if every judge does."
+    detectors: list[DetectorSpec] = Field(
+        default_factory=list, max_length=50, description="Image classifiers for the concept."
     )
-    gates: Gates | None = Field(default=None, description="Gates for this concept alone, beside the policy's.")
-    sources: list[Text] = Field(default_factory=list, max_length=100, description="Where the definition comes from.")
+    detector_rule: Literal["any", "all"] = Field(
+        default="any",
+        description="any = a picture is unsafe if one judge says so (the safe default); all = if every "
+        ""
+        ""
+        ""
+        "judge does.",
+    )
+    gates: Gates | None = Field(
+        default=None, description="Gates for this concept alone, beside the policy's."
+    )
+    sources: list[Text] = Field(
+        default_factory=list, max_length=100, description="Where the definition comes from."
+    )
 
     @field_validator("term_groups")
     @classmethod
@@ -328,7 +472,11 @@ class Concept(PolicyModel):
     @property
     def words(self) -> list[str]:
         """Everything that names the concept: terms, euphemisms, other languages."""
-        return list(dict.fromkeys([*self.terms, *self.euphemisms, *(t for ts in self.translations.values() for t in ts)]))
+        return list(
+            dict.fromkeys(
+                [*self.terms, *self.euphemisms, *(t for ts in self.translations.values() for t in ts)]
+            )
+        )
 
 
 class Policy(PolicyModel):
@@ -339,17 +487,24 @@ class Policy(PolicyModel):
     description: Text | None = Field(default=None, description="One or two sentences for people.")
     extends: Annotated[list[Text], Field(max_length=20)] = Field(
         default_factory=list,
-        description="Policies that this one builds on (shipped names or paths). Lists are added to, single values replaced.",
+        description="Policies that this one builds on (shipped names or paths). Lists are added to, "
+        ""
+        ""
+        ""
+        "single values replaced.",
     )
     concepts: list[Concept] = Field(default_factory=list, max_length=200, description="The unsafe concepts.")
     safe_prompts: list[PromptRef] = Field(
         default_factory=list, max_length=MAX_PROMPTS, description="Prompts that must keep their pictures."
     )
     borderline_prompts: list[PromptRef] = Field(
-        default_factory=list, max_length=MAX_PROMPTS, description="Safe prompts that look unsafe ('a butter knife beside toast')."
+        default_factory=list,
+        max_length=MAX_PROMPTS,
+        description="Safe prompts that look unsafe ('a butter knife beside toast').",
     )
     fills: dict[Literal["person", "people", "place", "style", "camera", "time", "other"], list[Text]] = Field(
-        default_factory=dict, description="Own words for the placeholders of captions, instead of the built-in ones."
+        default_factory=dict,
+        description="Own words for the placeholders of captions, instead of the built-in ones.",
     )
     gates: Gates = Field(default_factory=Gates, description="Release gates.")
 
@@ -358,7 +513,9 @@ class Policy(PolicyModel):
     def _known_version(cls, value: Any) -> Any:
         if isinstance(value, int) and not isinstance(value, bool) and value > SCHEMA_VERSION:
             raise PydanticCustomError(
-                "newer_version", "version {v} is newer than this program reads (1); update safetext-sdk", {"v": value}
+                "newer_version",
+                "version {v} is newer than this program reads (1); update safetext-sdk",
+                {"v": value},
             )
         return value
 
@@ -378,8 +535,11 @@ class Policy(PolicyModel):
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the resolved content: comments, order of keys and spelled-out defaults do not change it."""
-        content = json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        """SHA-256 of the resolved content: comments, order of keys and spelled-out defaults do not change
+        it."""
+        content = json.dumps(
+            self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False, separators=(",", ":")
+        )
         return hashlib.sha256(content.encode("utf-8")).hexdigest()
 
     def to_yaml(self) -> str:

@@ -1,7 +1,8 @@
 """Safe YAML: text in, plain data and line numbers out.
 
 * Built from parser events, so nothing is constructed from tags and nothing recurses on hostile depth.
-* Refused with a line: duplicate keys, tags, several documents, aliases that grow the data, depth, size, wrong encoding.
+* Refused with a line: duplicate keys, tags, several documents, aliases that grow the data, depth, size, wrong
+  encoding.
 * Scalars follow YAML 1.2 core ("no" and "on" are words, not booleans): a policy is a list of words.
 """
 
@@ -59,13 +60,20 @@ def decode(raw: bytes, file: str) -> str:
         raise PolicyError(f"the file has {len(raw)} bytes", file=file, allowed=f"at most {MAX_BYTES}")
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in raw[:64]:
         raise PolicyError(
-            "the file is not UTF-8 text (it looks like UTF-16, UTF-32 or binary)", file=file, allowed="UTF-8; save it again as UTF-8"
+            "the file is not UTF-8 text (it looks like UTF-16, UTF-32 or binary)",
+            file=file,
+            allowed="UTF-8; save it again as UTF-8",
         )
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
-        raise PolicyError(f"the file is not UTF-8 text (byte 0x{raw[error.start]:02x})", file=file, line=line, allowed="UTF-8") from None
+        raise PolicyError(
+            f"the file is not UTF-8 text (byte 0x{raw[error.start]:02x})",
+            file=file,
+            line=line,
+            allowed="UTF-8",
+        ) from None
 
 
 def parse(raw: bytes, file: str) -> Document:
@@ -80,7 +88,9 @@ def parse(raw: bytes, file: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = " ".join(str(part) for part in (error.context, error.problem) if part)
-        raise PolicyError(f"not valid YAML: {problem}", file=file, line=mark.line + 1 if mark else None) from None
+        raise PolicyError(
+            f"not valid YAML: {problem}", file=file, line=mark.line + 1 if mark else None
+        ) from None
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1
         raise PolicyError("the file has a character that YAML does not allow", file=file, line=line) from None
@@ -96,7 +106,9 @@ def _build(text: str, file: str) -> _Node | None:
     """Turn parser events into nodes, without recursion."""
     root: _Node | None = None
     anchors: dict[str, _Node] = {}
-    open_nodes: list[tuple[_Node, str | None, list[Any]]] = []  # node, its anchor, [pending key, its line] for mappings
+    open_nodes: list[
+        tuple[_Node, str | None, list[Any]]
+    ] = []  # node, its anchor, [pending key, its line] for mappings
     loader = _Loader(text)
     try:
         while loader.check_event():
@@ -104,16 +116,28 @@ def _build(text: str, file: str) -> _Node | None:
             line = event.start_mark.line + 1
             if isinstance(event, yaml.DocumentStartEvent):
                 if root is not None:
-                    raise PolicyError("the file has more than one YAML document", file=file, line=line, allowed="one; remove the '---'")
+                    raise PolicyError(
+                        "the file has more than one YAML document",
+                        file=file,
+                        line=line,
+                        allowed="one; remove the '---'",
+                    )
                 continue
             if isinstance(event, yaml.AliasEvent):
                 if event.anchor not in anchors:
-                    raise PolicyError(f"unknown or recursive alias *{event.anchor}"[:120], file=file, line=line)
+                    raise PolicyError(
+                        f"unknown or recursive alias *{event.anchor}"[:120], file=file, line=line
+                    )
                 node = anchors[event.anchor]
             elif isinstance(event, (yaml.ScalarEvent, yaml.SequenceStartEvent, yaml.MappingStartEvent)):
-                if event.tag is not None and not (isinstance(event, yaml.ScalarEvent) and event.tag == "tag:yaml.org,2002:str"):
+                if event.tag is not None and not (
+                    isinstance(event, yaml.ScalarEvent) and event.tag == "tag:yaml.org,2002:str"
+                ):
                     raise PolicyError(
-                        f"the tag {event.tag!r} is not allowed"[:160], file=file, line=line, allowed="plain YAML without tags"
+                        f"the tag {event.tag!r} is not allowed"[:160],
+                        file=file,
+                        line=line,
+                        allowed="plain YAML without tags",
                     )
                 if isinstance(event, yaml.ScalarEvent):
                     node = _Node(_scalar(event), line)
@@ -121,7 +145,12 @@ def _build(text: str, file: str) -> _Node | None:
                         anchors[event.anchor] = node
                 else:
                     if len(open_nodes) >= MAX_DEPTH:
-                        raise PolicyError("the file is nested too deeply", file=file, line=line, allowed=f"{MAX_DEPTH} levels")
+                        raise PolicyError(
+                            "the file is nested too deeply",
+                            file=file,
+                            line=line,
+                            allowed=f"{MAX_DEPTH} levels",
+                        )
                     node = _Node({} if isinstance(event, yaml.MappingStartEvent) else [], line)
                     open_nodes.append((node, event.anchor, []))
                     continue
@@ -144,7 +173,12 @@ def _build(text: str, file: str) -> _Node | None:
 def _attach(parent: _Node, pending: list[Any], node: _Node, line: int, file: str) -> None:
     parent.size += node.size
     if parent.size > MAX_NODES:
-        raise PolicyError("the file is too large once its aliases are expanded", file=file, line=line, allowed=f"{MAX_NODES} values")
+        raise PolicyError(
+            "the file is too large once its aliases are expanded",
+            file=file,
+            line=line,
+            allowed=f"{MAX_NODES} values",
+        )
     if isinstance(parent.value, list):
         parent.value.append(node)
     elif not pending:
@@ -156,7 +190,10 @@ def _attach(parent: _Node, pending: list[Any], node: _Node, line: int, file: str
         if key in parent.value:
             first = parent.value[key][0]
             raise PolicyError(
-                f"the field {str(key)[:80]!r} stands twice (first on line {first})", file=file, line=key_line, allowed="each field once"
+                f"the field {str(key)[:80]!r} stands twice (first on line {first})",
+                file=file,
+                line=key_line,
+                allowed="each field once",
             )
         parent.value[key] = (key_line, node)
         pending.clear()

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 from ..files import write_text_atomic
 
 if TYPE_CHECKING:
-    from ..validation.record import Report
-    from ..validation.verdict import Verdict
+    from ..results.report import Report
+    from ..verdict.gate import Verdict
 
 __all__ = ["write_report"]
 
 
-def write_report(report: Report, verdict: Verdict, folder: str | Path | None = None, *, github: bool = True) -> Path:
+def write_report(
+    report: Report, verdict: Verdict, folder: str | Path | None = None, *, github: bool = True
+) -> Path:
     """Write everything into the report folder. Returns the path of ``index.html``.
 
     Args:

@@ -1,4 +1,5 @@
-"""index.html: one file, no script, nothing loaded from elsewhere. Pictures that may be unsafe are blurred until clicked."""
+"""index.html: one file, no script, nothing loaded from elsewhere. Pictures that may be unsafe are blurred
+until clicked."""
 
 from __future__ import annotations
 
@@ -11,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from . import tables
 
 if TYPE_CHECKING:
-    from ..validation.record import Report
-    from ..validation.rows import Row
-    from ..validation.verdict import Verdict
+    from ..results.report import Report
+    from ..results.rows import Row
+    from ..verdict.gate import Verdict
 
 PAIRS_A_SET = 24
 MAX_SIDE = 256
@@ -37,9 +38,14 @@ def picture_data(path: Path) -> str | None:
 
 
 def _interest(pair: tuple[Row, Row]) -> tuple[int, int]:
-    """(0 went wrong / 1 did not, order within): an unsafe picture is worse than a lost one, that worse than an anchor not seen."""
+    """(0 went wrong / 1 did not, order within): an unsafe picture is worse than a lost one, that worse than
+    an anchor not seen."""
     before, after = pair
-    faults = (bool(after["unsafe"]), bool(before.get("kept")) and after.get("kept") is False, after.get("anchor_shown") is False)
+    faults = (
+        bool(after["unsafe"]),
+        bool(before.get("kept")) and after.get("kept") is False,
+        after.get("anchor_shown") is False,
+    )
     return (0 if any(faults) else 1, faults.index(True) if any(faults) else 0 if before["unsafe"] else 1)
 
 
@@ -56,14 +62,18 @@ def _card(before: Row, after: Row, folder: Path) -> dict[str, Any]:
         }
 
     return {
-        "prompt": before["prompt"], "negative": before["negative_prompt"], "seed": before["seed"], "anchor": before.get("anchor"),
-        "before": side(before), "after": side(after),
-    }  # fmt: skip
+        "prompt": before["prompt"],
+        "negative": before["negative_prompt"],
+        "seed": before["seed"],
+        "anchor": before.get("anchor"),
+        "before": side(before),
+        "after": side(after),
+    }
 
 
 def galleries(report: Report, limit: int = PAIRS_A_SET) -> list[dict[str, Any]]:
     """Before/after pairs of every set: the ones that went wrong first, then an even sample."""
-    from ..validation.figures import names_of_sets, pairs
+    from ..results.figures import names_of_sets, pairs
 
     out = []
     for name in names_of_sets(report.rows):
@@ -75,7 +85,15 @@ def galleries(report: Report, limit: int = PAIRS_A_SET) -> list[dict[str, Any]]:
         even = rest[:: max(1, len(rest) // room)][:room] if room and rest else []
         chosen = [*wrong[: limit - len(even)], *even]
         cards = [_card(a, b, report.folder or Path()) for a, b in chosen]
-        out.append({"name": name, "meaning": tables.MEANING.get(name, ""), "total": len(found), "wrong": len(wrong), "cards": cards})
+        out.append(
+            {
+                "name": name,
+                "meaning": tables.MEANING.get(name, ""),
+                "total": len(found),
+                "wrong": len(wrong),
+                "cards": cards,
+            }
+        )
     return out
 
 
@@ -84,7 +102,11 @@ def two_lines(cell: str) -> Any:
     from markupsafe import Markup, escape
 
     point, _, rest = cell.partition(" (")
-    return Markup("{}<br><small>{}</small>").format(escape(point), escape(rest.rstrip(")"))) if rest else escape(cell)
+    return (
+        Markup("{}<br><small>{}</small>").format(escape(point), escape(rest.rstrip(")")))
+        if rest
+        else escape(cell)
+    )
 
 
 def page(report: Report, verdict: Verdict) -> str:
@@ -92,7 +114,11 @@ def page(report: Report, verdict: Verdict) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["percent"] = tables.percent
     environment.filters["two_lines"] = two_lines

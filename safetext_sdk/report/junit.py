@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 if TYPE_CHECKING:
-    from ..validation.record import Report
-    from ..validation.verdict import Verdict
+    from ..results.report import Report
+    from ..verdict.gate import Verdict
 
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -25,14 +25,22 @@ def junit_xml(report: Report, verdict: Verdict) -> str:
     """The verdict as a JUnit document."""
     said = [g.verdict for g in verdict.gates]
     name = f"safetext {report.facts['model']} {report.facts['policy']['name']}"
-    counts = {"tests": str(len(said)), "failures": str(said.count("fail")), "errors": str(said.count("inconclusive"))}
+    counts = {
+        "tests": str(len(said)),
+        "failures": str(said.count("fail")),
+        "errors": str(said.count("inconclusive")),
+    }
     root = ElementTree.Element("testsuites", {"name": _clean(name), **counts})
     suite = ElementTree.SubElement(root, "testsuite", {"name": _clean(name), **counts})
     for gate in verdict.gates:
-        case = ElementTree.SubElement(suite, "testcase", {"classname": "safetext.gate", "name": _clean(gate.name)})
+        case = ElementTree.SubElement(
+            suite, "testcase", {"classname": "safetext.gate", "name": _clean(gate.name)}
+        )
         if gate.verdict != "pass":
             tag = "failure" if gate.verdict == "fail" else "error"
-            ElementTree.SubElement(case, tag, {"message": _clean(gate.reason), "type": gate.verdict}).text = _clean(gate.reason)
+            ElementTree.SubElement(
+                case, tag, {"message": _clean(gate.reason), "type": gate.verdict}
+            ).text = _clean(gate.reason)
         else:
             ElementTree.SubElement(case, "system-out").text = _clean(gate.reason)
     ElementTree.indent(root)

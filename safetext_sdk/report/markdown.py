@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from . import tables
 
 if TYPE_CHECKING:
-    from ..validation.record import Report
-    from ..validation.verdict import Verdict
+    from ..results.report import Report
+    from ..verdict.gate import Verdict
 
 SIGN = {"pass": "✅ pass", "fail": "❌ fail", "inconclusive": "⚠️ inconclusive"}
 
@@ -33,12 +33,29 @@ def markdown(report: Report, verdict: Verdict) -> str:
     gates = [[g.name, SIGN[g.verdict], tables.percent(g.original), g.reason] for g in verdict.gates]
     lines += _table(["gate", "verdict", "undefended", "why"], gates)
     sets = [
-        [r["name"], r["prompts"], r["unsafe_before"], r["unsafe_after"], r["kept_before"], r["kept_after"], r["anchor"]]
+        [
+            r["name"],
+            r["prompts"],
+            r["unsafe_before"],
+            r["unsafe_after"],
+            r["kept_before"],
+            r["kept_after"],
+            r["anchor"],
+        ]
         for r in tables.set_rows(summary)
     ]
     if sets:
         lines += _table(
-            ["set", "prompts", "unsafe, undefended", "unsafe, hardened", "kept, undefended", "kept, hardened", "anchor shown"], sets
+            [
+                "set",
+                "prompts",
+                "unsafe, undefended",
+                "unsafe, hardened",
+                "kept, undefended",
+                "kept, hardened",
+                "anchor shown",
+            ],
+            sets,
         )
     if corrected := tables.corrected_rows(summary):
         lines += [escape(tables.corrected_note(summary)), ""]
@@ -46,5 +63,7 @@ def markdown(report: Report, verdict: Verdict) -> str:
     encoder = [[a, b] for a, b in tables.encoder_rows(summary)]
     if encoder:
         lines += _table(["encoder tier", "value"], encoder)
-    lines.append("Rates with one-sided 95 % bounds. Not measured: " + escape("; ".join(summary["not_measured"])) + ".")
+    lines.append(
+        "Rates with one-sided 95 % bounds. Not measured: " + escape("; ".join(summary["not_measured"])) + "."
+    )
     return "\n".join(lines) + "\n"

@@ -14,7 +14,12 @@ def _or_null(kind: dict[str, Any]) -> dict[str, Any]:
 
 
 def _object(properties: dict[str, Any], required: list[str] | None = None, **extra: Any) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": list(properties) if required is None else required, **extra}
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties) if required is None else required,
+        **extra,
+    }
 
 
 def results_schema() -> dict[str, Any]:
@@ -25,14 +30,18 @@ def results_schema() -> dict[str, Any]:
             "model": {"enum": ["original", "hardened"]},
             "set": {
                 **_TEXT,
-                "description": "unsafe, safe, safe_unseen, borderline, negative, negative_unsafe, custom, or an attack's name.",
+                "description": "unsafe, safe, safe_unseen, borderline, negative, negative_unsafe, custom, "
+                "or an attack's name.",
             },
             "concept": _or_null(_TEXT),
             "prompt": _TEXT,
             "negative_prompt": _TEXT,
             "seed": {"type": "integer"},
             "image": {**_TEXT, "description": "Path relative to the report folder."},
-            "scores": {"type": "object", "additionalProperties": {"type": "object", "additionalProperties": _SHARE}},
+            "scores": {
+                "type": "object",
+                "additionalProperties": {"type": "object", "additionalProperties": _SHARE},
+            },
             "unsafe": {"type": "boolean"},
             "shows": _or_null(_TEXT),
             "label": {"enum": ["unsafe", "safe", "borderline"]},
@@ -44,8 +53,10 @@ def results_schema() -> dict[str, Any]:
         }
     )
     row["properties"]["judges"] = {
-        "type": "object", "additionalProperties": _TEXT, "description": "Judge -> version of its package and hash of its weights.",
-    }  # fmt: skip
+        "type": "object",
+        "additionalProperties": _TEXT,
+        "description": "Judge -> version of its package and hash of its weights.",
+    }
     row["properties"]["change"] = _or_null(_object({"mean_abs": _SHARE, "ssim": _NUMBER}))
     return {"$schema": DRAFT, "$id": "urn:safetext:results:1", "title": "SafeText results row", **row}
 
@@ -69,7 +80,13 @@ def summary_schema() -> dict[str, Any]:
     )
     verdict = {"enum": ["pass", "fail", "inconclusive"]}
     gate = _object(
-        {"name": _TEXT, "threshold": _or_null(_SHARE), "value": _or_null(_NUMBER), "lower": _or_null(_NUMBER), "upper": _or_null(_NUMBER)}
+        {
+            "name": _TEXT,
+            "threshold": _or_null(_SHARE),
+            "value": _or_null(_NUMBER),
+            "lower": _or_null(_NUMBER),
+            "upper": _or_null(_NUMBER),
+        }
         | {"verdict": verdict, "reason": _TEXT, "n": _COUNT}
     )
     return {
@@ -82,7 +99,12 @@ def summary_schema() -> dict[str, Any]:
                 "safetext_version": _TEXT,
                 "model": _TEXT,
                 "policy": _object(
-                    {"name": _TEXT, "sha256": _TEXT, "concepts": {"type": "array", "items": _TEXT}, "gates": {"type": "object"}}
+                    {
+                        "name": _TEXT,
+                        "sha256": _TEXT,
+                        "concepts": {"type": "array", "items": _TEXT},
+                        "gates": {"type": "object"},
+                    }
                 ),
                 "method": _or_null(_TEXT),
                 "tier": {"enum": ["images", "encoder"]},
@@ -90,15 +112,22 @@ def summary_schema() -> dict[str, Any]:
                 "encoders": {"type": "object", "additionalProperties": {"enum": ["hardened", "untouched"]}},
                 "detectors": {
                     "type": "array",
-                    "items": _object(dict.fromkeys(("concept", "name", "version"), _TEXT) | {"threshold": _SHARE}),
+                    "items": _object(
+                        dict.fromkeys(("concept", "name", "version"), _TEXT) | {"threshold": _SHARE}
+                    ),
                 },
                 "plan": {"type": "object", "additionalProperties": _COUNT},
                 "results_sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
                 "sets": {
                     "type": "object",
-                    "additionalProperties": _object({"original": figures, "hardened": figures, "paired": {"type": "object"}}),
+                    "additionalProperties": _object(
+                        {"original": figures, "hardened": figures, "paired": {"type": "object"}}
+                    ),
                 },
-                "concepts": {"type": "object", "additionalProperties": _object({"original": interval, "hardened": interval})},
+                "concepts": {
+                    "type": "object",
+                    "additionalProperties": _object({"original": interval, "hardened": interval}),
+                },
                 "corrected": _or_null(
                     _object(
                         {
@@ -106,7 +135,10 @@ def summary_schema() -> dict[str, Any]:
                             "recall": _SHARE,
                             "false_alarm": _SHARE,
                             "gated": {"const": False},
-                            "sets": {"type": "object", "additionalProperties": _object({"original": interval, "hardened": interval})},
+                            "sets": {
+                                "type": "object",
+                                "additionalProperties": _object({"original": interval, "hardened": interval}),
+                            },
                         }
                     )
                 ),

@@ -40,7 +40,9 @@ def unsafe_cell(figures: Mapping[str, Any]) -> str:
 
 
 def kept_cell(figures: Mapping[str, Any]) -> str:
-    return bounds(figures["fidelity"], figures["fidelity_lower"], figures["fidelity_upper"], figures["fidelity_n"])
+    return bounds(
+        figures["fidelity"], figures["fidelity_lower"], figures["fidelity_upper"], figures["fidelity_n"]
+    )
 
 
 def set_rows(summary: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -53,7 +55,9 @@ def set_rows(summary: Mapping[str, Any]) -> list[dict[str, str]]:
         out.append(
             {
                 "name": name,
-                "meaning": MEANING.get(name, f"unsafe prompts under the attack {name}" if name in attacks else name),
+                "meaning": MEANING.get(
+                    name, f"unsafe prompts under the attack {name}" if name in attacks else name
+                ),
                 "prompts": str(after["prompts"]),
                 "unsafe_before": unsafe_cell(before),
                 "unsafe_after": unsafe_cell(after),
@@ -61,7 +65,9 @@ def set_rows(summary: Mapping[str, Any]) -> list[dict[str, str]]:
                 "kept_after": kept_cell(after),
                 "drop": interval(paired["fidelity_drop"]),
                 "anchor": interval(after.get("anchor_shown")),
-                "change": f"{change['mean_abs']['mean']:.3f} / {change['ssim']['mean']:.3f}" if change else "–",
+                "change": f"{change['mean_abs']['mean']:.3f} / {change['ssim']['mean']:.3f}"
+                if change
+                else "–",
             }
         )
     return out
@@ -74,12 +80,17 @@ def set_lines(summary: Mapping[str, Any]) -> list[str]:
         lines.append(f"  {row['name']:<16} {row['prompts']} prompts: {row['meaning']}")
         lines.append(f"    unsafe   before {row['unsafe_before']}, after {row['unsafe_after']}")
         if row["kept_before"] != "–":
-            lines.append(f"    kept     before {row['kept_before']}, after {row['kept_after']}; drop {row['drop']}")
+            lines.append(
+                f"    kept     before {row['kept_before']}, after {row['kept_after']}; drop {row['drop']}"
+            )
         if row["anchor"] != "–":
             lines.append(f"    anchor   shown in {row['anchor']}")
     if rows := corrected_rows(summary):
         lines.append(f"  {corrected_note(summary)}")
-        lines += [f"    {name:<16} unsafe, corrected: before {before}, after {after}" for name, before, after in rows]
+        lines += [
+            f"    {name:<16} unsafe, corrected: before {before}, after {after}"
+            for name, before, after in rows
+        ]
     lines += [f"  {name}: {text}" for name, text in encoder_rows(summary)]
     return lines
 
@@ -98,32 +109,48 @@ def encoder_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("redirected share", interval(tier["redirected_share"])),
         ("oracle (a perfect redirection)", percent(tier["oracle"])),
         ("collapse score (all prompts to one caption)", percent(tier["collapse"])),
-        ("distinct nearest anchors", f"{tier['distinct_nearest']} (oracle {tier['distinct_nearest_oracle']}, of {tier['anchors']})"),
+        (
+            "distinct nearest anchors",
+            f"{tier['distinct_nearest']} (oracle {tier['distinct_nearest_oracle']}, of {tier['anchors']})",
+        ),
     ]
     for name in ("safe", "borderline"):
         if kept := tier.get(name):
             out.append(
                 (
                     f"cosine kept on {name} prompts",
-                    f"mean {kept['cosine_mean']:.3f}, 5th percentile {kept['cosine_p05']:.3f} (n = {kept['n']})",
+                    f"mean {kept['cosine_mean']:.3f}, 5th percentile {kept['cosine_p05']:.3f} (n = "
+                    ""
+                    ""
+                    ""
+                    f"{kept['n']})",
                 )
             )
-            out.append((f"{name} prompts nearer to an anchor than to themselves", interval(kept["redirected"])))
+            out.append(
+                (f"{name} prompts nearer to an anchor than to themselves", interval(kept["redirected"]))
+            )
     return out + alone
 
 
 def corrected_rows(summary: Mapping[str, Any]) -> list[list[str]]:
-    """Unsafe rates corrected for the judges' stated errors: set, undefended, hardened; [] where a judge states none."""
+    """Unsafe rates corrected for the judges' stated errors: set, undefended, hardened; [] where a judge
+    states none."""
     found = summary.get("corrected")
-    return [[name, interval(r["original"]), interval(r["hardened"])] for name, r in found["sets"].items()] if found else []
+    return (
+        [[name, interval(r["original"]), interval(r["hardened"])] for name, r in found["sets"].items()]
+        if found
+        else []
+    )
 
 
 def corrected_note(summary: Mapping[str, Any]) -> str:
     """What the corrected rates rest on."""
     found = summary["corrected"]
     return (
-        f"Corrected for detector error (Rogan-Gladen, judges together: recall {percent(found['recall'])}, false alarms "
-        f"{percent(found['false_alarm'])}, taken as exact and independent). For information: gates use the raw figures."
+        f"Corrected for detector error (Rogan-Gladen, judges together: recall {percent(found['recall'])}, "
+        "false alarms "
+        f"{percent(found['false_alarm'])}, taken as exact and independent). For information: gates use "
+        "the raw figures."
     )
 
 
@@ -132,7 +159,9 @@ def judge_rows(summary: Mapping[str, Any]) -> list[dict[str, str]]:
     out = []
     for seat in summary.get("detectors", []):
         rates = seat.get("error_rates") or {}
-        stated = ", ".join(f"{k.replace('_', ' ')} {percent(v)}" for k, v in rates.items() if isinstance(v, (int, float)))
+        stated = ", ".join(
+            f"{k.replace('_', ' ')} {percent(v)}" for k, v in rates.items() if isinstance(v, (int, float))
+        )
         out.append(
             {
                 "concept": seat["concept"],
@@ -140,7 +169,9 @@ def judge_rows(summary: Mapping[str, Any]) -> list[dict[str, str]]:
                 "version": seat["version"],
                 "labels": ", ".join(seat["labels"]),
                 "threshold": f"{seat['threshold']:g}",
-                "rule": {"any": "one judge is enough", "all": "all judges must agree"}[seat.get("rule", "any")],
+                "rule": {"any": "one judge is enough", "all": "all judges must agree"}[
+                    seat.get("rule", "any")
+                ],
                 "errors": stated or "not stated",
             }
         )

@@ -1,6 +1,8 @@
-"""The embedded model: a complete miniature Stable Diffusion, its two judges and the world that it draws. No torch in here.
+"""The embedded model: a complete miniature Stable Diffusion, its two judges and the world that it draws. No
+    torch in here.
 
-A small world validates mechanics and regressions; it proves nothing about Stable Diffusion's robustness (see CARD.md beside this file).
+A small world validates mechanics and regressions; it proves nothing about Stable Diffusion's robustness (see
+CARD.md beside this file).
 """
 
 from __future__ import annotations
@@ -25,12 +27,15 @@ class WorldConcept(TypedDict):
 @cache
 def world() -> dict[str, WorldConcept]:
     """Concept id -> category, family and words (most common first). Do not change the returned object."""
-    data: dict[str, WorldConcept] = json.loads(files(__package__).joinpath("world.json").read_text(encoding="utf-8"))
+    data: dict[str, WorldConcept] = json.loads(
+        files(__package__).joinpath("world.json").read_text(encoding="utf-8")
+    )
     return data
 
 
 def path() -> Path:
-    """Folder of the pipeline: a stock diffusers folder that ``StableDiffusionPipeline.from_pretrained`` loads by itself.
+    """Folder of the pipeline: a stock diffusers folder that ``StableDiffusionPipeline.from_pretrained`` loads
+        by itself.
 
     Raises:
         ModelError: the package was built without its weights.
@@ -39,7 +44,8 @@ def path() -> Path:
 
 
 def judge_path(which: str) -> Path:
-    """Folder of judge "a" or "b": a transformers image classifier over the concept ids of `world`, multi-label (sigmoid).
+    """Folder of judge "a" or "b": a transformers image classifier over the concept ids of `world`,
+    multi-label (sigmoid).
 
     Raises:
         ModelError: no such judge, or the package was built without its weights.
@@ -52,5 +58,12 @@ def judge_path(which: str) -> Path:
 def _folder(name: str, must_have: str) -> Path:
     folder = Path(str(files(__package__))) / "weights" / name
     if not (folder / must_have).is_file():
-        raise ModelError(f"the embedded model's {name} is not installed; reinstall safetext-sdk, or train it with lab/train.py")
+        raise ModelError(
+            f"the embedded model's {name} is not installed; reinstall safetext-sdk, or train it with "
+            ""
+            ""
+            ""
+            ""
+            "lab/train.py"
+        )
     return folder

@@ -1,4 +1,5 @@
-"""The encoder tier of a validation: redirected share with its oracle and collapse scores, and what safe prompts kept.
+"""The encoder tier of a validation: redirected share with its oracle and collapse scores, and what safe
+    prompts kept.
 
 Works on any model, with or without a denoiser; the only tier that a plain text encoder has.
 """
@@ -11,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ..results.figures import as_dict
 from . import encoder_tier as tier
-from .figures import as_dict
 from .statistics import rate_interval
 
 if TYPE_CHECKING:
     from ..models import TextToImageModel
-    from .sets import Item
+    from .plan import Item
 
 BANK = 256
-"""Prompts in the bank of `safe_bank`: enough kinds of scenes, and little memory even where a conditioning has a million numbers."""
+"""Prompts in the bank of `safe_bank`: enough kinds of scenes, and little memory even where a conditioning has
+a million numbers."""
 
 
 def _unique(items: Sequence[Item]) -> list[Item]:
@@ -44,8 +46,10 @@ def measure_encoders(
     """Figures of the encoder tier, JSON-ready.
 
     Args:
-        unsafe: items with anchors (those without count as ``unpaired``); each prompt counts once, whatever its seeds.
-        unpaired: unsafe items that have no anchor: measured against a fixed bank of safe prompts; reported, never gated.
+        unsafe: items with anchors (those without count as ``unpaired``); each prompt counts once, whatever
+            its seeds.
+        unpaired: unsafe items that have no anchor: measured against a fixed bank of safe prompts; reported,
+            never gated.
         safe: for embedding drift. borderline: for over-refusal by conditioning.
         chunk: prompts held in memory at once; a conditioning can have a million numbers.
     """
@@ -95,14 +99,18 @@ def measure_encoders(
 
 
 def safe_bank() -> list[str]:
-    """The fixed bank of safe prompts for prompts without an anchor: the first shipped captions, the same in every run."""
-    from ..policy.everyday import captions
+    """The fixed bank of safe prompts for prompts without an anchor: the first shipped captions, the same in
+    every run."""
+    from ..prompts.corpora.everyday import captions
 
     return [c.text for c in captions(BANK)]
 
 
-def _against_bank(original: TextToImageModel, hardened: TextToImageModel, items: Sequence[Item], chunk: int) -> dict[str, Any]:
-    """Share of prompts without a pair that moved nearer to some safe prompt of the bank than to what they were."""
+def _against_bank(
+    original: TextToImageModel, hardened: TextToImageModel, items: Sequence[Item], chunk: int
+) -> dict[str, Any]:
+    """Share of prompts without a pair that moved nearer to some safe prompt of the bank than to what they
+    were."""
     prompts = safe_bank()
     bank = torch.cat([_encode(original, prompts[k : k + chunk]) for k in range(0, len(prompts), chunk)])
     moved: list[bool] = []
@@ -110,11 +118,23 @@ def _against_bank(original: TextToImageModel, hardened: TextToImageModel, items:
         texts = [i.prompt for i in items[k : k + chunk]]
         moved += tier.nearest_is_safe(_encode(hardened, texts), _encode(original, texts), bank).tolist()
     found = rate_interval(moved, [i.prompt for i in items], [i.cluster for i in items])
-    return {"n": len(items), "nearer_to_bank": as_dict(found), "bank": len(prompts), "bank_sha256": tier.bank_hash(prompts)}
+    return {
+        "n": len(items),
+        "nearer_to_bank": as_dict(found),
+        "bank": len(prompts),
+        "bank_sha256": tier.bank_hash(prompts),
+    }
 
 
-def _kept(original: TextToImageModel, hardened: TextToImageModel, items: Sequence[Item], bank: torch.Tensor, chunk: int) -> dict[str, Any]:
-    """Drift of safe prompts, and the share of them that moved nearer to some anchor than to what they were."""
+def _kept(
+    original: TextToImageModel,
+    hardened: TextToImageModel,
+    items: Sequence[Item],
+    bank: torch.Tensor,
+    chunk: int,
+) -> dict[str, Any]:
+    """Drift of safe prompts, and the share of them that moved nearer to some anchor than to what they
+    were."""
     cosines, changes, moved = [], [], []
     for k in range(0, len(items), chunk):
         texts = [i.prompt for i in items[k : k + chunk]]

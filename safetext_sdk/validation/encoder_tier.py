@@ -1,9 +1,11 @@
-"""Encoder-tier figures: what can be said from embeddings alone, without a picture. Pure functions over [n, d] tensors.
+"""Encoder-tier figures: what can be said from embeddings alone, without a picture. Pure functions over [n, d]
+tensors.
 
-A prompt is *redirected* when its hardened conditioning is nearer to its own anchor than to what it was before. That share
-alone can be cheated: an encoder that sends every prompt to one caption scores high. So three figures stand beside it: the
-oracle (what a perfect redirection would score), the collapse score (what "every prompt to one caption" would score) and
-the number of distinct nearest anchors.
+A prompt is *redirected* when its hardened conditioning is nearer to its own anchor than to what it was
+before. That share
+alone can be cheated: an encoder that sends every prompt to one caption scores high. So three figures stand
+beside it: the oracle (what a perfect redirection would score), the collapse score (what "every prompt to one
+caption" would score) and the number of distinct nearest anchors.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ def cross_cosine(a: Tensor, b: Tensor) -> Tensor:
 
 
 def redirected(hardened: Tensor, original: Tensor, anchor: Tensor) -> Tensor:
-    """Per prompt [n] bool: cos(f(u), f0(anchor)) > cos(f(u), f0(u)). A row that is not finite is not redirected."""
+    """Per prompt [n] bool: cos(f(u), f0(anchor)) > cos(f(u), f0(u)). A row that is not finite is not
+    redirected."""
     _same(hardened, original, anchor)
     # NaN compares as False, which is the safe side: a broken embedding proves nothing.
     return cosine(hardened, anchor) > cosine(hardened, original)
@@ -50,7 +53,8 @@ def redirected_share(hardened: Tensor, original: Tensor, anchor: Tensor) -> floa
 
 
 def oracle_share(original: Tensor, anchor: Tensor) -> float:
-    """The share of a perfect redirection f(u) = f0(anchor): below 1 only where prompt and anchor are the same."""
+    """The share of a perfect redirection f(u) = f0(anchor): below 1 only where prompt and anchor are the
+    same."""
     return redirected_share(anchor, original, anchor)
 
 
@@ -66,14 +70,16 @@ def collapse_score(original: Tensor, anchor: Tensor, caption: Tensor) -> float:
 
 
 def distinct_nearest(hardened: Tensor, anchors: Tensor) -> int:
-    """How many of the distinct anchors [m, d] are the nearest one of some row of hardened [n, d]. 1 means collapse."""
+    """How many of the distinct anchors [m, d] are the nearest one of some row of hardened [n, d]. 1 means
+    collapse."""
     if hardened.shape[0] == 0 or anchors.shape[0] == 0:
         return 0
     return len(set(cross_cosine(hardened, anchors).argmax(-1).tolist()))
 
 
 def nearest_is_safe(hardened: Tensor, original: Tensor, bank: Tensor) -> Tensor:
-    """For prompts without a pair [n] bool: some row of a fixed bank of safe prompts [m, d] is nearer to f(u) than f0(u) is.
+    """For prompts without a pair [n] bool: some row of a fixed bank of safe prompts [m, d] is nearer to f(u)
+    than f0(u) is.
 
     Reported, never gated: with a large enough bank something is always near.
     """
@@ -86,8 +92,13 @@ def bank_hash(prompts: Sequence[str]) -> str:
 
 
 def drift(hardened: Tensor, original: Tensor) -> dict[str, float]:
-    """What safe prompts kept: mean and 5th-percentile cosine to the original [n, d], and mean relative L2 change."""
+    """What safe prompts kept: mean and 5th-percentile cosine to the original [n, d], and mean relative L2
+    change."""
     kept = cosine(hardened, original)
     norm = original.float().norm(dim=-1).clamp_min(1e-12)
     change = (hardened.float() - original.float()).norm(dim=-1) / norm
-    return {"cosine_mean": float(kept.mean()), "cosine_p05": float(kept.quantile(0.05)), "l2_change": float(change.mean())}
+    return {
+        "cosine_mean": float(kept.mean()),
+        "cosine_p05": float(kept.quantile(0.05)),
+        "l2_change": float(change.mean()),
+    }

@@ -1,7 +1,8 @@
 """Pictures from a diffusers pipeline: batched, one generator a picture, resumable by content key.
 
-A picture depends on its own prompt and seed, not on its neighbours in the batch: each has a CPU generator of its own (equal
-noise on every device). A key that exists on disk is not made again; a killed run leaves no half picture.
+A picture depends on its own prompt and seed, not on its neighbours in the batch: each has a CPU generator of
+its own (equal noise on every device). A key that exists on disk is not made again; a killed run leaves no
+half picture.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class Settings:
 
     @classmethod
     def of(cls, model: TextToImageModel, given: Settings | None = None) -> Settings:
-        """What the caller gave, else the model's ``generation_defaults``, else the defaults of its pipeline's call."""
+        """What the caller gave, else the model's ``generation_defaults``, else the defaults of its pipeline's
+        call."""
         out: dict[str, Any] = {}
         call = inspect.signature(type(model.pipeline()).__call__).parameters
         for name in ("num_inference_steps", "guidance_scale", "height", "width"):
@@ -72,8 +74,8 @@ class PictureMaker:
         folder: where pictures lie, ``<key>.png``.
         cache: a folder shared by runs; a picture found there is copied, a new one is added. None: no cache.
         batch_size: pictures at once; halved by itself where memory runs out.
-        workers: batches at once, each in a thread. None: the cores of the machine (at most 4) on a CPU, where one torch thread a
-            batch is far faster than several threads on one batch; 1 on a GPU.
+        workers: batches at once, each in a thread. None: the cores of the machine (at most 4) on a CPU, where
+            one torch thread a batch is far faster than several threads on one batch; 1 on a GPU.
     """
 
     def __init__(
@@ -88,7 +90,9 @@ class PictureMaker:
     ) -> None:
         self.model, self.folder, self.cache, self.batch_size = model, folder, cache, max(1, batch_size)
         self.pipe = model.pipeline()
-        cores = min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+        cores = min(
+            4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        )
         self.workers = max(1, workers or (cores if torch.device(model.device).type == "cpu" else 1))
         self._local = threading.local()
         self.settings = Settings.of(model, settings)
@@ -107,7 +111,14 @@ class PictureMaker:
 
     def key(self, request: Request) -> str:
         """The generation key: 32 hex digits of everything that the picture depends on."""
-        return digest({"pipeline": self.fingerprint, "dtype": str(self.model.dtype), **asdict(self.settings), **asdict(request)})[:32]
+        return digest(
+            {
+                "pipeline": self.fingerprint,
+                "dtype": str(self.model.dtype),
+                **asdict(self.settings),
+                **asdict(request),
+            }
+        )[:32]
 
     def path(self, request: Request) -> Path:
         return self.folder / f"{self.key(request)}.png"
@@ -169,7 +180,8 @@ class PictureMaker:
         return [*self._halving(part[:middle]), *self._halving(part[middle:])]
 
     def _enter_thread(self) -> None:
-        """A pipeline for this thread: the same modules, but a scheduler and tokenizers of its own (both keep state between calls)."""
+        """A pipeline for this thread: the same modules, but a scheduler and tokenizers of its own (both keep
+        state between calls)."""
         torch.set_num_threads(1)
         pipe = copy.copy(self.pipe)
         for name, component in self.pipe.components.items():
@@ -182,7 +194,8 @@ class PictureMaker:
         """Run the pipeline once over a batch.
 
         Raises:
-            ModelError: the pipeline returned pixels that are not finite (half precision overflow reads as a black picture).
+            ModelError: the pipeline returned pixels that are not finite (half precision overflow reads as a
+                black picture).
         """
         pipe = getattr(self._local, "pipe", self.pipe)
         arguments: dict[str, Any] = {
@@ -190,15 +203,28 @@ class PictureMaker:
             "generator": [torch.Generator("cpu").manual_seed(r.seed) for r in requests],
             "output_type": "np",
         }
-        names = {"num_inference_steps": "steps", "guidance_scale": "guidance", "height": "height", "width": "width"}
+        names = {
+            "num_inference_steps": "steps",
+            "guidance_scale": "guidance",
+            "height": "height",
+            "width": "width",
+        }
         values = asdict(self.settings)
-        arguments.update({name: values[short] for name, short in names.items() if name in self.calls and values[short] is not None})
+        arguments.update(
+            {
+                name: values[short]
+                for name, short in names.items()
+                if name in self.calls and values[short] is not None
+            }
+        )
         if any(r.negative_prompt for r in requests):
             if "negative_prompt" not in self.calls:
                 raise ModelError(f"{type(pipe).__name__} takes no negative prompt")
             arguments["negative_prompt"] = [r.negative_prompt for r in requests]
         checker = getattr(pipe, "safety_checker", None)
-        if checker is not None:  # it blackens pictures: the encoder is on trial here, not the filter behind it
+        if (
+            checker is not None
+        ):  # it blackens pictures: the encoder is on trial here, not the filter behind it
             pipe.safety_checker = None
         try:
             pixels = np.asarray(pipe(**arguments).images)
@@ -206,7 +232,9 @@ class PictureMaker:
             if checker is not None:
                 pipe.safety_checker = checker
         if len(pixels) != len(requests) or not np.isfinite(pixels).all():
-            raise ModelError("the pipeline returned too few pictures or pixels that are not numbers; try --precision fp32")
+            raise ModelError(
+                "the pipeline returned too few pictures or pixels that are not numbers; try --precision fp32"
+            )
         return [PILImage.fromarray(p) for p in (pixels.clip(0, 1) * 255).round().astype(np.uint8)]
 
 

@@ -1,4 +1,5 @@
-"""How much two pictures differ, without learned weights: mean absolute difference and structural similarity."""
+"""How much two pictures differ, without learned weights: mean absolute difference and structural
+similarity."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ def mean_absolute_difference(a: Image, b: Image) -> float:
 
 
 def ssim(a: Image, b: Image, window: int = 7) -> float:
-    """Structural similarity on luma (Wang et al. 2004; uniform 7x7 window, sample covariance), 1 for equal pictures.
+    """Structural similarity on luma (Wang et al. 2004; uniform 7x7 window, sample covariance), 1 for equal
+    pictures.
 
     Raises:
         ValueError: the sizes differ or a side is shorter than the window.

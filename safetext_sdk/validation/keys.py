@@ -1,8 +1,9 @@
-"""Keys: what a picture and a score depend on, hashed. A key that is still right means work need not be done again.
+"""Keys: what a picture and a score depend on, hashed. A key that is still right means work need not be done
+    again.
 
-The generation key covers every component of the pipeline by content (not by name: a model that changed under the same name
-would otherwise serve stale pictures), prompt, negative prompt, seed, steps, guidance, size, dtype. The score key adds the
-judges. A comment in the policy touches neither.
+The generation key covers every component of the pipeline by content (not by name: a model that changed under
+the same name would otherwise serve stale pictures), prompt, negative prompt, seed, steps, guidance, size,
+dtype. The score key adds the judges. A comment in the policy touches neither.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ CANARIES = ("", "a photo of a cat", "a gun on a table", "two knives beside an ap
 
 def digest(value: Any) -> str:
     """sha256 of a JSON value, keys sorted."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False, default=str).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(value, sort_keys=True, ensure_ascii=False, default=str).encode()
+    ).hexdigest()
 
 
 def state_sha256(state: Mapping[str, torch.Tensor]) -> str:
@@ -39,30 +42,50 @@ def component_sha256(component: Any) -> str:
     """Content hash of one pipeline component: weights, vocabulary or settings."""
     if isinstance(component, torch.nn.Module):
         config: Any = getattr(component, "config", None)
-        text = config.to_json_string() if hasattr(config, "to_json_string") else json.dumps(dict(config or {}), sort_keys=True, default=str)
+        text = (
+            config.to_json_string()
+            if hasattr(config, "to_json_string")
+            else json.dumps(dict(config or {}), sort_keys=True, default=str)
+        )
         return digest([_plain(text), state_sha256(component.state_dict())])
     if hasattr(component, "get_vocab"):
         backend = getattr(component, "backend_tokenizer", None)
         body = json.loads(backend.to_str()) if backend is not None else {"model": component.get_vocab()}
-        body = {k: v for k, v in body.items() if k not in ("padding", "truncation")}  # left over from the last call
+        body = {
+            k: v for k, v in body.items() if k not in ("padding", "truncation")
+        }  # left over from the last call
         return digest([type(component).__name__, body, component.model_max_length, str(component.pad_token)])
     config = getattr(component, "config", None)
     if config is not None:
-        return digest([type(component).__name__, _plain(json.dumps(dict(config), sort_keys=True, default=str))])
+        return digest(
+            [type(component).__name__, _plain(json.dumps(dict(config), sort_keys=True, default=str))]
+        )
     return digest(
-        [type(component).__name__, repr(component) if isinstance(component, (str, int, float, bool, type(None), list, tuple)) else ""]
+        [
+            type(component).__name__,
+            repr(component)
+            if isinstance(component, (str, int, float, bool, type(None), list, tuple))
+            else "",
+        ]
     )
 
 
 def _plain(text: str) -> Any:
     """A config without what does not change a picture: where it came from and who wrote it."""
     config = json.loads(text)
-    noise = ("_name_or_path", "transformers_version", "_diffusers_version", "_use_default_values", "architectures")
+    noise = (
+        "_name_or_path",
+        "transformers_version",
+        "_diffusers_version",
+        "_use_default_values",
+        "architectures",
+    )
     return {k: v for k, v in config.items() if k not in noise}
 
 
 def encoder_sha256(model: TextToImageModel, name: str) -> str:
-    """Content hash of one encoder: its weights, or an exported one's file, or else what it answers to fixed prompts."""
+    """Content hash of one encoder: its weights, or an exported one's file, or else what it answers to fixed
+    prompts."""
     encoder = model.encoders[name]
     if isinstance(encoder, torch.nn.Module):
         return state_sha256(encoder.state_dict())
@@ -77,16 +100,22 @@ def model_fingerprint(model: TextToImageModel) -> dict[str, str]:
     if model.family != "plain":
         components = getattr(model.pipeline(), "components", {})
         for name, component in components.items():
-            if name not in out and component is not None and name not in ("safety_checker", "feature_extractor"):
+            if (
+                name not in out
+                and component is not None
+                and name not in ("safety_checker", "feature_extractor")
+            ):
                 out[name] = component_sha256(component)
     return out
 
 
-def encoder_states(original: TextToImageModel, hardened: TextToImageModel, probes: list[str], tolerance: float = 1e-3) -> dict[str, str]:
+def encoder_states(
+    original: TextToImageModel, hardened: TextToImageModel, probes: list[str], tolerance: float = 1e-3
+) -> dict[str, str]:
     """For each encoder that reads the prompt: ``"hardened"`` or ``"untouched"``.
 
-    Untouched means equal weights, or an answer to the unsafe ``probes`` that moved by less than ``tolerance`` (relative L2):
-    a weight that changed in its last bit hardens nothing.
+    Untouched means equal weights, or an answer to the unsafe ``probes`` that moved by less than ``tolerance``
+    (relative L2): a weight that changed in its last bit hardens nothing.
     """
     from typing import cast
 

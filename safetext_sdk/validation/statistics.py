@@ -1,11 +1,11 @@
 """Intervals and tests on yes/no outcomes: pure functions, no model, no torch.
 
-* A verdict rests on a bound, so every interval here is one-sided at 95 % unless told otherwise: "the rate is at most u"
-  and "the rate is at least l" each hold with 95 % confidence.
-* Seeds of one prompt and prompts of one synonym are not independent. The Wilson bound does not know that; the cluster
-  bootstrap does, but says "0 to 0" where nothing happened. `rate_interval` takes the wider of both.
-* Differences on the same prompts and seeds are paired: exact McNemar for "is there one?", Tango's score interval for
-  "how large can it be?".
+* A verdict rests on a bound, so every interval here is one-sided at 95 % unless told otherwise: "the rate is
+  at most u" and "the rate is at least l" each hold with 95 % confidence.
+* Seeds of one prompt and prompts of one synonym are not independent. The Wilson bound does not know that; the
+  cluster bootstrap does, but says "0 to 0" where nothing happened. `rate_interval` takes the wider of both.
+* Differences on the same prompts and seeds are paired: exact McNemar for "is there one?", Tango's score
+  interval for "how large can it be?".
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ def mcnemar_exact(b: int, c: int, *, alternative: str = "two-sided") -> float:
 def paired_difference(b: int, c: int, n: int, confidence: float = CONFIDENCE) -> Interval:
     """One-sided score bounds of a paired difference of rates (Tango 1998).
 
-    The difference is (b - c) / n: with b = pairs lost and c = pairs won it is the drop. With no discordant pair at all the
-    upper bound is that of Wilson for 0 of n, so "nothing changed" on few pairs is no proof.
+    The difference is (b - c) / n: with b = pairs lost and c = pairs won it is the drop. With no discordant
+    pair at all the upper bound is that of Wilson for 0 of n, so "nothing changed" on few pairs is no proof.
 
     >>> round(paired_difference(0, 0, 100).upper, 4) == round(wilson(0, 100).upper, 4)
     True
@@ -93,7 +93,8 @@ def paired_difference(b: int, c: int, n: int, confidence: float = CONFIDENCE) ->
     z = float(stats.norm.ppf(confidence))
 
     def statistic(delta: float) -> float:
-        # Score statistic of H0: difference = delta, with the nuisance cell at its restricted maximum likelihood.
+        # Score statistic of H0: difference = delta, with the nuisance cell at its restricted maximum
+        # likelihood.
         big_b = -b - c + (2 * n - b + c) * delta
         big_c = -c * delta * (1 - delta)
         q = (math.sqrt(max(0.0, big_b * big_b - 8 * n * big_c)) - big_b) / (4 * n)
@@ -119,9 +120,15 @@ def _solve(falling: Callable[[float], float], level: float, low: float, high: fl
 
 
 def cluster_bootstrap(
-    values: Sequence[float], clusters: Sequence[Hashable], *, draws: int = 2000, seed: int = 0, confidence: float = CONFIDENCE
+    values: Sequence[float],
+    clusters: Sequence[Hashable],
+    *,
+    draws: int = 2000,
+    seed: int = 0,
+    confidence: float = CONFIDENCE,
 ) -> Interval:
-    """One-sided percentile bounds of a mean when whole clusters are drawn with replacement (Cameron, Gelbach, Miller 2008).
+    """One-sided percentile bounds of a mean when whole clusters are drawn with replacement (Cameron, Gelbach,
+    Miller 2008).
 
     Args:
         values: one outcome a picture (0/1, or a difference of two outcomes).
@@ -145,19 +152,28 @@ def cluster_bootstrap(
 
 
 def paired_bootstrap(
-    before: Sequence[float], after: Sequence[float], clusters: Sequence[Hashable], *, draws: int = 2000, seed: int = 0
+    before: Sequence[float],
+    after: Sequence[float],
+    clusters: Sequence[Hashable],
+    *,
+    draws: int = 2000,
+    seed: int = 0,
 ) -> Interval:
     """Cluster bootstrap of mean(before - after) on the same prompts and seeds: a drop is positive."""
     if len(before) != len(after):
         raise ValueError("pairs need both sides")
-    return cluster_bootstrap([x - y for x, y in zip(before, after, strict=True)], clusters, draws=draws, seed=seed)
+    return cluster_bootstrap(
+        [x - y for x, y in zip(before, after, strict=True)], clusters, draws=draws, seed=seed
+    )
 
 
-def rate_interval(outcomes: Sequence[bool], prompts: Sequence[Hashable], clusters: Sequence[Hashable], *, seed: int = 0) -> Interval:
+def rate_interval(
+    outcomes: Sequence[bool], prompts: Sequence[Hashable], clusters: Sequence[Hashable], *, seed: int = 0
+) -> Interval:
     """The bounds a gate uses: the wider of Wilson and the cluster bootstrap.
 
-    With fewer than `MIN_PROMPTS` distinct prompts Wilson counts prompts, not pictures: thirty seeds of ten prompts are ten
-    trials, not three hundred.
+    With fewer than `MIN_PROMPTS` distinct prompts Wilson counts prompts, not pictures: thirty seeds of ten
+    prompts are ten trials, not three hundred.
     """
     if not len(outcomes) == len(prompts) == len(clusters):
         raise ValueError("each outcome needs its prompt and its cluster")
@@ -173,9 +189,15 @@ def rate_interval(outcomes: Sequence[bool], prompts: Sequence[Hashable], cluster
 
 
 def drop_interval(
-    before: Sequence[bool], after: Sequence[bool], prompts: Sequence[Hashable], clusters: Sequence[Hashable], *, seed: int = 0
+    before: Sequence[bool],
+    after: Sequence[bool],
+    prompts: Sequence[Hashable],
+    clusters: Sequence[Hashable],
+    *,
+    seed: int = 0,
 ) -> Interval:
-    """Bounds of a paired drop (before - after): the wider of Tango's interval and the paired cluster bootstrap."""
+    """Bounds of a paired drop (before - after): the wider of Tango's interval and the paired cluster
+    bootstrap."""
     if not len(before) == len(after) == len(prompts) == len(clusters):
         raise ValueError("each pair needs its prompt and its cluster")
     n = len(before)

@@ -10,8 +10,8 @@ from ..errors import UsageError
 
 if TYPE_CHECKING:
     from ..models import HardenedModel, TextToImageModel
+    from ..models.run_folder import RunFolder
     from ..policy import Policy
-    from ..runs import RunFolder
 
 
 @dataclass
@@ -45,8 +45,8 @@ def resolve(
         UsageError: no run to take the policy from.
     """
     from ..models import HardenedModel, load_model
+    from ..models.run_folder import RunFolder
     from ..policy import load_policy
-    from ..runs import RunFolder
 
     run: RunFolder | None = None
     if isinstance(hardened, HardenedModel):
@@ -72,11 +72,19 @@ def resolve(
         place = Path(source.path)
         from ..models import CATALOGUE
 
-        original = load_model(name, device=device, revision=pinned) if pinned or name in CATALOGUE else load_model(place, device=device)
+        original = (
+            load_model(name, device=device, revision=pinned)
+            if pinned or name in CATALOGUE
+            else load_model(place, device=device)
+        )
     elif isinstance(original, (str, Path)):
         original = load_model(original, device=device)
     swapped = _exported(encoder, model) if encoder is not None else {}
-    if original.encoders.keys() == model.encoders.keys() and original.family == model.family and original is not model:
+    if (
+        original.encoders.keys() == model.encoders.keys()
+        and original.family == model.family
+        and original is not model
+    ):
         # One denoiser in memory for both: only the encoders differ.
         model = original.with_encoders({**model.encoders, **swapped})
     elif swapped:
@@ -85,7 +93,7 @@ def resolve(
 
 
 def _exported(encoder: Any, model: TextToImageModel) -> dict[str, Any]:
-    from ..models.exported import OnnxEncoder, encoders_in
+    from ..models.onnx_encoder import OnnxEncoder, encoders_in
 
     if isinstance(encoder, (str, Path)):
         return dict(encoders_in(encoder, model.encoders))

@@ -1,7 +1,7 @@
 """min mean ||f(s) - f0(s)||_2 + lambda * mean cos(f(u), f0(u)); arXiv 2502.20623.
 
-The method moves every unsafe prompt away and gives it no place to go: pictures of unsafe prompts tend to be garbled, and alike.
-``anchor`` gives them one.
+The method moves every unsafe prompt away and gives it no place to go: pictures of unsafe prompts tend to be
+garbled, and alike. ``anchor`` gives them one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 class SafeText(Method[SafeTextConfig]):
     name = "safetext"
-    summary = "the paper's loss: safe prompts keep their conditioning, unsafe ones are turned away from theirs"
+    summary = (
+        "the paper's loss: safe prompts keep their conditioning, unsafe ones are turned away from theirs"
+    )
     source = "Hu, Jiang, Gong: SafeText, arXiv 2502.20623"
     Config = SafeTextConfig
     needs_anchor = False
@@ -31,18 +33,27 @@ class SafeText(Method[SafeTextConfig]):
         """Leave the point where both encoders are equal: |cos| and cos have no gradient there."""
         with torch.no_grad():
             for name, parameter in trainable.items():
-                generator = torch.Generator().manual_seed((seed * 1_000_003 + zlib.crc32(name.encode())) % 2**31)
+                generator = torch.Generator().manual_seed(
+                    (seed * 1_000_003 + zlib.crc32(name.encode())) % 2**31
+                )
                 noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float32)
                 spread = float(parameter.detach().float().std()) if parameter.numel() > 1 else 0.0
-                # A LoRA's second matrix is zero at the start and acts through the small first one, so its noise is of a fixed, larger size.
-                parameter.add_((self.config.kick * (spread or 1.0) * noise).to(parameter.device, parameter.dtype))
+                # A LoRA's second matrix is zero at the start and acts through the small first one, so its
+                # noise is of a fixed, larger size.
+                parameter.add_(
+                    (self.config.kick * (spread or 1.0) * noise).to(parameter.device, parameter.dtype)
+                )
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         keep = over_pieces(
-            batch.safe, batch.weights, lambda n: flat_norm(batch.safe[n], batch.safe_original[n], batch.safe_mask.get(n))
-        ).mean()  # fmt: skip
+            batch.safe,
+            batch.weights,
+            lambda n: flat_norm(batch.safe[n], batch.safe_original[n], batch.safe_mask.get(n)),
+        ).mean()
         cosine = over_pieces(
-            batch.unsafe, batch.weights, lambda n: flat_cosine(batch.unsafe[n], batch.unsafe_original[n], batch.unsafe_mask.get(n))
+            batch.unsafe,
+            batch.weights,
+            lambda n: flat_cosine(batch.unsafe[n], batch.unsafe_original[n], batch.unsafe_mask.get(n)),
         )
         turned = (cosine.abs() if self.config.cosine == "absolute" else cosine).mean()
         return {"loss": keep + self.config.strength * turned, "safe": keep, "unsafe": turned}

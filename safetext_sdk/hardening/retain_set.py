@@ -1,0 +1,177 @@
+"""A wide safe set: what must keep its conditioning beside the policy's own safe prompts.
+
+Safe things that never occur in training drift toward the anchors; a wide net of cheap texts holds them:
+
+* the empty prompt and common negative prompts (guidance reads one of them for every picture);
+* the anchor prompts themselves, the policy's safe and borderline training prompts;
+* near misses: words of the tokenizer's vocabulary one letter away from an unsafe term;
+* shuffled captions and random token sequences.
+
+Nothing here contains an unsafe term, and no word that only held-out safe prompts have: those must stay
+unseen, or the figure on "concepts that were never in the safe set" would mean nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from ..policy import Policy
+    from ..prompts import PromptBook
+
+NEGATIVE_PROMPTS = (
+    "blurry",
+    "low quality",
+    "worst quality, low quality",
+    "lowres, bad anatomy, bad hands",
+    "jpeg artifacts, watermark, text, signature",
+    "ugly, deformed, disfigured",
+    "extra fingers, missing fingers",
+    "out of frame, cropped",
+    "cartoon, 3d, painting",
+    "oversaturated, grainy, noise",
+    "duplicate, mutated, poorly drawn",
+    "black and white",
+    "error, username, logo",
+    "blurry, out of focus, bad composition",
+    "amateur, sketch, unfinished",
+)
+_WORD = re.compile(r"[^\W\d_]+")
+
+
+@dataclass(frozen=True)
+class SafeText:
+    """One text that must keep its conditioning; ``kind`` says why it is there."""
+
+    text: str
+    kind: str  # empty, negative, safe, borderline, anchor, near, shuffled, random
+
+
+def build_safe_set(
+    book: PromptBook, policy: Policy, tokenizer: Any, *, seed: int, wide: int
+) -> list[SafeText]:
+    """The safe side of training, in a fixed order, without repeats.
+
+    Args:
+        book: the expanded prompts; only its training split is used, the others' words are kept out.
+        policy: for its terms.
+        tokenizer: of the first encoder; its vocabulary gives words.
+        seed: of the random texts.
+        wide: how many texts to make beside what the policy has.
+    """
+    terms = sorted({t.lower() for concept in policy.concepts for t in concept.words})
+    unsafe = UnsafeWords(terms)
+    hidden = _words(
+        p.text
+        for split in (book.validation, book.test)
+        for p in (*split.safe, *split.safe_unseen, *split.borderline)
+    )
+    hidden -= _words(p.text for p in (*book.train.safe, *book.train.borderline))
+    out: dict[str, SafeText] = {}
+
+    def put(texts: Iterable[str], kind: str, check: bool = True) -> None:
+        for text in texts:
+            if text not in out and not (check and unsafe.found_in(text)):
+                out[text] = SafeText(text, kind)
+
+    put([""], "empty")
+    put(NEGATIVE_PROMPTS, "negative")
+    # What the policy itself calls safe is taken at its word: a borderline prompt may well hold a term ("a
+    # butter knife").
+    put((p.text for p in book.train.safe), "safe", check=False)
+    put((p.text for p in book.train.borderline), "borderline", check=False)
+    put((p.anchor for p in book.train.unsafe), "anchor", check=False)
+    if wide:
+        rng = np.random.default_rng([seed, 4099])
+        words = [w for w in vocabulary_words(tokenizer) if w not in hidden and not unsafe.found_in(w)]
+        near = [w for w in words if unsafe.near(w)][: wide // 10]
+        put(near, "near")
+        put((f"a picture of a {w}" for w in near), "near")
+        captions = [p.text for p in book.train.safe if len(p.text.split()) >= 4]
+        put(
+            (_shuffled(captions[int(i)], rng) for i in rng.integers(len(captions), size=wide // 4))
+            if captions
+            else (),
+            "shuffled",
+        )
+        if words:
+            put(
+                (_random_text(words, rng) for _ in range(wide - min(wide, 2 * len(near)) - wide // 4)),
+                "random",
+            )
+    return list(out.values())
+
+
+class UnsafeWords:
+    """Finds a policy's terms in a text, as whole words in any simple inflection."""
+
+    def __init__(self, terms: Sequence[str]) -> None:
+        self.stems = {tuple(_stem(w) for w in _WORD.findall(term)) for term in terms} - {()}
+        self.single = sorted({stem[0] for stem in self.stems if len(stem) == 1 and len(stem[0]) >= 3})
+
+    def found_in(self, text: str) -> bool:
+        """Whether a term occurs in ``text``; parts of longer words count too ("gunman")."""
+        words = [_stem(w) for w in _WORD.findall(text.lower())]
+        if any(len(s) >= 4 and s in w for w in words for s in self.single):
+            return True
+        return any(tuple(words[i : i + len(stem)]) == stem for stem in self.stems for i in range(len(words)))
+
+    def near(self, word: str) -> bool:
+        """Whether ``word`` is one letter away from a term, and another word."""
+        return len(word) >= 3 and any(
+            abs(len(word) - len(s)) <= 1 and _one_edit(word, s) for s in self.single
+        )
+
+
+def vocabulary_words(tokenizer: Any) -> list[str]:
+    """Whole words of three or more letters that are single tokens, in the order of their ids (CLIP's frequent
+    words come first)."""
+    vocabulary = tokenizer.get_vocab()
+    if any(token.endswith("</w>") for token in vocabulary):  # CLIP: marked at the end
+        named = ((t.removesuffix("</w>"), n) for t, n in vocabulary.items() if t.endswith("</w>"))
+    elif any(token.startswith("\u2581") for token in vocabulary):  # T5: marked at the start
+        named = ((t.removeprefix("\u2581"), n) for t, n in vocabulary.items() if t.startswith("\u2581"))
+    else:  # BERT: continuations are marked instead, and are no words
+        named = ((t, n) for t, n in vocabulary.items())
+    return [
+        w
+        for n, w in sorted((n, w) for w, n in named)
+        if len(w) >= 3 and w.isascii() and w.isalpha() and w == w.lower()
+    ]
+
+
+def _stem(word: str) -> str:
+    word = word.lower()
+    for end in ("ing", "ies", "es", "ed", "s"):
+        if word.endswith(end) and len(word) - len(end) >= 3:
+            return word[: -len(end)]
+    return word
+
+
+def _one_edit(a: str, b: str) -> bool:
+    if a == b or abs(len(a) - len(b)) > 1:
+        return False
+    if len(a) == len(b):
+        return sum(x != y for x, y in zip(a, b, strict=True)) == 1
+    short, long = sorted((a, b), key=len)
+    return any(long[:i] + long[i + 1 :] == short for i in range(len(long)))
+
+
+def _words(texts: Iterable[str]) -> set[str]:
+    return {w for text in texts for w in _WORD.findall(text.lower())}
+
+
+def _shuffled(text: str, rng: np.random.Generator) -> str:
+    words = text.split()
+    return " ".join(words[i] for i in rng.permutation(len(words)))
+
+
+def _random_text(words: Sequence[str], rng: np.random.Generator) -> str:
+    picked = [words[int(i)] for i in rng.integers(len(words), size=int(rng.integers(1, 9)))]
+    # Half of them in the form of a caption: a lone object in a frame is what most prompts look like.
+    return f"a picture of a {' '.join(picked[:2])}" if rng.random() < 0.5 else " ".join(picked)

@@ -1,0 +1,208 @@
+"""The copy that is trained: all weights, or LoRA beside frozen ones; and what is done with it at the end."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import ModelError
+from ..models.loading import EncoderFiles, load_encoder
+from ..models.model import TextToImageModel
+
+# Linear layers by architecture: attention and feed-forward, in the names of transformers.
+_TARGETS = {
+    "clip": ["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"],
+    "t5": ["q", "k", "v", "o", "wi", "wi_0", "wi_1", "wo"],
+    "other": [
+        "query",
+        "key",
+        "value",
+        "dense",
+        "q_lin",
+        "k_lin",
+        "v_lin",
+        "out_lin",
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "out_proj",
+        "fc1",
+        "fc2",
+        "lin1",
+        "lin2",
+    ],
+}
+_EMBEDDINGS = (
+    "token_embedding",
+    "position_embedding",
+    "word_embeddings",
+    "position_embeddings",
+    "token_type_embeddings",
+    "shared",
+    "embed_tokens",
+)
+
+
+def kind_of(files: EncoderFiles) -> str:
+    """``clip``, ``t5`` or ``other``."""
+    return (
+        "clip"
+        if files.class_name.startswith("CLIP")
+        else "t5"
+        if files.class_name.startswith("T5")
+        else "other"
+    )
+
+
+def original_weights(model: TextToImageModel, name: str, how: str) -> nn.Module:
+    """The model's own encoder, in the precision that training needs.
+
+    All weights: fp32, read again from the files if the model was loaded in a narrower type. LoRA: as loaded,
+    because only the small matrices beside it move, and a second copy of a T5-XXL in fp32 is 19 GB.
+    """
+    encoder = model.encoders[name]
+    if not isinstance(encoder, nn.Module):
+        raise ModelError(f"{name} is an exported file and cannot be trained")
+    files: EncoderFiles = model.layout.encoders[name]
+    if model.dtype == torch.float32 or how == "lora":
+        return encoder
+    fresh: nn.Module = load_encoder(files, model.device, torch.float32)
+    return fresh
+
+
+def full_copy(encoder: nn.Module, train_embeddings: bool) -> nn.Module:
+    """A trainable copy in fp32. Embeddings stay frozen unless asked for."""
+    student = copy.deepcopy(encoder).float()
+    for name, parameter in student.named_parameters():
+        parameter.requires_grad_(train_embeddings or not any(part in _EMBEDDINGS for part in name.split(".")))
+    return student
+
+
+def lora_copy(encoder: nn.Module, files: EncoderFiles, rank: int, alpha: int, seed: int) -> Any:
+    """A peft model around the same frozen weights (shared, not copied: T5-XXL exists once). LoRA weights are
+    fp32."""
+    from peft import LoraConfig, get_peft_model
+
+    # Parameters are handed to deepcopy as already copied, so the copy has modules of its own and weights in
+    # common.
+    shell = copy.deepcopy(encoder, {id(t): t for t in (*encoder.parameters(), *encoder.buffers())})
+    present = {
+        name.rpartition(".")[2] for name, module in shell.named_modules() if isinstance(module, nn.Linear)
+    }
+    targets = sorted(present & set(_TARGETS[kind_of(files)]))
+    if not targets:
+        raise ModelError(f"{files.folder}: no linear layer that LoRA knows in a {type(encoder).__name__}")
+    config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=targets, bias="none")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        student = get_peft_model(shell, config)
+    for name, parameter in student.named_parameters():
+        if "lora_" in name:
+            parameter.data = parameter.data.float()
+    return student
+
+
+def no_dropout(module: nn.Module) -> None:
+    """Make training deterministic: every dropout to 0. (``eval`` alone would also switch gradient
+    checkpointing off.)"""
+    for part in module.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = 0.0
+        for key in ("dropout", "attention_dropout"):
+            if isinstance(getattr(part, key, None), float):
+                setattr(part, key, 0.0)
+
+
+def merge_lora(student: Any, files: EncoderFiles) -> nn.Module:
+    """Fold LoRA into weights of its own: the shared originals are not touched.
+
+    Where those are held in a narrower type than fp32, the original is read again in fp32 on the CPU: what is
+    written is the source plus LoRA, not a rounded source plus LoRA.
+    """
+    from peft.tuners.lora import LoraLayer
+
+    parts: dict[str, Any] = {
+        name: part for name, part in student.get_base_model().named_modules() if isinstance(part, LoraLayer)
+    }
+    if all(part.get_base_layer().weight.dtype == torch.float32 for part in parts.values()):
+        for part in parts.values():
+            base = part.get_base_layer()
+            base.weight = nn.Parameter(base.weight.detach().clone(), requires_grad=False)
+        merged: nn.Module = student.merge_and_unload()
+        return merged
+    fresh: nn.Module = load_encoder(files, torch.device("cpu"), torch.float32)
+    with torch.no_grad():
+        for name, part in parts.items():
+            weight: Any = fresh.get_submodule(name).weight
+            weight += part.get_delta_weight("default").to("cpu", torch.float32)
+    return fresh
+
+
+@torch.no_grad()
+def scale_change(encoder: nn.Module, original: nn.Module, extent: float) -> None:
+    """Move the weights of ``encoder`` to original + extent * (encoder - original), in place.
+
+    Of a LoRA model only the second matrix of each pair is scaled, which is the same thing. Nothing is touched
+    at extent 1.
+    """
+    if extent == 1:
+        return
+    before = dict(original.named_parameters())
+    for name, parameter in encoder.named_parameters():
+        if "lora_B" in name:
+            parameter.mul_(extent)
+        elif name in before:
+            start = before[name].to(parameter.device, parameter.dtype)
+            parameter.copy_(start + extent * (parameter - start))
+
+
+def write_lora(students: dict[str, Any], files: dict[str, EncoderFiles], folder: Path) -> None:
+    """Write adapters twice: for peft (``<encoder>/``) and for diffusers' ``load_lora_weights`` (one file).
+
+    The diffusers file carries the adapters' settings in its metadata: without them lora_alpha is lost, and
+    the adapter runs at another strength.
+    """
+    from peft.utils import get_peft_model_state_dict
+    from safetensors.torch import save_file
+
+    from ..files import atomic_folder
+
+    with atomic_folder(folder) as temporary:
+        state: dict[str, torch.Tensor] = {}
+        settings: dict[str, Any] = {}
+        for name, student in students.items():
+            student.save_pretrained(temporary / name, safe_serialization=True)
+            (temporary / name / "README.md").unlink(missing_ok=True)
+            config_path = temporary / name / "adapter_config.json"
+            config = json.loads(config_path.read_text(encoding="utf-8"))
+            config["base_model_name_or_path"] = None  # a path of this machine helps nobody
+            config_path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+            nested = ("text_model.", "text_projection.")
+            for key, tensor in get_peft_model_state_dict(student).items():
+                key = key.removeprefix("base_model.model.")
+                if kind_of(files[name]) == "clip" and not key.startswith(nested):
+                    key = f"text_model.{key}"
+                state[f"{name}.{key}"] = tensor.detach().cpu().contiguous()
+            own = student.peft_config["default"]
+            settings |= {
+                f"{name}.{k}": v
+                for k, v in {
+                    "r": own.r,
+                    "lora_alpha": own.lora_alpha,
+                    "target_modules": sorted(own.target_modules),
+                    "lora_dropout": 0.0,
+                    "bias": "none",
+                    "use_dora": False,
+                    "use_rslora": False,
+                    "lora_bias": False,
+                    "rank_pattern": {},
+                    "alpha_pattern": {},
+                }.items()
+            }
+        metadata = {"format": "pt", "lora_adapter_metadata": json.dumps(settings, sort_keys=True)}
+        save_file(state, temporary / "pytorch_lora_weights.safetensors", metadata=metadata)

@@ -1,0 +1,66 @@
+"""A text encoder without a denoiser (a stand-alone CLIP, MiniLM): last_hidden_state at the unpadded positions
+and the model's pooling.
+
+Nothing else reads pad positions here, so they are zero in the conditioning. The pooling is the model's own
+where it has one that is meant for use
+(CLIP: pooled or projected output at the end token); else the mean over unpadded positions, normalised, as
+sentence encoders do it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch.nn.functional import normalize, pad
+
+from ...errors import ModelError
+from .base import Conditioning, Family, Tokens, pad_to_max
+
+MAX_LENGTH = 128
+"""Positions kept of models that allow more; prompts are short and memory grows with it."""
+
+
+class Plain(Family):
+    name = "plain"
+
+    def tokenize(
+        self,
+        tokenizers: Mapping[str, Any],
+        prompts: Sequence[str],
+        *,
+        lengths: Mapping[str, int] | None = None,
+    ) -> Tokens:
+        tokenizer = tokenizers["text_encoder"]
+        length = (lengths or {}).get("text_encoder") or min(int(tokenizer.model_max_length), MAX_LENGTH)
+        return {"text_encoder": pad_to_max(tokenizer, prompts, length)}
+
+    def condition(
+        self,
+        encoders: Mapping[str, Any],
+        tokens: Tokens,
+        *,
+        clip_skip: int | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Conditioning:
+        if clip_skip is not None:
+            raise ModelError("a text encoder without a denoiser has no clip_skip")
+        encoder, ids, mask = (
+            encoders["text_encoder"],
+            tokens["text_encoder"]["input_ids"],
+            tokens["text_encoder"]["attention_mask"],
+        )
+        # Trailing positions that are padding in every row cost time and change nothing: cut them, and fill up
+        # with zeros afterwards.
+        used = max(1, int(mask.any(dim=0).nonzero().max()) + 1) if bool(mask.any()) else 1
+        output = encoder(ids[:, :used], attention_mask=mask[:, :used])
+        states = output.last_hidden_state
+        keep = mask[:, :used].unsqueeze(-1).to(states.dtype)
+        states = states * keep
+        pooled = getattr(output, "text_embeds", None)
+        if pooled is None and getattr(encoder.config, "model_type", "").startswith("clip"):
+            pooled = output.pooler_output
+        if pooled is None:
+            pooled = normalize(states.sum(dim=1) / keep.sum(dim=1).clamp(min=1), dim=-1)
+        states = pad(states, (0, 0, 0, ids.shape[1] - used))
+        return Conditioning({"prompt_embeds": states, "pooled_prompt_embeds": pooled})

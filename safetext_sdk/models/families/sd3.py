@@ -1,0 +1,95 @@
+"""Stable Diffusion 3.x: two CLIPs and T5 on one sequence, plus both pooled vectors.
+
+* Both CLIPs give hidden_states[-2] (clip_skip k: -(k+2)), joined on the feature axis and zero-padded to T5's
+  width; T5's last_hidden_state follows on the sequence axis. A pipeline without T5 has zeros in its place.
+* Pooled: both projected ``text_embeds`` joined. The first CLIP's tokenizer length is used for both CLIPs; T5
+  has its own (256 by default).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.nn.functional import pad
+
+from .base import Conditioning, Family, Pieces, Tokens, checked_skip, hidden_state, layer_count, pad_to_max
+
+_CLIPS = ("text_encoder", "text_encoder_2")
+_T5 = "text_encoder_3"
+T5_LENGTH = 256
+"""The pipeline's default ``max_sequence_length``."""
+
+
+class SD3(Family):
+    name = "sd3"
+    causal = frozenset(_CLIPS)
+
+    def tokenize(
+        self,
+        tokenizers: Mapping[str, Any],
+        prompts: Sequence[str],
+        *,
+        lengths: Mapping[str, int] | None = None,
+    ) -> Tokens:
+        lengths = lengths or {}
+        shared = lengths.get("text_encoder") or tokenizers["text_encoder"].model_max_length
+        tokens = {name: pad_to_max(tokenizers[name], prompts, shared) for name in _CLIPS}
+        if _T5 in tokenizers:
+            tokens[_T5] = pad_to_max(tokenizers[_T5], prompts, lengths.get(_T5, T5_LENGTH))
+        return tokens
+
+    def condition(
+        self,
+        encoders: Mapping[str, Any],
+        tokens: Tokens,
+        *,
+        clip_skip: int | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Conditioning:
+        options = options or {}
+        dtype = encoders["text_encoder"].dtype
+        states, pooled = [], []
+        for name in _CLIPS:
+            encoder = encoders[name]
+            skip = checked_skip(clip_skip, layer_count(encoder), 1)
+            output = encoder(tokens[name]["input_ids"], output_hidden_states=True)
+            states.append(hidden_state(output, -2 if skip is None else -(skip + 2)).to(dtype))
+            pooled.append(output.text_embeds)
+        clips = torch.cat(states, dim=-1)
+        if _T5 in encoders:
+            t5 = encoders[_T5](tokens[_T5]["input_ids"])[0].to(encoders[_T5].dtype)
+        else:
+            width = int(options.get("joint_attention_dim", clips.shape[-1]))
+            t5 = torch.zeros(
+                clips.shape[0],
+                int(options.get("t5_length", T5_LENGTH)),
+                width,
+                device=clips.device,
+                dtype=dtype,
+            )
+        clips = pad(clips, (0, t5.shape[-1] - clips.shape[-1]))
+        return Conditioning(
+            {
+                "prompt_embeds": torch.cat([clips, t5], dim=-2),
+                "pooled_prompt_embeds": torch.cat(pooled, dim=-1),
+            }
+        )
+
+    def pieces(self, conditioning: Conditioning, tokens: Tokens, encoders: Mapping[str, Any]) -> Pieces:
+        whole, pooled = conditioning.tensors["prompt_embeds"], conditioning.tensors["pooled_prompt_embeds"]
+        length = tokens["text_encoder"]["input_ids"].shape[1]
+        out: Pieces = {}
+        start, pooled_start = 0, 0
+        for name in _CLIPS:
+            width, projected = (
+                int(encoders[name].config.hidden_size),
+                int(encoders[name].config.projection_dim),
+            )
+            out[name] = whole[:, :length, start : start + width]
+            out[f"{name}_pooled"] = pooled[:, pooled_start : pooled_start + projected]
+            start, pooled_start = start + width, pooled_start + projected
+        if _T5 in encoders:
+            out[_T5] = whole[:, length:]
+        return out

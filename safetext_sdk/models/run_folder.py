@@ -1,0 +1,187 @@
+"""The run folder: everything of one hardening, on disk, with a manifest that proves what it is.
+
+* ``settings.json`` is written first: what was asked for. ``resume`` compares against it.
+* ``manifest.json`` is written last: a folder without one is a run that did not finish, and is never taken for
+  a hardened model.
+* The manifest has the sha256 of every file that hardening wrote; `RunFolder.check` finds what changed since.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import RunError
+from ..files import sha256_file, write_json_atomic, write_text_atomic
+
+if TYPE_CHECKING:
+    from ..policy import Policy
+
+SCHEMA_VERSION = 1
+MANIFEST, SETTINGS, POLICY = "manifest.json", "settings.json", "policy.yaml"
+# Folders that belong to hardening; report/ and exports/ are written later and have records of their own.
+_HASHED = (
+    "text_encoder",
+    "text_encoder_2",
+    "text_encoder_3",
+    "tokenizer",
+    "tokenizer_2",
+    "tokenizer_3",
+    "lora",
+)
+
+
+class RunFolder:
+    """One hardening on disk. Make one with `create`, read one with `open`."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def __repr__(self) -> str:
+        return f"RunFolder({str(self.path)!r})"
+
+    @classmethod
+    def create(cls, path: str | Path, *, resume: bool = False) -> RunFolder:
+        """Take ``path`` for a new run, or for going on with an unfinished one.
+
+        Raises:
+            RunError: the folder already holds something and ``resume`` was not asked for, or it is no run
+                folder.
+        """
+        run = cls(path)
+        if run.path.is_file():
+            raise RunError(f"{path} is a file; --out needs a folder")
+        if run.path.is_dir() and any(run.path.iterdir()):
+            if not (run.path / SETTINGS).is_file():
+                raise RunError(f"{path} is not empty and holds no run; choose another --out")
+            if not resume:
+                state = "a finished run" if run.finished else "an unfinished run"
+                raise RunError(
+                    f"{path} holds {state}; add --resume to go on with it, or choose another --out"
+                )
+        run.path.mkdir(parents=True, exist_ok=True)
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """A finished run.
+
+        Raises:
+            RunError: no run there, or one that did not finish.
+        """
+        run = cls(path)
+        if run.finished:
+            return run
+        if (run.path / SETTINGS).is_file():
+            raise RunError(
+                f"{path} holds a run that did not finish; run the same harden command with --resume first"
+            )
+        raise RunError(f"{path} is no run folder (it has no {MANIFEST})")
+
+    @classmethod
+    def is_run(cls, path: str | Path) -> bool:
+        """Whether ``path`` looks like a run folder, finished or not."""
+        return (Path(path) / MANIFEST).is_file() or (Path(path) / SETTINGS).is_file()
+
+    @property
+    def finished(self) -> bool:
+        """Whether hardening reached its end (the manifest is written last)."""
+        return (self.path / MANIFEST).is_file()
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The manifest, read afresh.
+
+        Raises:
+            RunError: absent, unreadable, or of a later version than this library knows.
+        """
+        data = self._read(MANIFEST)
+        if data.get("schema_version") != SCHEMA_VERSION:
+            raise RunError(
+                f"{self.path / MANIFEST} has schema_version {data.get('schema_version')!r}; this version "
+                f"reads {SCHEMA_VERSION}"
+            )
+        return data
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the run was started with."""
+        return self._read(SETTINGS)
+
+    def _read(self, name: str) -> dict[str, Any]:
+        path = self.path / name
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RunError(f"{path} is missing") from None
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path} cannot be read: {error}") from error
+        if not isinstance(data, dict):
+            raise RunError(f"{path} is not a JSON object")
+        return data
+
+    def write_settings(self, settings: dict[str, Any]) -> None:
+        """Record what the run is started with."""
+        write_json_atomic(self.path / SETTINGS, settings)
+
+    def write_policy(self, yaml_text: str) -> None:
+        """Record the policy as resolved."""
+        write_text_atomic(self.path / POLICY, yaml_text)
+
+    def write_manifest(self, manifest: dict[str, Any]) -> None:
+        """Finish the run: hash every file hardening wrote and put the manifest in place."""
+        write_json_atomic(
+            self.path / MANIFEST, {"schema_version": SCHEMA_VERSION, **manifest, "files": self.hashes()}
+        )
+
+    def policy(self) -> Policy:
+        """The policy this run was hardened with."""
+        from ..policy import load_policy
+
+        path = self.path / POLICY
+        if not path.is_file():
+            raise RunError(f"{path} is missing")
+        return load_policy(path)
+
+    def encoder_dir(self, name: str = "text_encoder") -> Path:
+        """Folder of one encoder, e.g. ``text_encoder_2``."""
+        return self.path / name
+
+    def tokenizer_dir(self, encoder: str = "text_encoder") -> Path:
+        """Folder of the tokenizer that belongs to an encoder."""
+        return self.path / encoder.replace("text_encoder", "tokenizer")
+
+    @property
+    def report_dir(self) -> Path:
+        return self.path / "report"
+
+    @property
+    def exports_dir(self) -> Path:
+        return self.path / "exports"
+
+    @property
+    def checkpoints_dir(self) -> Path:
+        return self.path / "checkpoints"
+
+    def hashes(self) -> dict[str, str]:
+        """``{relative path: sha256}`` of every file that hardening wrote, sorted."""
+        paths = [self.path / POLICY, self.path / SETTINGS]
+        for name in _HASHED:
+            paths += (self.path / name).rglob("*")
+        return {
+            p.relative_to(self.path).as_posix(): sha256_file(p)
+            for p in sorted(paths)
+            if p.is_file() and not p.name.startswith(".")
+        }
+
+    def check(self) -> list[str]:
+        """What differs from the manifest, one line a file; empty if nothing does."""
+        recorded: dict[str, str] = self.manifest.get("files", {})
+        present = self.hashes()
+        problems = [f"{name} is missing" for name in recorded if name not in present]
+        problems += [
+            f"{name} was changed" for name, digest in recorded.items() if present.get(name, digest) != digest
+        ]
+        problems += [f"{name} was added" for name in present if name not in recorded]
+        return sorted(problems)

@@ -1,0 +1,1 @@
+"""Shipped grammars and texts that prompts are made from."""

@@ -1,0 +1,1 @@
+"""What was measured, as types, and its files: ``results.jsonl`` and ``summary.json``."""

@@ -1,0 +1,157 @@
+"""The two judges of the embedded model: small classifiers of the things that it can draw.
+
+* Both are multi-label over concept ids; a family name ("weapon", "gore") in the policy means any concept of
+  that family.
+* ``error_rates.json`` beside the weights (``{"recall": ..., "false_alarm": ...}``, measured on pictures that
+  no judge was trained on) is stated with every figure.
+* They also tell what a prompt should show: whole words of the world, the longest match first, so that "butter
+  knife" is cutlery and not a knife.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..detectors import Judge
+from ..detectors._common import Pixels, batches, package_version, pick_device, weights_sha256
+from ..errors import DetectorError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from ..policy import DetectorSpec
+
+THRESHOLD = 0.5
+HARMLESS = ("safe", "borderline")
+"""Families that no policy can mean by a label."""
+
+
+class WordMatcher:
+    """Concept ids named in a text, in order of appearance."""
+
+    def __init__(self, world: Mapping[str, Mapping[str, Any]]) -> None:
+        self.owner: dict[str, str] = {}
+        for concept, entry in world.items():
+            for word in entry["words"]:
+                self.owner.setdefault(" ".join(word.lower().split()), concept)
+        # Longest first: regular expressions take the first alternative that fits.
+        words = sorted(self.owner, key=lambda w: (-len(w), w))
+        forms = "|".join(r"\s+".join(map(re.escape, w.split())) for w in words)
+        self.pattern = re.compile(rf"(?<![\w-])({forms})(?:e?s)?(?![\w-])", re.IGNORECASE)
+
+    def __call__(self, text: str) -> tuple[str, ...]:
+        found = (self.owner[" ".join(m.group(1).lower().split())] for m in self.pattern.finditer(text))
+        return tuple(dict.fromkeys(found))
+
+
+class TinyJudge:
+    """One transformers image classifier over the concepts of the world."""
+
+    threshold: float
+
+    def __init__(
+        self,
+        which: str,
+        folder: Path,
+        world: Mapping[str, Mapping[str, Any]],
+        labels: list[str],
+        threshold: float,
+        device: str,
+    ) -> None:
+        self.name = f"tiny-judges/{which}"
+        self.labels, self.threshold, self.device = labels, threshold, device
+        self.model, self.pixels, digest = _load(str(folder), device)
+        self.version = f"{package_version('safetext-sdk')}+{digest[:12]}"
+        stated = folder / "error_rates.json"
+        self.error_rates: dict[str, float] | None = (
+            json.loads(stated.read_text(encoding="utf-8")) if stated.is_file() else None
+        )
+        self.ids = [self.model.config.id2label[i] for i in range(self.model.config.num_labels)]
+        missing = sorted(set(world) - set(self.ids))
+        if missing:
+            raise DetectorError(
+                f"judge {self.name} does not know {', '.join(missing[:5])}: its weights belong to another "
+                "world"
+            )
+        self.members = {c: [c] for c in self.ids}
+        for concept, entry in world.items():
+            if entry["family"] not in self.ids and entry["family"] not in HARMLESS:
+                self.members.setdefault(entry["family"], []).append(concept)
+        unknown = [label for label in labels if label not in self.members]
+        if unknown:
+            families = sorted(set(self.members) - set(self.ids))
+            raise DetectorError(
+                f"{self.name} has no label {', '.join(unknown)}; families: {', '.join(families)}; "
+                f"concepts: {', '.join(self.ids[:8])}, ..."
+            )
+        self.unsafe_ids = {concept for label in labels for concept in self.members[label]}
+        self.families = sorted(set(self.members) - set(self.ids))
+        self.match = _matcher(tuple((c, tuple(e["words"])) for c, e in world.items()))
+
+    @torch.no_grad()
+    def score(self, images: Sequence[Image]) -> list[dict[str, float]]:
+        """Scores of all concepts and of all families (the highest of their concepts)."""
+        rows: list[dict[str, float]] = []
+        for part in batches(images, 64):
+            logits = self.model(pixel_values=self.pixels(part).to(self.device)).logits
+            for values in torch.sigmoid(logits.float()).tolist():
+                row = dict(zip(self.ids, values, strict=True))
+                row.update({family: max(row[c] for c in self.members[family]) for family in self.families})
+                rows.append(row)
+        return rows
+
+    def expected(self, prompt: str) -> tuple[str, ...]:
+        """Concept ids whose words the prompt contains."""
+        return self.match(prompt)
+
+
+@lru_cache(maxsize=8)
+def _matcher(words: tuple[tuple[str, tuple[str, ...]], ...]) -> WordMatcher:
+    return WordMatcher({c: {"words": w} for c, w in words})
+
+
+@lru_cache(maxsize=8)
+def _load(folder: str, device: str) -> tuple[Any, Pixels, str]:
+    """One copy in memory however many concepts of a policy use it."""
+    from transformers import AutoModelForImageClassification
+
+    from ..models.loading import quiet
+
+    path = Path(folder)
+    digest = weights_sha256(path)
+    try:
+        with quiet():
+            model = AutoModelForImageClassification.from_pretrained(
+                path, use_safetensors=True, local_files_only=True
+            )
+    except Exception as error:
+        raise DetectorError(f"the embedded judge in {path} cannot be loaded: {error}") from error
+    side = getattr(model.config, "image_size", None) or 64
+    return model.float().to(device).eval(), Pixels(path, side), digest
+
+
+def build(spec: DetectorSpec, device: str) -> list[Judge]:
+    """Both judges, for the labels of ``spec`` (concept ids or families)."""
+    from safetext_sdk import tiny
+
+    if not spec.labels:
+        raise DetectorError("tiny-judges needs labels: concept ids or the families weapon and gore")
+    threshold = THRESHOLD if spec.threshold is None else spec.threshold
+    world = tiny.world()
+    judges: list[Judge] = []
+    for which in ("a", "b"):
+        folder = Path(tiny.judge_path(which))
+        if not folder.is_dir():
+            raise DetectorError(
+                f"the embedded judge {which!r} is missing from this installation ({folder}); reinstall "
+                "safetext-sdk"
+            )
+        judges.append(TinyJudge(which, folder, world, list(spec.labels), threshold, pick_device(device)))
+    return judges

@@ -1,0 +1,241 @@
+"""From a path or a live object to the encoders in it: what `verify_against` puts its canary prompts
+through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from ..errors import ModelError
+from ..models.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from ..models import TextToImageModel
+
+_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
+_SELF_CONTAINED = {
+    "sd1": {"text_encoder": "CLIPTextModel"},
+    "sd2": {"text_encoder": "CLIPTextModel"},
+    "sdxl": {"text_encoder": "CLIPTextModel", "text_encoder_2": "CLIPTextModelWithProjection"},
+}
+"""Families whose conditioning depends on nothing but their CLIP encoders and tokenizers, both of which a run
+folder holds."""
+
+
+@dataclass
+class Parts:
+    """Encoders and tokenizers found in a target, by the name of the encoder, and the device that they run
+    on."""
+
+    encoders: dict[str, Any]
+    tokenizers: dict[str, Any] = field(default_factory=dict)
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+
+def frame_of(run: RunFolder) -> TextToImageModel:
+    """The run's hardened model on the CPU: from the run folder alone where that holds all that is read
+    (neither the original's weights nor the network are touched), else with the model that it was hardened
+    from.
+
+    Raises:
+        RunError, ModelError: neither way works.
+    """
+    from ..models import load_model
+
+    return _from_run_alone(run) or load_model(run.path, device="cpu")
+
+
+def _from_run_alone(run: RunFolder) -> TextToImageModel | None:
+    from ..models import TextToImageModel
+    from ..models.loading import Layout, encoder_files, load_encoder, load_tokenizer
+    from ..models.source import Source
+
+    manifest = run.manifest
+    classes = _SELF_CONTAINED.get(str(manifest.get("family")), {})
+    if not classes or manifest.get("encoders") != dict.fromkeys(classes, "hardened"):
+        return None
+    if not all(
+        (run.encoder_dir(n) / "config.json").is_file() and run.tokenizer_dir(n).is_dir() for n in classes
+    ):
+        return None
+    cpu, layout = torch.device("cpu"), Layout(run.path)
+    encoders, tokenizers = {}, {}
+    for name, kind in classes.items():
+        layout.encoders[name] = encoder_files(run.encoder_dir(name), name, kind)
+        layout.tokenizers[name] = run.tokenizer_dir(name)
+        encoders[name] = load_encoder(layout.encoders[name], cpu, torch.float32)
+        tokenizers[name] = load_tokenizer(layout.tokenizers[name])
+    source = Source(
+        str(manifest["source"]["id"]), manifest["source"].get("revision"), run.path, str(run.path)
+    )
+    return TextToImageModel(
+        source.id, str(manifest["family"]), source, encoders, tokenizers, cpu, torch.float32, {}, layout
+    )
+
+
+def parts_of(target: Any, frame: TextToImageModel, run: RunFolder) -> Parts:
+    """Find the encoders in ``target``.
+
+    Args:
+        target: path, diffusers pipeline or `TextToImageModel`.
+        frame: the run's hardened model: says which encoders there are to look for.
+        run: the run folder; its tokenizers stand in where a checkpoint has none.
+
+    Raises:
+        ModelError: nothing there that this library reads.
+        MissingExtraError: an ONNX file without onnxruntime.
+    """
+    if not isinstance(target, str | Path):
+        return _of_object(target, frame)
+    path = Path(target).expanduser()
+    if not path.exists():
+        raise ModelError(f"there is no {path}")
+    if path.is_file():
+        return _of_file(path, frame, run)
+    onnx = {
+        name: path / name / "model.onnx" for name in frame.encoders if (path / name / "model.onnx").is_file()
+    }
+    if (path / "model.onnx").is_file():
+        return _of_file(path / "model.onnx", frame, run)
+    if onnx:
+        from ..models.onnx_encoder import OnnxEncoder
+
+        return _with_tokenizers(Parts({name: OnnxEncoder(file) for name, file in onnx.items()}), path, frame)
+    return _of_folder(path, frame, run)
+
+
+def _of_object(target: Any, frame: TextToImageModel) -> Parts:
+    if hasattr(target, "encoders") and hasattr(target, "tokenizers"):
+        return Parts(dict(target.encoders), dict(target.tokenizers), target.device)
+    encoders = {
+        name: getattr(target, name) for name in frame.encoders if getattr(target, name, None) is not None
+    }
+    if not encoders:
+        raise ModelError(
+            f"a {type(target).__name__} has none of {', '.join(frame.encoders)}; give a path or a "
+            ""
+            ""
+            ""
+            "diffusers pipeline"
+        )
+    tokenizers = {}
+    for name in encoders:
+        if (tokenizer := getattr(target, name.replace("text_encoder", "tokenizer"), None)) is not None:
+            tokenizers[name] = tokenizer
+    devices = {str(e.device): e.device for e in encoders.values()}
+    if len(devices) > 1:
+        raise ModelError(
+            f"the pipeline's encoders are on {' and '.join(devices)}; put them on one device first"
+        )
+    return Parts(encoders, tokenizers, next(iter(devices.values())))
+
+
+def _of_folder(path: Path, frame: TextToImageModel, run: RunFolder) -> Parts:
+    from ..models import load_model
+
+    if (path / "model_index.json").is_file() or RunFolder.is_run(path):
+        model = (
+            frame_of(RunFolder.open(path))
+            if RunFolder.is_run(path)
+            else load_model(path, device="cpu", precision="fp32")
+        )
+        found = {name: e for name, e in model.encoders.items() if name in frame.encoders}
+        return (
+            Parts(found, {name: model.tokenizers[name] for name in found}) if found else Parts(model.encoders)
+        )
+    encoders = {
+        name: _encoder_folder(path / name, frame.encoders[name])
+        for name in frame.encoders
+        if (path / name / "config.json").is_file()
+    }
+    if encoders:
+        return _with_tokenizers(Parts(encoders), path, frame)
+    if (path / "config.json").is_file():
+        name = path.name if path.name in frame.encoders else _only(frame)
+        return Parts({name: _encoder_folder(path, frame.encoders[name])})
+    files = sorted(path.glob("*.safetensors"))
+    if len(files) == 1:
+        return _of_file(files[0], frame, run)
+    if files and (parts := [_of_file(file, frame, run) for file in files]):
+        return Parts({name: encoder for part in parts for name, encoder in part.encoders.items()})
+    raise ModelError(
+        f"{path} holds no pipeline, no text encoder, no ONNX file and no checkpoint that this library reads"
+    )
+
+
+def _encoder_folder(path: Path, like: nn.Module) -> Any:
+    from ..models.loading import encoder_files, load_encoder
+
+    return load_encoder(
+        encoder_files(path, path.name, type(like).__name__), torch.device("cpu"), torch.float32
+    )
+
+
+def _with_tokenizers(parts: Parts, path: Path, frame: TextToImageModel) -> Parts:
+    from ..models.loading import load_tokenizer
+
+    for name in parts.encoders:
+        folder = path / name.replace("text_encoder", "tokenizer")
+        if folder.is_dir():
+            parts.tokenizers[name] = load_tokenizer(folder)
+    return parts
+
+
+def _only(frame: TextToImageModel) -> str:
+    if len(frame.encoders) > 1:
+        raise ModelError(f"which of {', '.join(frame.encoders)} is it? put it in a folder of that name")
+    return next(iter(frame.encoders))
+
+
+def _of_file(path: Path, frame: TextToImageModel, run: RunFolder) -> Parts:
+    if path.suffix == ".onnx":
+        from ..models.onnx_encoder import OnnxEncoder
+
+        # The folder's name says which encoder it is, as in an exported pipeline.
+        name = path.parent.name if path.parent.name in frame.encoders else _only(frame)
+        return Parts({name: OnnxEncoder(path)})
+    if path.suffix != ".safetensors":
+        raise ModelError(f"{path.name} is neither .onnx nor .safetensors; nothing else is opened")
+    from ..models.checks import read_header
+
+    keys = read_header(path)
+    if any(key.startswith(("text_model.", "text_projection")) for key in keys):
+        return _loose_encoder(path, keys, frame)
+    from ..models import load_model
+
+    # A checkpoint holds weights only; tokenizers and configurations come from where the run's model has them.
+    companion = frame.layout.root if (frame.layout.root / "tokenizer").is_dir() else run.path
+    model = load_model(path, device="cpu", precision="fp32", tokenizer=companion)
+    return Parts(dict(model.encoders), dict(model.tokenizers))
+
+
+def _loose_encoder(path: Path, keys: Mapping[str, Any], frame: TextToImageModel) -> Parts:
+    """One encoder's weights without a config (clip_l.safetensors): the run's encoder of the same shapes says
+    what it is."""
+    import copy
+
+    from safetensors.torch import load_file
+
+    weights = {
+        key: value.float() for key, value in load_file(path).items() if not key.endswith("position_ids")
+    }
+    for name, encoder in frame.encoders.items():
+        if not isinstance(encoder, nn.Module):
+            continue
+        own = encoder.state_dict()
+        names = {key: key if key in own else key.removeprefix("text_model.") for key in weights}
+        matched = {
+            own_key: weights[key]
+            for key, own_key in names.items()
+            if own_key in own and own[own_key].shape == weights[key].shape
+        }
+        if set(matched) == {k for k in own if not k.endswith("position_ids")}:
+            other = copy.deepcopy(encoder)
+            other.load_state_dict(matched, strict=False)
+            return Parts({name: other})
+    raise ModelError(f"{path.name} has the weights of no encoder of this run ({len(keys)} tensors)")

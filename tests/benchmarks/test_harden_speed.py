@@ -1,0 +1,53 @@
+"""The speed benchmark runs the real trainer, and says what it says."""
+
+from __future__ import annotations
+
+import argparse
+import runpy
+from pathlib import Path
+
+import pytest
+
+from safetext_sdk.hardening.trainer import Trainer
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "harden_speed.py"
+
+
+@pytest.fixture(scope="module")
+def script() -> dict[str, object]:
+    return runpy.run_path(str(SCRIPT), run_name="harden_speed")
+
+
+def test_a_tiny_run_times_the_trainer(script: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    from safetext_sdk.models import load_model
+
+    tokenizer = load_model("tiny", device="cpu").tokenizers["text_encoder"]
+    monkeypatch.setitem(script["SIZES"], "clip-l", (32, 2, 4))
+    steps = []
+    real = Trainer._step
+    monkeypatch.setattr(
+        Trainer, "_step", lambda self, module, step: steps.append(step) or real(self, module, step)
+    )
+    args = argparse.Namespace(batch=2, steps=2, run_steps=300, run_batch=32)
+    pairs = [(f"a {thing} on a table", "a flower") for thing in ("gun", "knife", "sword")]
+    safe = [
+        ("", "empty"),
+        ("blurry", "negative"),
+        *((f"a {animal}", "safe") for animal in ("cat", "dog", "cow", "hen")),
+    ]
+    clock = script["Clock"]("cpu", 1)
+    assert clock.kind == "processor time"
+    found = script["measure"]("clip-l", 2, args, clock, (pairs, safe), tokenizer)
+    assert steps == list(range(2 * args.steps + 3))  # every step went through the trainer of `harden`
+    assert found["steps"] >= args.steps
+    assert 0 < found["positions"] < 77
+    assert all(found[key] > 0 for key in found)
+    assert found["times_same"] == pytest.approx(found["prompts_same"] / found["prompts_plain"])
+    row = script["row_text"]("clip-l", 2, found, 1e9, 2)
+    assert row.count("|") == script["HEAD"].splitlines()[0].count("|")
+
+
+def test_the_ceiling_is_a_plausible_number(script: dict) -> None:
+    import torch
+
+    assert 1e8 < script["ceiling"](script["Clock"]("cpu", 1), torch.float32) < 1e14

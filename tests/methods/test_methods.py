@@ -1,0 +1,177 @@
+"""Losses against hand-computed values, and what their gradients do."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from safetext_sdk.errors import UsageError
+from safetext_sdk.methods import METHODS, Batch, make_config
+from safetext_sdk.methods.distances import flat_cosine, flat_norm, over_pieces, pair_cosine, relative_error
+
+
+def batch(unsafe: Any, original: Any, anchor: Any, safe: Any, safe_original: Any, **extra: Any) -> Batch:
+    def one(x: Any) -> dict[str, torch.Tensor]:
+        return {"text_encoder": x if isinstance(x, torch.Tensor) else torch.tensor(x, dtype=torch.float32)}
+
+    masks = {
+        "unsafe_mask": extra.pop("unsafe_mask", {}),
+        "safe_mask": extra.pop("safe_mask", {}),
+        "weights": extra.pop("weights", {}),
+    }
+    return Batch(one(unsafe), one(original), one(anchor), one(safe), one(safe_original), **masks)
+
+
+def build(name: str, **values: Any) -> Any:
+    kind = METHODS.get(name)
+    return kind(make_config(kind, values))
+
+
+def test_relative_error_by_hand() -> None:
+    a, b = torch.tensor([[[3.0, 0.0], [0.0, 2.0]]]), torch.tensor([[[1.0, 0.0], [0.0, 2.0]]])
+    assert relative_error(a, b, b).tolist() == pytest.approx([2.0])  # (2^2/1 + 0/4) / 2
+    assert relative_error(a, b, b, torch.tensor([[0, 1]])).tolist() == [0.0]
+    assert relative_error(a, b, b, torch.tensor([[1, 0]])).tolist() == pytest.approx([4.0])
+
+
+def test_flat_measures_by_hand() -> None:
+    a, b = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]]), torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
+    assert flat_cosine(a, b).item() == pytest.approx(1 / math.sqrt(2))
+    assert flat_norm(a, b).item() == pytest.approx(1.0, abs=1e-4)
+
+
+def test_a_piece_with_weight_zero_does_not_count() -> None:
+    pieces = {"one": torch.zeros(2), "two": torch.zeros(2)}
+    values = {"one": torch.tensor([1.0, 2.0]), "two": torch.tensor([100.0, 100.0])}
+    assert over_pieces(pieces, {"two": 0.0}, lambda n: values[n]).tolist() == [1.0, 2.0]
+    assert over_pieces(pieces, {}, lambda n: values[n]).tolist() == [50.5, 51.0]
+    assert over_pieces(pieces, {"two": 0.0}, {"one": values["one"]}.__getitem__).tolist() == [
+        1.0,
+        2.0,
+    ]  # nor is it computed
+
+
+def test_anchor_loss_by_hand() -> None:
+    b = batch([[[1.0, 0.0]]], [[[1.0, 0.0]]], [[[0.0, 1.0]]], [[[2.0, 0.0]]], [[[1.0, 0.0]]])
+    parts = build("anchor", safe_weight=0.5).loss(b)
+    assert parts["unsafe"].item() == pytest.approx(2.0)  # ||(1,-1)||^2 / 1
+    assert parts["safe"].item() == pytest.approx(1.0)
+    assert parts["loss"].item() == pytest.approx(2.5)
+
+
+def test_anchor_push_aims_past_the_anchor() -> None:
+    original, anchor = [[[1.0, 0.0]]], [[[0.0, 1.0]]]
+    there = [[[-1.5, 2.5]]]  # anchor - 1.5 * (original - anchor)
+    b = batch(there, original, anchor, [[[1.0, 0.0]]], [[[1.0, 0.0]]])
+    assert build("anchor", push=1.5).loss(b)["unsafe"].item() == pytest.approx(0.0)
+    assert build("anchor").loss(b)["unsafe"].item() > 1
+
+
+def test_anchor_margin_is_zero_once_it_leads() -> None:
+    b = batch([[[0.0, 1.0]]], [[[1.0, 0.0]]], [[[0.0, 1.0]]], [[[1.0, 0.0]]], [[[1.0, 0.0]]])
+    assert build("anchor", margin=0.5).loss(b)["margin"].item() == 0.0
+    b = batch([[[1.0, 0.0]]], [[[1.0, 0.0]]], [[[0.0, 1.0]]], [[[1.0, 0.0]]], [[[1.0, 0.0]]])
+    assert build("anchor", margin=0.5).loss(b)["margin"].item() == pytest.approx(1.5)
+
+
+def test_anchor_contrast_by_hand() -> None:
+    anchors = torch.tensor(
+        [[[1.0, 0.0]], [[0.0, 1.0]], [[0.0, 3.0]]]
+    )  # the last two are one anchor: not to be told apart
+    unsafe = torch.tensor([[[2.0, 0.0]], [[1.0, 1.0]], [[0.0, 1.0]]])
+    b = batch(unsafe, anchors, anchors, [[[1.0, 0.0]]], [[[1.0, 0.0]]])
+    found = build("anchor", contrast=2.0, temperature=0.5).loss(b)
+    one = math.log(math.exp(2) + 2 * math.exp(0)) - 2  # cosines 1, 0, 0 over the temperature
+    two = math.log(2)  # as near to its own anchor as to the first
+    three = math.log(math.exp(2) + math.exp(0)) - 2
+    assert found["contrast"].item() == pytest.approx((one + two + three) / 3, abs=1e-5)
+    assert found["loss"].item() == pytest.approx(
+        (found["unsafe"] + found["safe"] + 2 * found["contrast"]).item(), abs=1e-5
+    )
+    assert "contrast" not in build("anchor").loss(b)
+
+
+def test_anchor_contrast_with_further_anchors_by_hand() -> None:
+    anchors = torch.tensor([[[1.0, 0.0]]])
+    b = batch([[[2.0, 0.0]]], [[[1.0, 0.0]]], anchors, [[[1.0, 0.0]]], [[[1.0, 0.0]]])
+    assert build("anchor", contrast=1.0).loss(b)["contrast"].item() == pytest.approx(
+        0.0
+    )  # alone there is nothing to tell apart
+    b.other_anchors = {"text_encoder": torch.tensor([[[0.0, 1.0]], [[-1.0, 0.0]]])}
+    found = build("anchor", contrast=1.0, temperature=0.5).loss(b)["contrast"].item()
+    assert found == pytest.approx(
+        math.log(math.exp(2) + math.exp(0) + math.exp(-2)) - 2, abs=1e-5
+    )  # cosines 1, 0, -1
+
+
+def test_further_anchors_are_asked_for_only_where_they_are_read() -> None:
+    assert build("anchor", contrast=1.0, contrast_anchors=64).other_anchors == 64
+    assert build("anchor", contrast_anchors=64).other_anchors == 0
+
+
+def test_pair_cosine_counts_only_marked_positions() -> None:
+    a = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
+    b = torch.tensor([[[1.0, 0.0], [1.0, 0.0]], [[0.0, 2.0], [0.0, 2.0]]])
+    assert pair_cosine(a, b).tolist() == [[0.5, 0.5]]
+    assert pair_cosine(a, b, torch.tensor([[1, 0]])).tolist() == [[1.0, 0.0]]
+
+
+def test_safetext_loss_by_hand() -> None:
+    b = batch([[[-1.0, 0.0]]], [[[2.0, 0.0]]], [[[0.0, 0.0]]], [[[3.0, 4.0]]], [[[0.0, 0.0]]])
+    signed, absolute = build("safetext", strength=10, cosine="signed"), build("safetext", strength=10)
+    assert signed.loss(b)["loss"].item() == pytest.approx(5 - 10, abs=1e-4)
+    assert absolute.loss(b)["loss"].item() == pytest.approx(5 + 10, abs=1e-4)
+
+
+def test_safetext_has_no_gradient_at_the_start_and_leaves_it() -> None:
+    """The fact that the kick is for: at equal encoders the gradient vanishes; after it, it does not."""
+    method = build("safetext")
+    torch.manual_seed(0)
+    layer, inputs = torch.nn.Linear(8, 8), torch.randn(4, 3, 8)
+    frozen = layer(inputs).detach()
+
+    def gradient() -> float:
+        layer.zero_grad()
+        out = layer(inputs)
+        method.loss(batch(out, frozen, frozen, frozen, frozen))["unsafe"].backward()
+        return float(layer.weight.grad.abs().max())  # type: ignore[union-attr]
+
+    at_start = gradient()
+    method.start(dict(layer.named_parameters()), seed=3)
+    assert at_start < 1e-6
+    assert gradient() > 100 * at_start
+    assert gradient() > 1e-5
+
+
+def test_the_kick_is_seeded_and_small() -> None:
+    def kicked(seed: int) -> torch.Tensor:
+        layer = torch.nn.Linear(64, 64)
+        with torch.no_grad():
+            layer.weight.copy_(torch.linspace(-1, 1, 64 * 64).reshape(64, 64))
+        before = layer.weight.detach().clone()
+        build("safetext", kick=1e-3).start(dict(layer.named_parameters()), seed)
+        return (layer.weight - before).detach()
+
+    assert torch.equal(kicked(1), kicked(1))
+    assert not torch.equal(kicked(1), kicked(2))
+    assert 3e-4 < kicked(1).std() < 1e-3
+
+
+def test_methods_are_listed_and_documented() -> None:
+    assert {"anchor", "safetext"} <= set(METHODS.names())
+    for name in METHODS.names():
+        kind = METHODS.get(name)
+        assert kind.name == name
+        assert kind.source
+        assert kind.summary
+        assert all(f.description for f in kind.Config.model_fields.values())
+
+
+def test_bad_settings_say_what_is_allowed() -> None:
+    with pytest.raises(UsageError, match=r"no setting 'pusch'.*push"):
+        build("anchor", pusch=1)
+    with pytest.raises(UsageError, match="'push'"):
+        build("anchor", push=-1)

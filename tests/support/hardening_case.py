@@ -1,0 +1,47 @@
+"""One small hardening run, for tests and for the processes that tests kill."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+POLICY = """version: 1
+name: weapons
+concepts:
+  - id: weapon
+    description: Guns and blades shown as objects
+    terms: [gun, rifle, knife, sword, dagger, axe, bomb, grenade]
+    anchors: ["a flower"]
+    detectors:
+      - {name: tiny-judges, labels: [weapon]}
+safe_prompts: ["a cat", "an apple", "a picture of a cat with an apple", {shipped: everyday}]
+"""
+CONFIG = {"prompts": 24, "batch_size": 4, "learning_rate": 3e-3, "lora_learning_rate": 1e-2, "wide_safe": 40}
+
+
+def run(model: Path, policy: Path, out: Path, steps: int, resume: bool, **more: Any) -> Any:
+    from safetext_sdk.hardening.harden import harden
+
+    return harden(
+        model,
+        policy,
+        out=out,
+        steps=steps,
+        seed=3,
+        resume=resume,
+        progress=False,
+        **{"config": {**CONFIG, **more.pop("config", {})}, **more},
+    )
+
+
+if __name__ == "__main__":
+    folder, policy_file, target, number, again, every = sys.argv[1:7]
+    run(
+        Path(folder),
+        Path(policy_file),
+        Path(target),
+        int(number),
+        again == "resume",
+        config={"checkpoint_steps": int(every)},
+    )

@@ -25,6 +25,7 @@ from transformers import (
     ResNetForImageClassification,
 )
 
+from .codec import codec
 from .common import Budget, load_state, optimiser_tensors, restore_optimiser, save_state, to_tensor
 from .scenes import Icons, Scene, draw, random_scene
 from .vae import NOISE
@@ -51,11 +52,9 @@ def build(kind: str) -> PreTrainedModel:
         "label2id": {c: i for i, c in enumerate(labels)},
         "problem_type": "multi_label_classification",
     }
-    if (
-        kind == "b"
-        # bottlenecks with grouped convolutions and channel attention; batch norm learns in minutes what
-        # ConvNeXt did not
-    ):
+    if kind == "b":
+        # Bottlenecks with grouped convolutions and channel attention; batch norm learns in minutes what
+        # ConvNeXt did not.
         return RegNetForImageClassification(
             RegNetConfig(
                 embedding_size=32,
@@ -148,8 +147,6 @@ def through_codec(rng: random.Random, icons: Icons, kind: str, state: Path, n: i
     Half of them are laid out as the denoiser draws, and the latents carry noise, because a denoiser's are
     never quite right.
     """
-    from .package import codec
-
     vae = codec(state, icons)
     images, targets = [], []
     while len(images) < n:

@@ -11,18 +11,17 @@ import json
 import shutil
 from pathlib import Path
 
-import torch
-from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusionPipeline
+from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageClassification, CLIPTokenizer
 
+from .codec import codec, model_part
 from .common import load_state, save_state
 from .judges import build as build_judge
 from .scenes import Icons
 from .tower import build_tower
-from .unet import SCHEDULER, model_part, whitened_vae
+from .unet import SCHEDULER
 from .unet import build as build_unet
-from .vae import build as build_vae
 from .world import CONCEPTS
 
 GENERATION = {"num_inference_steps": 12, "guidance_scale": 2.5, "height": 64, "width": 64}
@@ -35,30 +34,6 @@ PIXELS = {
     "do_rescale": True,
     "do_normalize": True,
 }
-
-
-def codec(state: Path, icons: Icons) -> AutoencoderKL:
-    """The codec as it ships: whitened latents and, if there is one, the longer-trained decoder."""
-    vae = whitened_vae(state / "vae", icons)
-    if (state / "decoder" / "state.json").exists():
-        # The decoder went on training on the codec's raw latents; only its side is replaced, then whitened
-        # the same way.
-        longer = build_vae()
-        longer.load_state_dict(model_part(state / "decoder"))
-        raw = build_vae()
-        raw.load_state_dict(model_part(state / "vae"))
-        scale = vae.post_quant_conv.weight / raw.post_quant_conv.weight
-        shift = torch.linalg.solve(
-            raw.post_quant_conv.weight[:, :, 0, 0],
-            vae.post_quant_conv.bias.detach() - raw.post_quant_conv.bias.detach(),
-        )
-        vae.decoder.load_state_dict(longer.decoder.state_dict())
-        with torch.no_grad():
-            vae.post_quant_conv.weight.copy_(longer.post_quant_conv.weight * scale)
-            vae.post_quant_conv.bias.copy_(
-                longer.post_quant_conv.bias + longer.post_quant_conv.weight[:, :, 0, 0] @ shift
-            )
-    return vae.eval()
 
 
 def pipeline(state: Path, icons: Icons) -> StableDiffusionPipeline:

@@ -20,15 +20,15 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, UNet2DConditionModel
+from diffusers import DPMSolverMultistepScheduler, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from .captions import sample_pair
+from .codec import model_part, whitened_vae
 from .common import (
     Budget,
     load_state,
     optimiser_tensors,
-    picture_batch,
     restore_optimiser,
     save_state,
     to_tensor,
@@ -36,7 +36,6 @@ from .common import (
 from .scenes import Icons, draw
 from .tower import WIDTH, build_tower
 from .vae import LATENT_CHANNELS
-from .vae import build as build_vae
 
 SCHEDULER = {
     "num_train_timesteps": 1000,
@@ -71,40 +70,6 @@ def build() -> UNet2DConditionModel:
         up_block_types=("CrossAttnUpBlock2D",) * 2,
         norm_num_groups=32,
     )
-
-
-def model_part(folder: Path) -> dict[str, torch.Tensor]:
-    """The weights of a stage's state, without the optimiser's."""
-    loaded = load_state(folder)
-    assert loaded is not None, f"{folder} has no state: train that stage first"
-    return {k[6:]: v for k, v in loaded[0].items() if k.startswith("model.")}
-
-
-@torch.no_grad()
-def whitened_vae(folder: Path, icons: Icons) -> AutoencoderKL:
-    """The codec with latents of mean 0 and standard deviation 1 a channel.
-
-    The affine map is folded into ``quant_conv`` and ``post_quant_conv``: a stock pipeline with scaling_factor
-    1 needs not know of it.
-    """
-    vae = build_vae()
-    vae.load_state_dict(model_part(folder))
-    vae.eval()
-    x, _ = picture_batch(random.Random(1234), icons, 512)
-    parts = [vae.encode(p).latent_dist for p in x.split(64)]
-    z, var = torch.cat([p.mean for p in parts]), torch.cat([p.var for p in parts])
-    # The spread of samples, not of means: a channel that the KL has put to sleep must not be blown up to pure
-    # noise.
-    mean, std = z.mean((0, 2, 3)), (z.var((0, 2, 3)) + var.mean((0, 2, 3))).sqrt()
-    c = LATENT_CHANNELS
-    quant, post = vae.quant_conv, vae.post_quant_conv
-    quant.weight[:c] /= std[:, None, None, None]
-    quant.bias[:c] = (quant.bias[:c] - mean) / std
-    quant.bias[c:] -= 2 * std.log()
-    post.bias += post.weight[:, :, 0, 0] @ mean
-    post.weight *= std[None, :, None, None]
-    vae.register_to_config(scaling_factor=1.0)
-    return vae
 
 
 def conditioning(tower: CLIPTextModel, tokenizer: CLIPTokenizer, captions: list[str]) -> torch.Tensor:

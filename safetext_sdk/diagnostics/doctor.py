@@ -36,30 +36,24 @@ def examine(model: str | None = None, folder: str | Path = ".") -> list[Check]:
         model: also say whether this model can be loaded and hardened here.
         folder: where runs would be written.
     """
-    checks: list[Callable[[], list[Check]]] = [
-        _python,
-        _packages,
-        _device,
-        _onnxruntime,
-        _clip_skip,
-        _embedded,
-        _cache,
-        lambda: _disk(Path(folder)),
-    ]
+    checks: dict[str, Callable[[], list[Check]]] = {
+        "python": _python,
+        "packages": _packages,
+        "device": _device,
+        "onnxruntime": _onnxruntime,
+        "clip_skip": _clip_skip,
+        "embedded model": _embedded,
+        "hub cache": _cache,
+        "disk": lambda: _disk(Path(folder)),
+    }
     if model is not None:
-        checks.append(lambda: _model(model))
+        checks[f"model {model}"] = lambda: _model(model)
     rows: list[Check] = []
-    for check in checks:
+    for name, check in checks.items():
         try:
             rows += check()
         except Exception as error:  # a broken installation is exactly what doctor is for
-            rows.append(
-                Check(
-                    getattr(check, "__name__", "check").strip("_"),
-                    "problem",
-                    f"{type(error).__name__}: {error}",
-                )
-            )
+            rows.append(Check(name, "problem", f"{type(error).__name__}: {error}"))
     return rows
 
 

@@ -47,7 +47,23 @@ def test_a_tiny_run_times_the_trainer(script: dict, monkeypatch: pytest.MonkeyPa
     assert row.count("|") == script["HEAD"].splitlines()[0].count("|")
 
 
-def test_the_ceiling_is_a_plausible_number(script: dict) -> None:
+class _FakeClock:
+    """Every product seems to take the next of ``seconds``."""
+
+    device = "cpu"
+
+    def __init__(self, seconds: list[float]) -> None:
+        self.times = [0.0]
+        for second in seconds:
+            self.times += [self.times[-1], self.times[-1] + second]
+        self.times.pop(0)
+
+    def now(self) -> float:
+        return self.times.pop(0)
+
+
+def test_the_ceiling_is_the_work_of_a_product_over_its_best_time(script: dict) -> None:
     import torch
 
-    assert 1e8 < script["ceiling"](script["Clock"]("cpu", 1), torch.float32) < 1e14
+    found = script["ceiling"](_FakeClock([0.8, 0.5, 0.25, 0.6]), torch.float32)
+    assert found == pytest.approx(2 * 1536**3 / 0.25)

@@ -74,7 +74,6 @@ def show(
     for concept in whole.concepts:
         _say(
             f"{concept.id} ({concept.severity}): {len(concept.words)} words; anchors: "
-            ""
             f"{'; '.join(concept.anchors[:3])}",
             "    ",
         )

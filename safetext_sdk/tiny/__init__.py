@@ -60,10 +60,6 @@ def _folder(name: str, must_have: str) -> Path:
     if not (folder / must_have).is_file():
         raise ModelError(
             f"the embedded model's {name} is not installed; reinstall safetext-sdk, or train it with "
-            ""
-            ""
-            ""
-            ""
             "lab/train.py"
         )
     return folder

@@ -1,4 +1,4 @@
-"""Policies put together: a child over its parent (``extends``), and equals side by side (``--policy`` twice)."""
+"""Policies put together: a child over its parent (``extends``), and several as one (``--policy`` twice)."""
 
 from __future__ import annotations
 

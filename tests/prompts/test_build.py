@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from safetext_sdk.errors import PolicyError
 from safetext_sdk.policy import Concept, Policy, load_policy
 from safetext_sdk.prompts import PromptBook, build_prompt_book
-from safetext_sdk.prompts.build import book_digest
 from safetext_sdk.prompts.corpora.templates import ONE_OBJECT, TWO_OBJECTS, article, fill, slots
-from safetext_sdk.prompts.splits import Words, assign, contained
+from safetext_sdk.prompts.prompt_book import book_digest
+from safetext_sdk.prompts.splits import assign
+from safetext_sdk.prompts.words import WholeWords, contained
 from safetext_sdk.tiny import world
 
 WORDS = [w for c in world().values() for w in c["words"]]
@@ -56,7 +57,7 @@ def test_embedded_model_has_enough_held_out_words(tiny_book: PromptBook) -> None
     check_disjoint(tiny_book)
     trained = " | ".join(strings(tiny_book, "train"))
     for synonym in {u.synonym for u in test}:
-        pattern = Words([synonym])
+        pattern = WholeWords([synonym])
         assert not pattern.search(trained), f"the held-out word {synonym!r} is read in training"
 
 
@@ -79,7 +80,7 @@ def test_unseen_safe_concepts_are_nowhere_in_training(tiny_book: PromptBook) -> 
     groups = {p.group for p in tiny_book.test.safe_unseen}
     assert len(groups) >= 5
     assert "moon" not in groups, "what pictures turn into must be trained on"
-    pattern = Words(w for g in groups for w in world()[g]["words"])
+    pattern = WholeWords(w for g in groups for w in world()[g]["words"])
     assert [t for t in strings(tiny_book, "train") if pattern.search(t)] == []
     assert tiny_book.train.safe_unseen == []
     assert not {p.group for p in tiny_book.test.safe} & groups
@@ -89,7 +90,7 @@ def test_unseen_safe_concepts_of_a_real_model_are_nowhere_in_training() -> None:
     book = build_prompt_book(load_policy("weapons"), size=1500)
     groups = {p.group for p in book.test.safe_unseen}
     assert len(groups) >= 10
-    pattern = Words(groups)
+    pattern = WholeWords(groups)
     assert [t for t in strings(book, "train") if pattern.search(t)] == []
     check_disjoint(book)
 
@@ -246,7 +247,7 @@ def test_words_agree_with_a_regular_expression(words: list[str], text: str) -> N
         phrase = r"\W+".join(re.findall(r"\w+", word))
         if phrase and re.search(rf"(?<!\w)(?:{phrase})(?:s|es)?(?!\w)", text):
             expected.add(word)
-    assert set(Words(words).all(text)) == expected
+    assert set(WholeWords(words).all(text)) == expected
 
 
 def test_contained_words_are_found_as_whole_words() -> None:

@@ -1,0 +1,18 @@
+"""What a check of a policy says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Level = Literal["error", "warning"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that lint found. ``where``: dotted path of the field."""
+
+    level: Level
+    code: str
+    where: str
+    message: str

@@ -16,3 +16,7 @@ class Finding:
     code: str
     where: str
     message: str
+
+    def line(self) -> str:
+        """The finding as one line for a person."""
+        return f"{self.level}: {self.where}: {self.message} [{self.code}]"

@@ -20,7 +20,7 @@ from .gate_lint import gate_findings
 
 MIN_HELD_OUT_WORDS = 5
 _CROSSED_SAMPLE = 500
-"""Prompts of a concept, for training and for the test each, whose anchors are compared with other concepts."""
+"""Prompts of a concept, of train and test each, whose anchors are compared with other concepts."""
 
 
 def lint_policy(policy: Policy, *, model: str | None = None, seed: int = 0) -> list[Finding]:
@@ -123,11 +123,11 @@ def _detectors(concept: Concept, where: str) -> Iterator[Finding]:
     from ..detectors import DETECTORS
 
     if not concept.detectors:
-        message = f"no detector looks for {concept.id!r}: its pictures cannot be judged"
+        message = f"no detector looks for {concept.id!r}: its pictures cannot be scored"
         yield _warning("no-detector", f"{where}.detectors", message)
     elif all(d.models for d in concept.detectors):
         models = ", ".join(sorted({m for d in concept.detectors for m in d.models or []}))
-        yield _warning("no-detector", f"{where}.detectors", f"{concept.id!r} can only be judged on {models}")
+        yield _warning("no-detector", f"{where}.detectors", f"{concept.id!r} can only be scored on {models}")
     for k, spec in enumerate(concept.detectors):
         if spec.name not in DETECTORS.names():
             try:

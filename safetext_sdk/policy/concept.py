@@ -164,8 +164,8 @@ class Concept(PolicyModel):
     )
     detector_rule: Literal["any", "all"] = Field(
         default="any",
-        description="any = a picture is unsafe if one judge says so (the safe default); all = if every "
-        "judge does.",
+        description="any = a picture is unsafe if one detector says so (the safe default); all = if every "
+        "detector does.",
     )
     gates: Gates | None = Field(
         default=None, description="Gates for this concept alone, beside the policy's."

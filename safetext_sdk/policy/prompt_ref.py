@@ -24,11 +24,8 @@ class PromptRef(PolicyModel):
     )
     shipped: Text | None = Field(
         default=None,
-        description="Name of a shipped set. Safe and borderline prompts: everyday, snapshots (plain "
-        "captions as people write them, for training), lookalikes (safe captions that look unsafe, for "
-        "training), wide (word salad, for training), icons, icons-borderline (the last two: what the "
-        "embedded model can draw). Unsafe prompts: statements/<concept id> (pairs of plain sentences, for "
-        "training).",
+        description="Name of a shipped set, or of an installed one (`safetext policy sources`): for safe and "
+        "borderline prompts e.g. everyday, for unsafe ones pairs of plain sentences, e.g. statements/nudity.",
     )
     path: Text | None = Field(
         default=None,

@@ -2,7 +2,7 @@
 
 Terms in templates teach a concept's words; these sentences teach how people write about it without them:
 faces, traces, moods, consequences. Training only, never measured: many of them show too little for a detector
-to judge.
+to see.
 """
 
 from __future__ import annotations

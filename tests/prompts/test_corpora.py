@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from safetext_sdk.errors import PolicyError
 from safetext_sdk.policy import Policy, load_policy, shipped_policies
 from safetext_sdk.policy.minors import combines, names_minor, names_sexual
 from safetext_sdk.prompts import PromptBook, build_prompt_book
+from safetext_sdk.prompts.corpora.corpus import corpus_names, read_corpus
 from safetext_sdk.prompts.corpora.everyday import captions
 from safetext_sdk.prompts.corpora.lookalikes import captions as lookalikes
 from safetext_sdk.prompts.sources import PROMPT_SOURCES, shipped_sets
@@ -125,3 +127,27 @@ def test_snapshots_are_many_plain_and_only_for_training() -> None:
     book = book_of("weapons")
     assert sum(p.source == "snapshots" for p in book.train.safe) >= 1_500
     assert [p for s in (book.validation, book.test) for p in s.safe if p.source == "snapshots"] == []
+
+
+@pytest.mark.parametrize("name", corpus_names())
+def test_every_file_says_where_its_texts_come_from(name: str) -> None:
+    corpus = read_corpus(name)
+    assert corpus.source
+    assert corpus.license == "Apache-2.0", "what is not ours may not be shipped without its licence in NOTICE"
+    assert corpus.written_for
+    assert corpus.rows
+    keys = {"text", "unsafe", "frame", "list", "book", "retain_set"}
+    assert [row for row in corpus.rows if not keys & row.keys()] == []
+
+
+def test_a_damaged_file_names_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    head = '{"source": "s", "license": "l", "written_for": "w"}'
+    monkeypatch.setattr("safetext_sdk.prompts.corpora.corpus.DATA", tmp_path)
+    (tmp_path / "half.jsonl").write_text(f'{head}\n{{"text": "a"}}\n{{"text": "b\n', encoding="utf-8")
+    with pytest.raises(PolicyError, match="damaged") as error:
+        read_corpus("half")
+    assert error.value.line == 3
+    (tmp_path / "headless.jsonl").write_text('{"text": "a"}\n', encoding="utf-8")
+    with pytest.raises(PolicyError, match="damaged") as error:
+        read_corpus("headless")
+    assert error.value.line == 1

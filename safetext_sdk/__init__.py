@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from .models.loading import load_model
     from .models.model import HardenedModel, TextToImageModel
     from .models.run_folder import RunFolder
-    from .policy.load import load_policy, merge_policies, shipped_policies
+    from .policy.load import load_policy, shipped_policies
+    from .policy.merge import merge_policies
     from .policy.schema import Policy
     from .prompts.build import build_prompt_book
     from .results.report import Report
@@ -52,7 +53,7 @@ __getattr__, __dir__ = lazy_attributes(
         "harden": ".hardening.harden",
         "load_model": ".models.loading",
         "load_policy": ".policy.load",
-        "merge_policies": ".policy.load",
+        "merge_policies": ".policy.merge",
         "shipped_policies": ".policy.load",
         "validate": ".validation.validate",
     },

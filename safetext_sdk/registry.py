@@ -20,6 +20,11 @@ from .errors import UsageError
 
 T = TypeVar("T")
 
+PLUGIN_PACKAGES = ("safetext_sdk.tiny",)
+"""Packages that are shipped inside this one and register themselves as a third party's do: their
+``ENTRY_POINTS`` has, for each group, rows of name, ``"module:object"`` and summary. Importing one imports
+nothing heavy."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -65,6 +70,10 @@ class Registry(Generic[T]):
         if self._scanned:
             return
         self._scanned = True
+        for package in PLUGIN_PACKAGES:
+            module = importlib.import_module(package)
+            for name, target, summary in module.ENTRY_POINTS.get(self.group, ()):
+                self.add(name, target, summary)
         for point in entry_points(group=self.group):
             dist = point.dist.name if point.dist else "unknown"
             if point.name in self._entries:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import textwrap
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -41,54 +39,14 @@ def show(
 ) -> None:
     """What a policy expands to: counts of every split and prompts with their anchors, before anything is
     trained."""
-    from safetext_sdk.errors import UsageError
-    from safetext_sdk.policy import Policy
-    from safetext_sdk.prompts import build_prompt_book
-    from safetext_sdk.prompts.sample import sample_rows
-    from safetext_sdk.prompts.splits import SPLITS
+    from safetext_sdk.diagnostics.policy_overview import overview
 
-    if split not in SPLITS:
-        raise UsageError(f"unknown split {split!r} (allowed: {', '.join(SPLITS)})")
-    whole = options.one_policy(policy)
-    assert isinstance(whole, Policy)
-    book = build_prompt_book(whole, seed=seed, model=model, size=size)
-    rows = sample_rows(book.split(split), None if everything else sample, seed)
+    count = None if everything else sample
+    shown = overview(options.one_policy(policy), split=split, count=count, size=size, model=model, seed=seed)
     if as_json:
-        concepts = [
-            {"id": c.id, "severity": c.severity, "terms": c.terms, "anchors": c.anchors}
-            for c in whole.concepts
-        ]
-        _json(
-            {
-                "name": whole.name,
-                "sha256": whole.sha256,
-                "concepts": concepts,
-                "counts": book.counts(),
-                "split": split,
-                "sample": rows,
-            }
-        )
-        return
-    typer.echo(f"{whole.name}  sha256 {whole.sha256[:16]}")
-    _say(whole.description or "", "")
-    for concept in whole.concepts:
-        _say(
-            f"{concept.id} ({concept.severity}): {len(concept.words)} words; anchors: "
-            ""
-            f"{'; '.join(concept.anchors[:3])}",
-            "    ",
-        )
-    columns = ("unsafe", "synonyms", "templates", "safe", "safe_unseen", "borderline")
-    typer.echo("\n" + f"{'':10}" + "".join(f"{c:>{len(c) + 2}}" for c in columns))
-    for name, counts in book.counts().items():
-        typer.echo(f"{name:10}" + "".join(f"{counts[c]:>{len(c) + 2}}" for c in columns))
-    for kind, lines in rows.items():
-        if lines:
-            typer.echo(f"\n{split}, {kind}:")
-        for row in lines:
-            typer.echo(
-                f"  {row['text']}" + (f"\n    -> {row['anchor']}" if row.get("anchor") else "")
-            )  # a prompt stays on one line
+        _json(shown.as_dict())
+    else:
+        typer.echo("\n".join(shown.lines()))
 
 
 @app.command("lint")
@@ -97,18 +55,16 @@ def lint(
 ) -> None:
     """Mistakes in a policy. Exit code 0 with or without warnings, 2 with an error."""
     from safetext_sdk.diagnostics.policy_lint import lint_policy, require_clean
-    from safetext_sdk.policy import Policy
+    from safetext_sdk.diagnostics.policy_overview import wrapped
 
     whole = options.one_policy(policy)
-    assert isinstance(whole, Policy)
     findings = lint_policy(whole, model=model, seed=seed)
     if as_json:
         _json({"name": whole.name, "sha256": whole.sha256, "findings": [asdict(f) for f in findings]})
+    elif findings:
+        typer.echo("\n".join(line for f in findings for line in wrapped(f.line(), "  ")))
     else:
-        for f in findings:
-            _say(f"{f.level}: {f.where}: {f.message} [{f.code}]", "  ")
-        if not findings:
-            typer.echo(f"{whole.name}: nothing to complain about")
+        typer.echo(f"{whole.name}: nothing to complain about")
     require_clean(findings, " + ".join(policy))
 
 
@@ -120,15 +76,11 @@ def schema(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write to this file.")] = None,
 ) -> None:
     """JSON Schema of the policy file, for editors; with --page the reference page."""
+    from safetext_sdk.diagnostics.policy_page import reference_page
     from safetext_sdk.files import write_text_atomic
     from safetext_sdk.policy import policy_json_schema
 
-    if page:
-        from safetext_sdk.diagnostics.policy_page import reference_page
-
-        text = reference_page()
-    else:
-        text = json.dumps(policy_json_schema(), indent=2, ensure_ascii=False) + "\n"
+    text = reference_page() if page else _as_json(policy_json_schema()) + "\n"
     if out is None:
         typer.echo(text, nl=False)
         return
@@ -139,35 +91,33 @@ def schema(
 @app.command("list")
 def list_policies(as_json: options.AsJson = False) -> None:
     """The shipped policies."""
-    from safetext_sdk.policy import load_policy, shipped_policies
+    from safetext_sdk.diagnostics.policy_overview import shipped_rows, wrapped
 
-    rows = []
-    for name, path in shipped_policies().items():
-        whole = load_policy(name)
-        rows.append(
-            {
-                "name": name,
-                "description": whole.description,
-                "concepts": [c.id for c in whole.concepts],
-                "path": str(path),
-            }
-        )
+    rows = shipped_rows()
     if as_json:
         _json(rows)
         return
     for row in rows:
-        _say(f"{row['name']!s:14}{row['description']}", " " * 14)
+        typer.echo("\n".join(wrapped(f"{row['name']!s:14}{row['description']}", " " * 14)))
 
 
-def _say(text: str, indent: str) -> None:
-    """Text wrapped to the terminal (never wider than 120 columns)."""
-    width = min(shutil.get_terminal_size((80, 24)).columns, 120)
-    typer.echo(
-        textwrap.fill(
-            text, max(40, width - 1), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-        )
-    )
+@app.command("sources")
+def list_sources(as_json: options.AsJson = False) -> None:
+    """Where prompts come from by `shipped:`: built-in sources and those of plug-ins."""
+    from safetext_sdk.diagnostics.policy_overview import wrapped
+    from safetext_sdk.prompts.sources import PROMPT_SOURCES
+
+    rows = [{"name": e.name, "summary": e.summary, "source": e.source} for e in PROMPT_SOURCES.entries()]
+    if as_json:
+        _json(rows)
+        return
+    for row in rows:
+        typer.echo("\n".join(wrapped(f"{row['name']:18}{row['summary']} [{row['source']}]", " " * 18)))
 
 
 def _json(data: Any) -> None:
-    typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    typer.echo(_as_json(data))
+
+
+def _as_json(data: Any) -> str:
+    return json.dumps(data, indent=2, ensure_ascii=False)

@@ -1,5 +1,4 @@
-"""What is wrong with a policy that loads: mistakes that would make a verdict meaningless, and things worth a
-    second look.
+"""What is wrong with a policy that loads: what would make a verdict meaningless, and what is worth a look.
 
 Errors: unsafe anchors, one text on both sides, gates that no result can pass, too few prompts for a gate,
 unknown detectors, sexual content with minors (refused on loading already). Everything else is a warning.
@@ -7,58 +6,21 @@ unknown detectors, sexual content with minors (refused on loading already). Ever
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator
 
 from ..errors import PolicyError, UsageError
+from ..policy.concept import Concept
 from ..policy.minors import refuse_minors
-from ..policy.schema import Concept, Gate, Policy
-from ..prompts.build import PromptBook, build_prompt_book
-from ..prompts.expand import UnsafePrompt
-from ..prompts.splits import Words
+from ..policy.schema import Policy
+from ..prompts.build import build_prompt_book
+from ..prompts.prompt_book import PromptBook, UnsafePrompt
+from ..prompts.words import WholeWords
+from .findings import Finding
+from .gate_lint import gate_findings
 
-Level = Literal["error", "warning"]
-Say = Callable[[Level, str, str, str], None]
-Z95 = 1.6448536269514722
-"""One-sided 95 %: the quantile behind every gate's Wilson bound."""
-USUAL_N = 100
 MIN_HELD_OUT_WORDS = 5
-_SET_OF_GATE = {
-    "unsafe_rate": "unsafe",
-    "negative_prompt_unsafe_rate": "unsafe",
-    "attack_unsafe_rate": "unsafe",
-    "redirected_share": "unsafe",
-    "anchor_shown": "unsafe",
-    "fidelity_drop": "safe",
-    "unseen_fidelity_drop": "safe_unseen",
-    "over_refusal": "borderline",
-}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that lint found. ``where``: dotted path of the field."""
-
-    level: Level
-    code: str
-    where: str
-    message: str
-
-
-def prompts_needed(gate: Gate) -> int | None:
-    """How many independent prompts a gate needs even if every one of them goes well; None if no number is
-    enough.
-
-    With k = 0 failures of n the upper Wilson bound is z²/(n + z²); with all n successes the lower one is n/(n
-    + z²).
-    """
-    z2 = Z95 * Z95
-    if gate.max is not None:
-        return None if gate.max <= 0 else max(1, math.ceil(z2 * (1 - gate.max) / gate.max))
-    share = gate.min or 0.0
-    return None if share >= 1 else max(1, math.ceil(z2 * share / (1 - share)))
+_CROSSED_SAMPLE = 500
+"""Prompts of a concept, of train and test each, whose anchors are compared with other concepts."""
 
 
 def lint_policy(policy: Policy, *, model: str | None = None, seed: int = 0) -> list[Finding]:
@@ -68,25 +30,17 @@ def lint_policy(policy: Policy, *, model: str | None = None, seed: int = 0) -> l
         policy: a loaded policy. model, seed: as for `build_prompt_book`, which is built once to count
             prompts.
     """
-    found: list[Finding] = []
-
-    def add(level: Level, code: str, where: str, message: str) -> None:
-        found.append(Finding(level, code, where, message))
-
     try:
         refuse_minors(policy)
     except PolicyError as error:
-        add("error", "minors", error.field or "concepts", error.problem)
-        return found
-    _texts(policy, add)
-    _parts(policy, add)
+        return [Finding("error", "minors", error.field or "concepts", error.problem)]
+    found = [*_texts(policy), *_concepts(policy), *_missing(policy)]
     try:
         book = build_prompt_book(policy, seed=seed, model=model)
     except PolicyError as error:
-        add("error", "prompts", error.field or "concepts", str(error))
+        found.append(Finding("error", "prompts", error.field or "concepts", str(error)))
     else:
-        _book(policy, book, add)
-        _gates(policy, book, add)
+        found += [*_held_out(policy, book), *gate_findings(policy, book)]
     return sorted(found, key=lambda f: f.level)
 
 
@@ -102,210 +56,129 @@ def require_clean(findings: list[Finding], file: str) -> None:
         raise PolicyError(f"{errors[0].message}{more}", file=file, field=errors[0].where)
 
 
-def _texts(policy: Policy, say: Say) -> None:
-    unsafe_exact = {t.casefold(): c.id for c in policy.concepts for t in c.words}
-    unsafe_exact.update(
-        {r.text.casefold(): c.id for c in policy.concepts for r in c.unsafe_prompts if r.text}
-    )
-    words = Words(w for c in policy.concepts for w in c.words)
+def _error(code: str, where: str, message: str) -> Finding:
+    return Finding("error", code, where, message)
+
+
+def _warning(code: str, where: str, message: str) -> Finding:
+    return Finding("warning", code, where, message)
+
+
+def _texts(policy: Policy) -> Iterator[Finding]:
+    """Texts on both sides, and anchors that are unsafe themselves."""
+    unsafe = {t.casefold(): c.id for c in policy.concepts for t in c.words}
+    unsafe.update({r.text.casefold(): c.id for c in policy.concepts for r in c.unsafe_prompts if r.text})
+    words = WholeWords(w for c in policy.concepts for w in c.words)
     for name in ("safe_prompts", "borderline_prompts"):
         for k, ref in enumerate(getattr(policy, name)):
             if ref.text is None:
                 continue
-            if ref.text.casefold() in unsafe_exact:
-                say(
-                    "error",
-                    "overlap",
-                    f"{name}.{k}",
-                    f"{ref.text!r} is an unsafe prompt of {unsafe_exact[ref.text.casefold()]!r} as well",
-                )
+            if owner := unsafe.get(ref.text.casefold()):
+                message = f"{ref.text!r} is an unsafe prompt of {owner!r} as well"
+                yield _error("overlap", f"{name}.{k}", message)
             elif name == "safe_prompts" and (hit := words.search(ref.text)):
-                say(
-                    "warning",
-                    "names-unsafe",
-                    f"{name}.{k}",
-                    f"{ref.text!r} names {hit!r}: should it stand under borderline_prompts?",
-                )
+                message = f"{ref.text!r} names {hit!r}: should it stand under borderline_prompts?"
+                yield _warning("names-unsafe", f"{name}.{k}", message)
     for i, concept in enumerate(policy.concepts):
+        where = f"concepts.{i}"
         for k, text in enumerate(concept.near_misses):
-            if text.casefold() in unsafe_exact:
-                say(
-                    "error",
-                    "overlap",
-                    f"concepts.{i}.near_misses.{k}",
-                    f"{text!r} is an unsafe prompt as well",
-                )
-        for k, anchor in enumerate(
-            [*concept.anchors, *(a for own in concept.anchors_for.values() for a in own)]
-        ):
-            if hit := words.search(anchor):
-                say(
-                    "error",
-                    "unsafe-anchor",
-                    f"concepts.{i}.anchors.{k}",
-                    f"the anchor {anchor!r} names {hit!r}, which is unsafe itself",
-                )
-        for k, ref in enumerate(concept.unsafe_prompts):
-            if ref.anchor and (hit := words.search(ref.anchor)):
-                say(
-                    "error",
-                    "unsafe-anchor",
-                    f"concepts.{i}.unsafe_prompts.{k}.anchor",
-                    f"the anchor {ref.anchor!r} names {hit!r}",
-                )
+            if text.casefold() in unsafe:
+                yield _error("overlap", f"{where}.near_misses.{k}", f"{text!r} is an unsafe prompt as well")
+        yield from _anchors(concept, where, words)
 
 
-def _parts(policy: Policy, say: Say) -> None:
-    from ..detectors import DETECTORS
+def _anchors(concept: Concept, where: str, words: WholeWords) -> Iterator[Finding]:
+    anchors = [(f"anchors.{k}", a) for k, a in enumerate(concept.anchors)]
+    for model, own in concept.anchors_for.items():
+        anchors += [(f"anchors_for.{model}.{k}", a) for k, a in enumerate(own)]
+    for k, ref in enumerate(concept.unsafe_prompts):
+        anchors += [(f"unsafe_prompts.{k}.anchor", ref.anchor)] if ref.anchor else []
+    for field, anchor in anchors:
+        if hit := words.search(anchor):
+            message = f"the anchor {anchor!r} names {hit!r}, which is unsafe itself"
+            yield _error("unsafe-anchor", f"{where}.{field}", message)
 
+
+def _concepts(policy: Policy) -> Iterator[Finding]:
     owner: dict[str, str] = {}
     for i, concept in enumerate(policy.concepts):
         where = f"concepts.{i}"
         if not concept.anchors and (
             concept.terms or any(not r.brings_anchors for r in concept.unsafe_prompts)
         ):
-            say(
-                "error",
-                "no-anchor",
-                f"{where}.anchors",
-                f"the concept {concept.id!r} has terms but no anchor to redirect them to",
-            )
+            message = f"the concept {concept.id!r} has terms but no anchor to redirect them to"
+            yield _error("no-anchor", f"{where}.anchors", message)
         for word in concept.words:
-            if owner.setdefault(word.casefold(), concept.id) != concept.id:
-                say(
-                    "warning",
-                    "same-term",
-                    f"{where}.terms",
-                    f"{word!r} stands in {owner[word.casefold()]!r} and in {concept.id!r}",
-                )
-        if not concept.detectors:
-            say(
-                "warning",
-                "no-detector",
-                f"{where}.detectors",
-                f"no detector looks for {concept.id!r}: its pictures cannot be judged",
-            )
-        elif all(d.models for d in concept.detectors):
-            models = sorted({m for d in concept.detectors for m in d.models or []})
-            say(
-                "warning",
-                "no-detector",
-                f"{where}.detectors",
-                f"{concept.id!r} can only be judged on {', '.join(models)}",
-            )
-        for k, spec in enumerate(concept.detectors):
-            if spec.name not in DETECTORS.names():
-                try:
-                    DETECTORS.get(spec.name)
-                except UsageError as error:
-                    say("error", "unknown-detector", f"{where}.detectors.{k}.name", str(error))
-        if concept.detector_rule == "all" and len(concept.detectors) > 1:
-            say(
-                "warning",
-                "lenient-rule",
-                f"{where}.detector_rule",
-                "with `all`, a picture that only one judge finds unsafe counts as safe",
-            )
+            first = owner.setdefault(word.casefold(), concept.id)
+            if first != concept.id:
+                message = f"{word!r} stands in {first!r} and in {concept.id!r}"
+                yield _warning("same-term", f"{where}.terms", message)
         if not concept.description:
-            say(
-                "warning",
-                "no-description",
-                f"{where}.description",
-                f"say what belongs to {concept.id!r} and what does not",
-            )
+            message = f"say what belongs to {concept.id!r} and what does not"
+            yield _warning("no-description", f"{where}.description", message)
+        yield from _detectors(concept, where)
+
+
+def _detectors(concept: Concept, where: str) -> Iterator[Finding]:
+    from ..detectors import DETECTORS
+
+    if not concept.detectors:
+        message = f"no detector looks for {concept.id!r}: its pictures cannot be scored"
+        yield _warning("no-detector", f"{where}.detectors", message)
+    elif all(d.models for d in concept.detectors):
+        models = ", ".join(sorted({m for d in concept.detectors for m in d.models or []}))
+        yield _warning("no-detector", f"{where}.detectors", f"{concept.id!r} can only be scored on {models}")
+    for k, spec in enumerate(concept.detectors):
+        if spec.name not in DETECTORS.names():
+            try:
+                DETECTORS.get(spec.name)
+            except UsageError as error:
+                yield _error("unknown-detector", f"{where}.detectors.{k}.name", str(error))
+    if concept.detector_rule == "all" and len(concept.detectors) > 1:
+        message = "with `all`, a picture that only one detector finds unsafe counts as safe"
+        yield _warning("lenient-rule", f"{where}.detector_rule", message)
+
+
+def _missing(policy: Policy) -> Iterator[Finding]:
+    """Parts of the policy without which something cannot be measured."""
     if not policy.safe_prompts:
-        say(
-            "warning",
-            "no-safe",
-            "safe_prompts",
-            "no safe prompts: nothing proves that the model still draws. Add {shipped: everyday}",
-        )
+        message = "no safe prompts: nothing proves that the model still draws. Add {shipped: everyday}"
+        yield _warning("no-safe", "safe_prompts", message)
     if not policy.borderline_prompts:
-        say(
-            "warning",
-            "no-borderline",
-            "borderline_prompts",
-            "no borderline prompts: over-refusal cannot be measured",
-        )
+        message = "no borderline prompts: over-refusal cannot be measured"
+        yield _warning("no-borderline", "borderline_prompts", message)
     if not policy.gates.set_gates():
-        say("warning", "no-gates", "gates", "no gates: nothing can pass")
+        yield _warning("no-gates", "gates", "no gates: nothing can pass")
 
 
-def _book(policy: Policy, book: PromptBook, say: Say) -> None:
+def _held_out(policy: Policy, book: PromptBook) -> Iterator[Finding]:
+    """Concepts whose words the test says too little about, and anchors that another concept calls unsafe."""
     for i, concept in enumerate(policy.concepts):
-        rows = [u for u in book.test.unsafe if u.concept == concept.id]
+        where = f"concepts.{i}"
+        tested = [u for u in book.test.unsafe if u.concept == concept.id]
         trained = [u for u in book.train.unsafe if u.concept == concept.id]
-        if not rows and not trained:
-            continue  # this model's world has no words for it
-        held = {u.synonym for u in rows}
-        if not rows:
-            say(
-                "warning",
-                "nothing-held-out",
-                f"concepts.{i}.terms",
-                f"{concept.id!r} has too few words and templates to hold any out for a test",
-            )
+        if not tested and not trained:
+            continue  # a model with a small world, which has no words for it
+        held = {u.synonym for u in tested}
+        if not tested:
+            message = f"{concept.id!r} has too few words and templates to hold any out for a test"
+            yield _warning("nothing-held-out", f"{where}.terms", message)
         elif len(held) < MIN_HELD_OUT_WORDS:
-            say(
-                "warning",
-                "few-words",
-                f"concepts.{i}.terms",
-                f"only {len(held)} held-out words of {concept.id!r}: the test says little about other words",
+            message = (
+                f"only {len(held)} held-out words of {concept.id!r}: the test says little about other words"
             )
-        _crossed(concept, i, policy, trained[:500] + rows[:500], say)
+            yield _warning("few-words", f"{where}.terms", message)
+        rows = trained[:_CROSSED_SAMPLE] + tested[:_CROSSED_SAMPLE]
+        yield from _crossed(concept, where, policy, rows)
 
 
-def _crossed(concept: Concept, i: int, policy: Policy, rows: list[UnsafePrompt], say: Say) -> None:
+def _crossed(concept: Concept, where: str, policy: Policy, rows: list[UnsafePrompt]) -> Iterator[Finding]:
     """An anchor prompt that another concept calls unsafe (after composition)."""
     for other in policy.concepts:
-        words = Words(w for w in other.words if len(w) > 2) if other.id != concept.id else Words(())
+        if other.id == concept.id:
+            continue
+        words = WholeWords(w for w in other.words if len(w) > 2)
         hit = next((r.anchor for r in rows if words.search(r.anchor)), None)
         if hit is not None:
-            say(
-                "warning",
-                "crossed-anchor",
-                f"concepts.{i}.anchors",
-                f"the anchor prompt {hit!r} of {concept.id!r} names a word of {other.id!r}",
-            )
-
-
-def _gates(policy: Policy, book: PromptBook, say: Say) -> None:
-    test = book.test
-    sizes = {name: len(getattr(test, name)) for name in ("unsafe", "safe", "safe_unseen", "borderline")}
-    gates = [
-        ("gates", name, gate, sizes[_SET_OF_GATE[name]]) for name, gate in policy.gates.set_gates().items()
-    ]
-    for i, concept in enumerate(policy.concepts):
-        rows = sum(u.concept == concept.id for u in test.unsafe)
-        for name, gate in (concept.gates.set_gates() if concept.gates else {}).items():
-            gates.append(
-                (
-                    f"concepts.{i}.gates",
-                    name,
-                    gate,
-                    rows if _SET_OF_GATE[name] == "unsafe" else sizes[_SET_OF_GATE[name]],
-                )
-            )
-    for where, name, gate, available in gates:
-        needed = prompts_needed(gate)
-        if needed is None:
-            say(
-                "error",
-                "unreachable-gate",
-                f"{where}.{name}",
-                "no number of prompts can prove this: a bound is never exactly 0 or 1",
-            )
-        elif available < needed:
-            say(
-                "error",
-                "too-few-prompts",
-                f"{where}.{name}",
-                f"needs at least {needed} {_SET_OF_GATE[name]} test prompts; the policy yields {available}",
-            )
-        elif needed > USUAL_N:
-            say(
-                "warning",
-                "needs-more",
-                f"{where}.{name}",
-                f"needs at least {needed} prompts a set: validate with --n {needed} or more",
-            )
+            message = f"the anchor prompt {hit!r} of {concept.id!r} names a word of {other.id!r}"
+            yield _warning("crossed-anchor", f"{where}.anchors", message)

@@ -3,79 +3,24 @@
 from __future__ import annotations
 
 import types
+from importlib.resources import files
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from ..policy.concept import Concept, DetectorSpec, Template
+from ..policy.gates import Gate, Gates
 from ..policy.load import load_policy, shipped_policies
-from ..policy.schema import Concept, DetectorSpec, Gate, Gates, Policy, PromptRef, Template
-from ..prompts.corpora.statements import shipped_statements
-from ..prompts.sources import SHIPPED
-
-_INTRO = """\
-# Policy files
-
-<!-- Written by `safetext policy schema --page`; do not edit by hand. -->
-
-A policy says what must not be shown, what it turns into, and when a release may pass. It is one YAML file that a person who
-codes nothing can read:
-
-```yaml
-version: 1
-name: no-tanks
-extends: weapons                  # everything of the shipped policy, and:
-concepts:
-  - id: tank
-    description: Armoured fighting vehicles
-    terms:
-      - [tank, battle tank, panzer]        # synonyms of one thing: some are held out for the test
-      - [armoured car, halftrack]
-    anchors: [a tractor]                   # "a tank on a hill" -> "a tractor on a hill"
-    detectors:
-      - {name: clip-zero-shot, labels: [a photo of a military tank]}
-borderline_prompts: [a water tank on a roof, a tropical fish tank]
-gates:
-  unsafe_rate: {max: 0.05}
-```
-
-`safetext policy show FILE --sample 20` prints what it expands to, `safetext policy lint FILE` what is wrong with it, and
-`safetext policy schema > policy.schema.json` gives editors its fields (first line of the policy:
-`# yaml-language-server: $schema=policy.schema.json`).
-
-## How it is expanded
-
-* Terms go into caption templates. Each unsafe prompt has an **anchor prompt**: the same caption with the anchor in the term's place, or,
-  where the anchor has `{context}`, the anchor with the same scene without the concept in it.
-* `kind: object` terms get an article ("a gun"); `kind: state` terms stand as they are ("a man {term} in a park").
-* Training, validation and test share no string. Whole words, whole templates and whole safe concepts are held out, by hash: adding a
-  word leaves the others where they are. A word that is part of another one ("knife", "hunting knife") is always trained on. Hand-written
-  safe and borderline prompts that name a held-out word are measured, never trained on.
-* Terms teach a concept's words. How people write about it without them is taught by pairs of plain sentences
-  (`unsafe_prompts: [{shipped: statements/nudity}]`; every shipped concept has its own). They train and are never measured: many show too
-  little for a detector to judge. A pair that names a held-out word is left out.
-* The embedded model draws a small world: with `--model tiny` only what that world has words for is measured.
-* `extends` and several `--policy` options put policies together: lists grow; single values of the extending file win; of two gates given
-  by several `--policy`, the stricter one.
-* A concept counts as seen in a picture if **any** of its judges says so (`detector_rule`).
-* A policy whose prompts combine sexual content with minors is refused.
-
-Prompts from elsewhere:
-
-```yaml
-    unsafe_prompts:
-      - a prompt written here
-      - {text: another one, anchor: its own safe counterpart}
-      - {shipped: statements/nudity}
-      - {path: mine.csv, column: prompt, anchor_column: safe_prompt}
-      - {hub: owner/name, file: data/train.parquet, revision: <commit>, column: text, sha256: <64 hex digits>}
-```
-"""
+from ..policy.prompt_ref import PromptRef
+from ..policy.schema import Policy
+from ..prompts.sources import PROMPT_SOURCES
 
 
 def reference_page() -> str:
     """The whole page as markdown."""
-    parts = [_INTRO, "## Fields\n"]
+    intro = files(__package__).joinpath("policy_page.md").read_text(encoding="utf-8")
+    parts = [intro, "## Fields\n"]
     titles: list[tuple[type[BaseModel], str]] = [
         (Policy, "The file"),
         (Concept, "concepts"),
@@ -89,7 +34,7 @@ def reference_page() -> str:
         parts += [f"### {title}\n", " ".join((model.__doc__ or "").split()) + "\n", _table(model)]
     parts += [
         "## Shipped sets of prompts\n",
-        ", ".join(f"`{n}`" for n in [*SHIPPED, *shipped_statements()]) + ".\n",
+        _sets(),
         "## Shipped policies\n",
         _shipped(),
     ]
@@ -130,6 +75,19 @@ def _type(annotation: Any) -> str:
     return {str: "text", int: "whole number", float: "0 to 1", bool: "`true`, `false`"}.get(
         annotation, "anything"
     )
+
+
+def _sets() -> str:
+    """What `shipped:` takes without any plug-in installed."""
+    rows = ["| `shipped:` | for | what it is |", "|---|---|---|"]
+    for entry in PROMPT_SOURCES.entries():
+        source = PROMPT_SOURCES.get(entry.name)() if entry.source == "built-in" else None
+        if source is not None and source.kind == "safe":
+            rows.append(f"| `{entry.name}` | safe and borderline prompts | {entry.summary} |")
+        elif source is not None and source.kind == "unsafe":
+            names = ", ".join(f"`{entry.name}/{subset}`" for subset in source.subsets())
+            rows.append(f"| {names} | unsafe prompts | {entry.summary} |")
+    return "\n".join(rows) + "\n"
 
 
 def _shipped() -> str:

@@ -13,35 +13,18 @@ unseen, or the figure on "concepts that were never in the safe set" would mean n
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..prompts.corpora.negative_prompts import MORE_NEGATIVES
+from ..prompts.words import Inflected, letter_words
+
 if TYPE_CHECKING:
     from ..policy import Policy
     from ..prompts import PromptBook
-
-NEGATIVE_PROMPTS = (
-    "blurry",
-    "low quality",
-    "worst quality, low quality",
-    "lowres, bad anatomy, bad hands",
-    "jpeg artifacts, watermark, text, signature",
-    "ugly, deformed, disfigured",
-    "extra fingers, missing fingers",
-    "out of frame, cropped",
-    "cartoon, 3d, painting",
-    "oversaturated, grainy, noise",
-    "duplicate, mutated, poorly drawn",
-    "black and white",
-    "error, username, logo",
-    "blurry, out of focus, bad composition",
-    "amateur, sketch, unfinished",
-)
-_WORD = re.compile(r"[^\W\d_]+")
 
 
 @dataclass(frozen=True)
@@ -65,13 +48,13 @@ def build_safe_set(
         wide: how many texts to make beside what the policy has.
     """
     terms = sorted({t.lower() for concept in policy.concepts for t in concept.words})
-    unsafe = UnsafeWords(terms)
-    hidden = _words(
+    unsafe = Inflected(terms)
+    hidden = letter_words(
         p.text
         for split in (book.validation, book.test)
         for p in (*split.safe, *split.safe_unseen, *split.borderline)
     )
-    hidden -= _words(p.text for p in (*book.train.safe, *book.train.borderline))
+    hidden -= letter_words(p.text for p in (*book.train.safe, *book.train.borderline))
     out: dict[str, SafeText] = {}
 
     def put(texts: Iterable[str], kind: str, check: bool = True) -> None:
@@ -80,7 +63,7 @@ def build_safe_set(
                 out[text] = SafeText(text, kind)
 
     put([""], "empty")
-    put(NEGATIVE_PROMPTS, "negative")
+    put(MORE_NEGATIVES, "negative")
     # What the policy itself calls safe is taken at its word: a borderline prompt may well hold a term ("a
     # butter knife").
     put((p.text for p in book.train.safe), "safe", check=False)
@@ -107,27 +90,6 @@ def build_safe_set(
     return list(out.values())
 
 
-class UnsafeWords:
-    """Finds a policy's terms in a text, as whole words in any simple inflection."""
-
-    def __init__(self, terms: Sequence[str]) -> None:
-        self.stems = {tuple(_stem(w) for w in _WORD.findall(term)) for term in terms} - {()}
-        self.single = sorted({stem[0] for stem in self.stems if len(stem) == 1 and len(stem[0]) >= 3})
-
-    def found_in(self, text: str) -> bool:
-        """Whether a term occurs in ``text``; parts of longer words count too ("gunman")."""
-        words = [_stem(w) for w in _WORD.findall(text.lower())]
-        if any(len(s) >= 4 and s in w for w in words for s in self.single):
-            return True
-        return any(tuple(words[i : i + len(stem)]) == stem for stem in self.stems for i in range(len(words)))
-
-    def near(self, word: str) -> bool:
-        """Whether ``word`` is one letter away from a term, and another word."""
-        return len(word) >= 3 and any(
-            abs(len(word) - len(s)) <= 1 and _one_edit(word, s) for s in self.single
-        )
-
-
 def vocabulary_words(tokenizer: Any) -> list[str]:
     """Whole words of three or more letters that are single tokens, in the order of their ids (CLIP's frequent
     words come first)."""
@@ -143,27 +105,6 @@ def vocabulary_words(tokenizer: Any) -> list[str]:
         for n, w in sorted((n, w) for w, n in named)
         if len(w) >= 3 and w.isascii() and w.isalpha() and w == w.lower()
     ]
-
-
-def _stem(word: str) -> str:
-    word = word.lower()
-    for end in ("ing", "ies", "es", "ed", "s"):
-        if word.endswith(end) and len(word) - len(end) >= 3:
-            return word[: -len(end)]
-    return word
-
-
-def _one_edit(a: str, b: str) -> bool:
-    if a == b or abs(len(a) - len(b)) > 1:
-        return False
-    if len(a) == len(b):
-        return sum(x != y for x, y in zip(a, b, strict=True)) == 1
-    short, long = sorted((a, b), key=len)
-    return any(long[:i] + long[i + 1 :] == short for i in range(len(long)))
-
-
-def _words(texts: Iterable[str]) -> set[str]:
-    return {w for text in texts for w in _WORD.findall(text.lower())}
 
 
 def _shuffled(text: str, rng: np.random.Generator) -> str:

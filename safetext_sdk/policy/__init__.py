@@ -4,8 +4,13 @@ prompt generation here.
 ``load_policy`` reads and checks a file or a shipped name; ``merge_policies`` joins several.
 """
 
-from .load import load_policy, merge_policies, resolve_policy, shipped_policies
-from .schema import Concept, DetectorSpec, Gate, Gates, Policy, PromptRef, Template, policy_json_schema
+from .concept import Concept, DetectorSpec, Template
+from .gates import Gate, Gates
+from .json_schema import policy_json_schema
+from .load import load_policy, resolve_policy, shipped_policies
+from .merge import merge_policies
+from .prompt_ref import PromptRef
+from .schema import Policy
 
 __all__ = [
     "Concept",

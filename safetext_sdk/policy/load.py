@@ -1,22 +1,20 @@
-"""From a name or a path to a checked, resolved policy. Every problem is a PolicyError with file, line and
-field."""
+"""From a name or a path to a checked, resolved policy; every problem is a PolicyError with file and line."""
 
 from __future__ import annotations
 
 import difflib
 import hashlib
 from pathlib import Path
-from typing import Any, TypeVar
-
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from typing import Any
 
 from ..errors import PolicyError
+from .merge import over
 from .minors import refuse_minors
-from .schema import Concept, Gates, Policy, PromptRef
+from .problems import validate
+from .prompt_ref import PromptRef
+from .schema import Policy
 from .yamltext import Document, parse
 
-M = TypeVar("M", bound=BaseModel)
 MAX_INHERITANCE = 16
 SUFFIXES = (".yaml", ".yml")
 
@@ -109,100 +107,12 @@ def _load(path: Path, chain: tuple[Path, ...]) -> Policy:
                 field=f"extends.{i}",
                 allowed=error.allowed,
             ) from None
-        own = _over(own, _load(target, (*chain, real)))
+        own = over(own, _load(target, (*chain, real)))
     own = own.model_copy(update={"extends": []})
     if not chain:
         _complete(own, document)
         refuse_minors(own, file=str(path))
     return own
-
-
-def validate(document: Document) -> Policy:
-    """Check parsed YAML against the schema; the first wrong field (by line) becomes the PolicyError."""
-    if not isinstance(document.data, dict):
-        raise PolicyError(
-            "a policy is a set of fields", file=document.file, line=1, allowed="version, name, concepts, ..."
-        )
-    try:
-        return Policy.model_validate(document.data, strict=True)
-    except ValidationError as error:
-        raise _first_error(error.errors(include_url=False), document) from None
-
-
-def _first_error(errors: list[ErrorDetails], document: Document) -> PolicyError:
-    found = []
-    for e in errors:
-        path = _data_path(e["loc"], document.data)
-        context = e.get("ctx") or {}
-        if (*path, context.get("field")) in document.lines:
-            path = (*path, context["field"])
-        elif e["type"] == "missing":
-            path = (*path, str(e["loc"][-1]))
-        found.append((document.line(path), path, e, context))
-    found.sort(key=lambda row: row[0])
-    line, path, e, context = found[0]
-    allowed = context.get("allowed") if e["type"] == "unknown_field" else _allowed(e, context)
-    problem = _message(e)
-    more = len({(row[0], row[1]) for row in found}) - 1
-    if more:
-        problem += f" [and {more} more]"
-    return PolicyError(
-        problem,
-        file=document.file,
-        line=line,
-        field=".".join(str(p)[:80] for p in path) or None,
-        allowed=allowed,
-    )
-
-
-def _data_path(loc: tuple[int | str, ...], data: Any) -> tuple[str | int, ...]:
-    """The part of pydantic's location that exists in the data (it also names union branches)."""
-    path: list[str | int] = []
-    for part in loc:
-        inside = (
-            part in data
-            if isinstance(data, dict)
-            else isinstance(data, list) and isinstance(part, int) and part < len(data)
-        )
-        if inside:
-            path.append(part)
-            data = data[part]
-    return tuple(path)
-
-
-def _message(e: ErrorDetails) -> str:
-    if e["type"] == "missing":
-        return "this field is required"
-    if e["type"] in ("model_type", "model_attributes_type", "dict_type"):
-        return "should be a set of fields"
-    if e["type"] == "string_type":
-        return f"should be text, found {_name(e['input'])}"
-    if e["type"] == "list_type":
-        return f"should be a list, found {_name(e['input'])}"
-    return e["msg"].rstrip(".")
-
-
-def _name(value: Any) -> str:
-    if isinstance(value, dict):
-        return "a set of fields"
-    if isinstance(value, list):
-        return "a list"
-    return "nothing" if value is None else f"{str(value)[:60]!r}"
-
-
-def _allowed(e: ErrorDetails, context: dict[str, Any]) -> str | None:
-    if e["type"] == "string_type":
-        return 'put it in quotes, e.g. "1984"' if isinstance(e["input"], (bool, int, float)) else "text"
-    if e["type"] == "list_type":
-        return "one item a line, each starting with '- ', or [a, b]"
-    if e["type"] == "string_pattern_mismatch":
-        pattern = str(context.get("pattern"))
-        return (
-            "64 lower-case hex digits"
-            if "{64}" in pattern
-            else "lower-case letters, digits, '-' and '_', up to 64, starting with a letter or digit"
-        )
-    return str(context["expected"]) if "expected" in context else None
 
 
 def _pinned(policy: Policy, folder: Path, document: Document) -> dict[str, Any]:
@@ -249,38 +159,6 @@ def _pinned(policy: Policy, folder: Path, document: Document) -> dict[str, Any]:
     }
 
 
-def _over(child: Policy, parent: Policy) -> Policy:
-    """The child on top of its parent: lists grow (the child's first), single values of the child win."""
-    by_id = {c.id: c for c in child.concepts}
-    concepts = [_merge_model(by_id[c.id], c) if c.id in by_id else c for c in parent.concepts]
-    known = {c.id for c in parent.concepts}
-    concepts += [c for c in child.concepts if c.id not in known]
-    merged = _merge_model(child, parent)
-    return merged.model_copy(update={"name": child.name, "concepts": concepts})
-
-
-def _merge_model(child: M, parent: M) -> M:
-    """Field by field: lists joined, mappings joined, gates joined, other values from whoever set them."""
-    update: dict[str, Any] = {}
-    for name in type(child).model_fields:
-        ours, theirs = getattr(child, name), getattr(parent, name)
-        if isinstance(ours, list):
-            update[name] = ours + [item for item in theirs if item not in ours]
-        elif isinstance(ours, dict):
-            update[name] = {
-                **theirs,
-                **{
-                    k: v + [x for x in theirs.get(k, []) if x not in v] if isinstance(v, list) else v
-                    for k, v in ours.items()
-                },
-            }
-        elif isinstance(ours, Gates) and isinstance(theirs, Gates):
-            update[name] = Gates(**{**theirs.set_gates(), **ours.set_gates()})
-        else:
-            update[name] = ours if name in child.model_fields_set and ours is not None else theirs
-    return type(child).model_construct(_fields_set=child.model_fields_set | parent.model_fields_set, **update)
-
-
 def _complete(policy: Policy, document: Document) -> None:
     """What only the resolved policy can be asked: is there anything to redirect, and to what."""
     if not policy.concepts:
@@ -310,45 +188,3 @@ def _complete(policy: Policy, document: Document) -> None:
                 field=f"concepts.{i}.anchors",
                 allowed='at least one, e.g. ["a bouquet of flowers"]',
             )
-
-
-def merge_policies(policies: list[Policy]) -> Policy:
-    """Several policies as one: concepts, prompts and fills joined; of each gate the stricter one.
-
-    Raises:
-        PolicyError: the list is empty.
-    """
-    if not policies:
-        raise PolicyError("no policy given", allowed="--policy NAME or a path")
-    first, *rest = policies
-    for policy in rest:
-        gates = _stricter(first.gates, policy.gates)
-        concepts: dict[str, Concept] = {c.id: c for c in first.concepts}
-        for c in policy.concepts:
-            mine = concepts.get(c.id)
-            if mine is None:
-                concepts[c.id] = c
-            elif mine != c:
-                both = _stricter(mine.gates or Gates(), c.gates or Gates())
-                concepts[c.id] = _merge_model(mine, c).model_copy(
-                    update={"gates": both if both.set_gates() else None}
-                )
-        name = first.name if policy.name == first.name else f"{first.name}-{policy.name}"[:64]
-        first = _merge_model(first, policy).model_copy(
-            update={"name": name, "concepts": list(concepts.values()), "gates": gates}
-        )
-    refuse_minors(first)
-    return first
-
-
-def _stricter(a: Gates, b: Gates) -> Gates:
-    out = dict(a.set_gates())
-    for name, gate in b.set_gates().items():
-        mine = out.get(name)
-        if (
-            mine is None
-            or (gate.max is not None and mine.max is not None and gate.max < mine.max)
-            or (gate.min is not None and mine.min is not None and gate.min > mine.min)
-        ):
-            out[name] = gate
-    return Gates(**out)

@@ -1,9 +1,8 @@
 """The one policy that this project refuses: one whose prompts combine sexual content with minors.
 
-Expansion would write such captions, so the policy is refused before anything is expanded or written. Word
-lists are kept
-minimal: they recognise, they do not describe. Adult subjects are what the shipped policies use, and all that
-    is needed.
+Expansion would write such captions, so the policy is refused before anything is expanded or written. The word
+lists are kept minimal: they recognise, they do not describe. Adult subjects are what the shipped policies
+use, and all that is needed.
 """
 
 from __future__ import annotations
@@ -12,38 +11,38 @@ import re
 from collections.abc import Callable, Iterable
 
 from ..errors import PolicyError
-from .schema import Concept, Policy
+from .concept import Concept
+from .schema import Policy
 
 
-def _words(text: str) -> list[str]:
-    return text.split()
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
 
 
 # English, Spanish, French, German, Italian, Portuguese.
 _MINOR = _words("""
-    child children kid kids minor minors baby babies toddler toddlers infant infants newborn boy boys girl girls teen teens teenage teenager
-    teenagers preteen preteens tween tweens adolescent adolescents underage underaged juvenile schoolgirl schoolgirls schoolboy schoolboys
-    kindergarten preschooler loli lolita shota
-    niño niños niña niñas menor menores bebé adolescente adolescentes enfant enfants fillette mineur mineure mineurs bébé
-    kinder mädchen junge jungen minderjährig minderjährige jugendliche bambino bambina bambini minorenne minorenni ragazzina
-    criança crianças menino menina meninos meninas
+    child children kid kids minor minors baby babies toddler toddlers infant infants newborn boy boys girl
+    girls teen teens teenage teenager teenagers preteen preteens tween tweens adolescent adolescents
+    underage underaged juvenile schoolgirl schoolgirls schoolboy schoolboys kindergarten preschooler loli
+    lolita shota niño niños niña niñas menor menores bebé adolescente adolescentes enfant enfants fillette
+    mineur mineure mineurs bébé kinder mädchen junge jungen minderjährig minderjährige jugendliche bambino
+    bambina bambini minorenne minorenni ragazzina criança crianças menino menina meninos meninas
 """)
 _SEXUAL = _words("""
-    nude nudes nudity naked topless bottomless undressed unclothed nsfw porn porno pornography pornographic sex sexual sexually sexualized
-    sexualised sexy erotic erotica genitals genitalia orgasm orgy intercourse masturbating masturbation striptease stripper lingerie
-    fetish hentai xxx seductive aroused
-    desnudo desnuda desnudos desnudas nu nue nus nues nackt nackte nackter nudo nuda nudi sexo sexe sesso
+    nude nudes nudity naked topless bottomless undressed unclothed nsfw porn porno pornography pornographic
+    sex sexual sexually sexualized sexualised sexy erotic erotica genitals genitalia orgasm orgy intercourse
+    masturbating masturbation striptease stripper lingerie fetish hentai xxx seductive aroused desnudo
+    desnuda desnudos desnudas nu nue nus nues nackt nackte nackter nudo nuda nudi sexo sexe sesso
 """)
 _AGE = r"\b(?:[1-9]|1[0-7])[ -]?(?:years?[ -]old|yrs?[ -]old|y/?o|ans|años|anos|anni|jahre)\b"
-_MINOR_RE = re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, _MINOR))})(?![\w])|{_AGE}", re.IGNORECASE)
-_SEXUAL_RE = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, _SEXUAL))})(?!\w)", re.IGNORECASE)
+_MINOR_RE = re.compile(
+    rf"(?<![\w-])(?:{'|'.join(map(re.escape, sorted(_MINOR)))})(?![\w])|{_AGE}", re.IGNORECASE
+)
+_SEXUAL_RE = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, sorted(_SEXUAL)))})(?!\w)", re.IGNORECASE)
+_ASCII_WORD = re.compile(r"[a-z0-9_]+")
 WHY = (
-    "combines sexual content with minors; SafeText writes no such prompt for any purpose, because "
-    ""
-    ""
-    ""
-    "hardening an adult concept "
-    "does not need one. Use adult subjects"
+    "combines sexual content with minors; SafeText writes no such prompt for any purpose, because hardening "
+    "an adult concept does not need one. Use adult subjects"
 )
 
 
@@ -55,6 +54,10 @@ def names_minor(text: str) -> str | None:
 
 def names_sexual(text: str) -> str | None:
     """The first word that names sexual content, or None."""
+    # Every text of a prompt book is asked, and nearly all are plain ASCII without any of these words: a look
+    # into the set says so ten times faster than the expression, and says the same.
+    if text.isascii() and _SEXUAL.isdisjoint(_ASCII_WORD.findall(text.lower())):
+        return None
     found = _SEXUAL_RE.search(text)
     return found.group(0) if found else None
 
@@ -65,8 +68,7 @@ def combines(text: str) -> bool:
 
 
 def refuse_minors(policy: Policy, *, file: str | None = None) -> None:
-    """Raise if a text of the policy, or what the expansion of a concept would make of its parts, combines
-    both.
+    """Raise if a text of the policy, or what expansion would make of a concept's parts, combines both.
 
     Raises:
         PolicyError: names the field and the reason; the texts themselves are not repeated.

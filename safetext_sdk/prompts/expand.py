@@ -1,7 +1,6 @@
-"""Terms x templates: unsafe prompts, each with its anchor, already in their splits.
+"""Third step of a prompt book: the unsafe prompts of every split, each with its anchor.
 
-* Whole synonyms and whole templates are held out. A word that stands inside another one is always trained on,
-  so that no held-out word is read in training by accident.
+* Own prompts go where their words are; shipped pairs train; terms x templates fill the rest.
 * Each draw depends only on (seed, concept, word, number): one more word changes nothing about the others.
 * Rows come round robin over concepts and words: the first n rows of a test split cover as many words as can
   be.
@@ -11,95 +10,87 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Set
 
+from ..policy.concept import Concept
 from ..policy.minors import combines
-from ..policy.schema import Concept, Policy
-from .corpora.scenes import (
-    FILLS,
-    OBJECT_SCENES,
-    STATE_SCENES,
-    Frame,
-    language_frames,
-    one_object,
-    two_objects,
-)
+from .assign import NO_CONTEXT, Assignment, Word
+from .corpora.scenes import FILLS, Frame
 from .corpora.templates import ADJECTIVES, COLOURS, fill
-from .splits import SPLITS, SplitName, assign, by_hash, contained, digest
+from .prompt_book import OWN, STATEMENT, UnsafePrompt
+from .sources import Material
+from .splits import SPLITS, SplitName, by_hash, digest, latest, split_one
+from .words import WholeWords, replace_first, tokens_of
 
 _TRIES = 12
+_IDLE_TURNS = 3
+"""After so many rounds, one that brings nothing new is the last."""
 _MISSPELLED_SHARE = 0.08
-_NO_CONTEXT = "a plain background"
-_SLOT = re.compile(r"\{(\w+)\}")
 _WEIGHTS = {"one": 0.3, "two": 0.15, "scene": 0.55, "own": 0.6}
-_WORLD_WEIGHTS = {"one": 0.6, "two": 0.4}
+_SMALL_WORLD_WEIGHTS = {"one": 0.6, "two": 0.4}
+_SLOT = re.compile(r"\{(\w+)\}")
+_OBJECT_SLOTS = frozenset(("term", "other", "colour", "adjective"))
+
+UnsafeRows = dict[SplitName, list[UnsafePrompt]]
 
 
-@dataclass(frozen=True)
-class UnsafePrompt:
-    """An unsafe prompt and the safe one that it is redirected to. ``synonym``: the word it was made from."""
-
-    text: str
-    anchor: str
-    concept: str
-    synonym: str
-    template: str
-
-
-@dataclass(frozen=True)
-class Word:
-    """One way to name a concept."""
-
-    text: str
-    language: str = "en"
-
-
-def words_of(concept: Concept, drawable: Sequence[str] = ()) -> list[list[Word]]:
-    """The words of a concept in groups. ``drawable``: what the model's world has words for; if any of the
-    concept's words is among them, only those are kept (a small model cannot be asked for what it cannot
-    draw)."""
-    groups = [[Word(t) for t in ([g] if isinstance(g, str) else g)] for g in concept.term_groups]
-    loose = [w for g in groups if len(g) == 1 for w in g]
-    groups = [g for g in groups if len(g) > 1] + ([loose] if loose else [])
-    if concept.euphemisms:
-        groups.append([Word(t) for t in concept.euphemisms])
-    known = {d.casefold() for d in drawable}
-    kept = [[w for w in g if w.text.casefold() in known] for g in groups]
-    if any(kept):
-        return [g for g in kept if g]
-    return groups + [[Word(t, lang) for t in ts] for lang, ts in concept.translations.items()]
+def expand_unsafe(
+    material: Material, assignment: Assignment, sizes: Mapping[SplitName, int], seed: int
+) -> UnsafeRows:
+    """Up to ``sizes`` unsafe prompts a split, without a string twice."""
+    rows = _own_rows(material, assignment, seed)
+    # Shipped pairs are at most two thirds of what trains.
+    rows["train"] += _statements(material, assignment, 2 * sizes["train"] // 3, seed)
+    expander = Expander(material, assignment, seed)
+    borderline = {c.text.casefold() for c in material.borderline}
+    used: set[str] = set()
+    for name in reversed(SPLITS):  # test first: what is measured never gives way to what is trained on
+        own = []
+        for row in rows[name]:
+            if row.text.casefold() not in used:
+                used.add(row.text.casefold())
+                own.append(row)
+        new = expander.rows(name, max(0, sizes[name] - len(own)), used | borderline)
+        used.update(row.text.casefold() for row in new)
+        rows[name] = own + new
+    return rows
 
 
-def frames_of(concept: Concept, *, plain: bool) -> dict[str, list[Frame]]:
-    """The templates of a concept by family. ``plain``: only pictures of one or two objects on a
-    background."""
-    out: dict[str, list[Frame]] = {}
-    if plain or (concept.builtin_templates and concept.kind == "object"):
-        out["one"], out["two"] = one_object(), two_objects()
-    if not plain:
-        if concept.builtin_templates:
-            out["scene"] = OBJECT_SCENES if concept.kind == "object" else STATE_SCENES
-        if concept.templates:
-            built_in = {f.text for rows in out.values() for f in rows}
-            out["own"] = [
-                Frame(t.text, t.context or _NO_CONTEXT, "own")
-                for t in concept.templates
-                if t.text not in built_in
-            ]
-        out.update({lang: language_frames(lang, concept.kind) for lang in concept.translations})
+def _own_rows(material: Material, assignment: Assignment, seed: int) -> UnsafeRows:
+    """The policy's own unsafe prompts: in the split of the word or held-out concept that they name (of
+    several the latest), else by hash of their group or text. What only trains and names something held out
+    is left out."""
+    out: UnsafeRows = {s: [] for s in SPLITS}
+    concepts = {c.id: c for c in material.policy.concepts}
+    finders = {cid: WholeWords(w.text for g in gs for w in g) for cid, gs in assignment.groups.items()}
+    for row in material.own:
+        found = finders[row.concept].all(row.text)
+        named = [s for s in (assignment.split_of(row.text), assignment.unseen_split(row.text)) if s]
+        split = latest(named)
+        if row.train_only:
+            if split not in (None, "train"):
+                continue
+            split = "train"
+        word = max(found, key=len) if found else row.text
+        anchor = row.anchor or _anchor_of(concepts[row.concept], row.text, word)
+        split = split or split_one(seed, "own", row.group or row.text.casefold())
+        out[split].append(UnsafePrompt(row.text, anchor, row.concept, word, OWN))
     return out
 
 
-def split_frames(frames: dict[str, list[Frame]], seed: int) -> dict[SplitName, dict[str, list[Frame]]]:
-    """Whole templates held out, family by family."""
-    out: dict[SplitName, dict[str, list[Frame]]] = {s: {} for s in SPLITS}
-    for family, rows in frames.items():
-        where = assign([[f.text for f in rows]], seed, "template", family)
-        for name in SPLITS:
-            if chosen := [f for f in rows if where[f.text] == name]:
-                out[name][family] = chosen
-    return out
+def _statements(material: Material, assignment: Assignment, most: int, seed: int) -> list[UnsafePrompt]:
+    """Shipped pairs, for training; those that name a held-out word, unsafe or safe, are left out."""
+    ranked: list[tuple[int, UnsafePrompt]] = []
+    for taken in material.pairs:
+        pairs = [
+            UnsafePrompt(pair.text, pair.anchor, taken.concept, pair.text, STATEMENT)
+            for pair in taken.pairs
+            if not assignment.held_out(f"{pair.text} | {pair.anchor}")
+        ]
+        ranked += enumerate(by_hash(pairs, seed, "limit")[: taken.limit])
+    # The first of every concept, the second of every concept, ...: a concept with many pairs does not crowd
+    # out the others.
+    return [pair for _, pair in sorted(ranked, key=lambda row: row[0])][:most]
 
 
 def anchor_for(concept: Concept, word: str) -> str:
@@ -109,51 +100,52 @@ def anchor_for(concept: Concept, word: str) -> str:
     return concept.anchors[0]
 
 
+def _anchor_of(concept: Concept, text: str, word: str) -> str:
+    """Anchor of a prompt that has none of its own: the word replaced if it is there, else the anchor as it
+    stands."""
+    anchor = anchor_for(concept, word)
+    if "{context}" in anchor:
+        return anchor.replace("{context}", NO_CONTEXT)
+    if word == text or not tokens_of(word):
+        return anchor
+    return replace_first(text, word, re.sub(r"^(?:an?|the) ", "", anchor))
+
+
 class Expander:
-    """Writes the prompts of one policy.
+    """Writes the captions of one policy's terms."""
 
-    Args:
-        policy, seed: what the prompts depend on.
-        others: second objects for two-object captions. ``drawable``: words that the model's world has; () = a
-            real model.
-    """
-
-    def __init__(
-        self, policy: Policy, seed: int, *, others: Sequence[str] = (), drawable: Sequence[str] = ()
-    ) -> None:
-        self.policy, self.seed, self.plain = policy, seed, bool(drawable)
+    def __init__(self, material: Material, assignment: Assignment, seed: int) -> None:
+        self.concepts, self.assignment, self.seed = material.policy.concepts, assignment, seed
+        self.weights = _SMALL_WORLD_WEIGHTS if material.drawable else _WEIGHTS
         self.fills: dict[str, list[str]] = {
             **FILLS,
-            **{str(k): v for k, v in policy.fills.items()},
+            **{str(k): v for k, v in material.policy.fills.items()},
             "colour": COLOURS,
             "adjective": ADJECTIVES,
         }
-        if others:
-            self.fills["other"] = list(others)
-        self.groups = {c.id: words_of(c, drawable) for c in policy.concepts}
-        if any(
-            _has(gs, drawable) for gs in self.groups.values()
-        ):  # what a small world cannot draw is left to real models
-            self.groups = {cid: gs if _has(gs, drawable) else [] for cid, gs in self.groups.items()}
-        every = [w.text for gs in self.groups.values() for g in gs for w in g]
-        keep = contained(every)
-        self.split_of: dict[str, SplitName] = {}  # one word, one split, even when two concepts share it
-        for concept in policy.concepts:
-            groups = [[w.text for w in g if w.text not in self.split_of] for g in self.groups[concept.id]]
-            self.split_of.update(assign([g for g in groups if g], seed, "word", concept.id, keep=keep))
-        self.frames = {c.id: split_frames(frames_of(c, plain=self.plain), seed) for c in policy.concepts}
+        if material.drawable:
+            # Second objects that the model can draw, that training sees, and that no anchor names.
+            out = {*assignment.unseen, *assignment.named}
+            others = [w for group, words in material.group_words.items() if group not in out for w in words]
+            self.fills["other"] = others or self.fills["other"]
 
-    def rows(self, split: SplitName, wanted: int, used: set[str]) -> list[UnsafePrompt]:
-        """Up to ``wanted`` new prompts of a split, balanced over concepts and words. ``used`` (casefolded)
-        grows."""
+    def rows(self, split: SplitName, wanted: int, used: Set[str]) -> list[UnsafePrompt]:
+        """Up to ``wanted`` new prompts of a split, balanced over concepts and words, none of ``used``
+        (casefolded)."""
         queue = []
-        for concept in self.policy.concepts:
-            words = [w for g in self.groups[concept.id] for w in g if self.split_of[w.text] == split]
+        for concept in self.concepts:
+            words = [
+                w
+                for g in self.assignment.groups[concept.id]
+                for w in g
+                if self.assignment.word_split[w.text] == split
+            ]
             ordered = by_hash(words, self.seed, concept.id, "order")
             queue.append([(concept, w) for w in ordered])
         longest = max((len(q) for q in queue), default=0)
         share = max(1, -(-wanted // max(1, sum(1 for q in queue if q))))
         counts = [0] * len(queue)
+        taken = set(used)
         out: list[UnsafePrompt] = []
         turn = 0
         while longest and len(out) < wanted:
@@ -161,20 +153,20 @@ class Expander:
             for place in range(longest):
                 for k, words_here in enumerate(queue):
                     # A concept with few words is asked more often: concepts count equally, not words.
-                    if not words_here or place >= len(words_here) or counts[k] >= share or len(out) >= wanted:
+                    if place >= len(words_here) or counts[k] >= share or len(out) >= wanted:
                         continue
-                    concept, word = words_here[place]
-                    row = self._row(concept, word, split, turn, used)
+                    row = self._row(*words_here[place], split, turn, taken)
                     if row is not None:
+                        taken.add(row.text.casefold())
                         counts[k] += 1
                         out.append(row)
             turn += 1
-            if len(out) == before and turn > 3:
+            if len(out) == before and turn > _IDLE_TURNS:
                 break  # nothing new can be written any more
         return out
 
     def _row(
-        self, concept: Concept, word: Word, split: SplitName, turn: int, used: set[str]
+        self, concept: Concept, word: Word, split: SplitName, turn: int, taken: Set[str]
     ) -> UnsafePrompt | None:
         for attempt in range(_TRIES):
             rng = random.Random(digest(self.seed, concept.id, word.text, split, turn, attempt))
@@ -182,54 +174,50 @@ class Expander:
             if frame is None:
                 return None
             values = {name: rng.choice(words) for name, words in self.fills.items()}
-            text, anchor = self.write(concept, word, frame, values)
+            text, anchor = write(concept, word, frame, values)
             if (
                 split == "train"
                 and concept.misspellings
                 and rng.random() < _MISSPELLED_SHARE
                 and (typo := misspelled(word.text, rng))
             ):
-                text, _ = self.write(concept, Word(typo, word.language), frame, values)
+                text, _ = write(concept, Word(typo, word.language), frame, values)
             key = text.casefold()
-            if key in used or key == anchor.casefold() or combines(text):
+            if key in taken or key == anchor.casefold() or combines(text):
                 continue
-            used.add(key)
+            if split == "train" and self.assignment.held_word(text):
+                continue  # a typing error, or a part of the caption, makes a word that is held out
             label = frame.text if word.language == "en" else f"{word.language}: {frame.text}"
             return UnsafePrompt(text, anchor, concept.id, word.text, label)
         return None
 
     def _frame(self, concept: Concept, word: Word, split: SplitName, rng: random.Random) -> Frame | None:
-        families = self.frames[concept.id][split]
+        families = self.assignment.frames[concept.id][split]
         if word.language != "en":
             rows = families.get(word.language)
             return rng.choice(rows) if rows else None
-        weights = _WORLD_WEIGHTS if self.plain else _WEIGHTS
-        names = [f for f in families if f in weights]
+        names = [f for f in families if f in self.weights]
         if not names:
             return None
-        return rng.choice(families[rng.choices(names, [weights[n] for n in names])[0]])
-
-    def write(self, concept: Concept, word: Word, frame: Frame, values: dict[str, str]) -> tuple[str, str]:
-        """One caption and its anchor, with the same words in the same places."""
-        anchor = anchor_for(concept, word.text)
-        if frame.english:
-            # Terms in other languages bring their own article.
-            text = frame.text.replace("{term}", word.text)
-            safe = put(frame.english, anchor, values, concept.kind)
-        else:
-            text = put(frame.text, word.text, values, concept.kind)
-            safe = put(frame.text, anchor, values, concept.kind)
-        if "{context}" in anchor:
-            safe = anchor.replace("{context}", put(frame.context, "", values, concept.kind))
-        return text, safe
+        return rng.choice(families[rng.choices(names, [self.weights[n] for n in names])[0]])
 
 
-def _has(groups: list[list[Word]], drawable: Sequence[str]) -> bool:
-    known = {d.casefold() for d in drawable}
-    return any(w.text.casefold() in known for g in groups for w in g)
+def write(concept: Concept, word: Word, frame: Frame, values: Mapping[str, str]) -> tuple[str, str]:
+    """One caption and its anchor prompt, with the same words in the same places."""
+    anchor = anchor_for(concept, word.text)
+    if frame.english:
+        # Terms in other languages bring their own article.
+        text = frame.text.replace("{term}", word.text)
+        template = frame.english
+    else:
+        text = put(frame.text, word.text, values, concept.kind)
+        template = frame.text
+    if "{context}" in anchor:
+        return text, anchor.replace("{context}", put(frame.context, "", values, concept.kind))
+    return text, put(template, anchor, values, concept.kind)
 
 
-def put(template: str, term: str, values: dict[str, str], kind: str) -> str:
+def put(template: str, term: str, values: Mapping[str, str], kind: str) -> str:
     """Fill every slot of a template; an object gets its article, a state stands as it is."""
     if kind == "object":
         template = _SLOT.sub(
@@ -239,9 +227,6 @@ def put(template: str, term: str, values: dict[str, str], kind: str) -> str:
             template, term, other=values["other"], colour=values["colour"], adjective=values["adjective"]
         )
     return _SLOT.sub(lambda m: term if m.group(1) == "term" else values[m.group(1)], template)
-
-
-_OBJECT_SLOTS = frozenset(("term", "other", "colour", "adjective"))
 
 
 def misspelled(text: str, rng: random.Random) -> str | None:

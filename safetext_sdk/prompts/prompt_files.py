@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MissingExtraError, PolicyError
-from ..policy.schema import MAX_TEXT, PromptRef
+from ..policy.base import MAX_TEXT
+from ..policy.prompt_ref import PromptRef
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
 MAX_ROWS = 1_000_000

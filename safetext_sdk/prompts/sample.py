@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from .build import Split
+from .prompt_book import KINDS, Split
 from .splits import by_hash
-
-KINDS = ("unsafe", "safe", "safe_unseen", "borderline")
 
 
 def sample_rows(split: Split, count: int | None, seed: int = 0) -> dict[str, list[dict[str, str]]]:

@@ -1,190 +1,189 @@
-"""Where safe and borderline prompts come from: shipped sets, texts in the policy, local files, files on the
-hub."""
+"""First step of a prompt book: gather everything that could stand in it, before any choice.
+
+Prompts come from shipped sets (the registry `PROMPT_SOURCES`), from texts in the policy, from local files and
+from files on the hub.
+"""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
-from ..errors import PolicyError
-from ..policy.schema import Policy, PromptRef
-from .corpora.templates import ADJECTIVES, COLOURS, ONE_OBJECT, TWO_OBJECTS, fill
-from .splits import Words, by_hash, digest
+from ..errors import PolicyError, UsageError
+from ..policy.minors import WHY, combines
+from ..policy.prompt_ref import PromptRef
+from ..policy.schema import Policy
+from ..registry import Registry
+from .candidate import Candidate, Pair, PromptSource
+from .corpora.negative_prompts import COMMON_NEGATIVES
+from .prompt_files import read_rows
+from .splits import by_hash
+from .words import WholeWords
 
-WORLD_MODELS = ("tiny",)
-"""Models that draw a small world: only what its words name can be measured on them."""
+PROMPT_SOURCES: Registry[type[PromptSource]] = Registry("shipped set of prompts", "safetext.prompt_sources")
+PROMPT_SOURCES.add("everyday", f"{__package__}.corpora.everyday:Everyday", "captions of everyday scenes")
+PROMPT_SOURCES.add(
+    "lookalikes", f"{__package__}.corpora.lookalikes:Lookalikes", "safe captions that look unsafe; training"
+)
+PROMPT_SOURCES.add(
+    "snapshots", f"{__package__}.corpora.snapshots:Snapshots", "captions as people write them; training"
+)
+PROMPT_SOURCES.add(
+    "statements", f"{__package__}.corpora.statements:Statements", "pairs of plain sentences; training"
+)
+
+VARIATIONS = ("{text}", "{text}, photo", "{text}, oil painting", "{text}, soft light", "{text}, comic style")
+"""A borderline prompt written in the policy is measured in these styles."""
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A safe prompt before it has a split. ``groups``: what is held out as a whole; ``template``: what else
-    is."""
+class OwnPrompt:
+    """An unsafe prompt that the policy wrote or read from a file."""
 
+    concept: str
     text: str
-    source: str
-    groups: tuple[str, ...] = ()
-    template: str = ""
-    family: str = ""
-    train_only: bool = False
+    anchor: str | None
+    group: str | None
+    train_only: bool
 
 
-def distinct(
-    name: str, frames: str, count: int, write: Callable[[str, random.Random], Candidate | None]
-) -> list[Candidate]:
-    """``count`` candidates with distinct text from a grammar's frames (one a line, taken in turn), always the
-    same.
+@dataclass(frozen=True)
+class ShippedPairs:
+    """Shipped pairs that a policy takes for a concept, at most ``limit`` of them."""
 
-    ``write`` fills a frame with a random generator of its own; None drops the result.
+    concept: str
+    pairs: tuple[Pair, ...]
+    limit: int | None
+
+
+@dataclass(frozen=True)
+class Material:
+    """All that a prompt book can be made from.
+
+    Attributes:
+        policy: with the anchors that are meant for the model.
+        drawable: what the model can draw; () for a real model, which can draw everything.
+        group_words: safe concept -> its words, from all sources that the book uses.
+        safe, borderline: prompts that must keep their pictures.
+        own, pairs: unsafe prompts that are not made from terms.
     """
-    lines = frames.strip().splitlines()
-    found: dict[str, Candidate] = {}
-    number = 0
-    while len(found) < count:
-        candidate = write(lines[number % len(lines)], random.Random(digest(name, number)))
-        number += 1
-        if candidate is not None:
-            found.setdefault(candidate.text, candidate)
-    return list(found.values())
+
+    policy: Policy
+    drawable: tuple[str, ...]
+    group_words: Mapping[str, tuple[str, ...]]
+    safe: tuple[Candidate, ...]
+    borderline: tuple[Candidate, ...]
+    own: tuple[OwnPrompt, ...]
+    pairs: tuple[ShippedPairs, ...]
 
 
-def world_words(family: str) -> dict[str, list[str]]:
-    """Concept id -> words of one family of the embedded model's world."""
-    from ..tiny import world
-
-    return {cid: list(c["words"]) for cid, c in world().items() if c["family"] == family}
-
-
-def drawable_words(model: str | None) -> list[str]:
-    """All words of the model's world; [] for a real model."""
-    from ..tiny import world
-
-    return [w for c in world().values() for w in c["words"]] if model in WORLD_MODELS else []
-
-
-def _icons(family: str, seed: int, partners: Sequence[str], two: bool) -> list[Candidate]:
-    """Words x templates of the world, one fill each."""
-    out = []
-    words = world_words(family)
-    owner = {w: cid for cid, ws in world_words("safe").items() for w in ws}
-    for cid, names in words.items():
-        for word in names:
-            for template in ONE_OBJECT:
-                rng = random.Random(digest(seed, "icons", word, template))
-                text = fill(template, word, colour=rng.choice(COLOURS), adjective=rng.choice(ADJECTIVES))
-                out.append(Candidate(text, f"icons-{family}", (cid,), template, "one"))
-            for template in TWO_OBJECTS if two else ():
-                rng = random.Random(digest(seed, "icons", word, template))
-                other = rng.choice([p for p in partners if owner.get(p) != cid])
-                text = fill(
-                    template, word, other=other, colour=rng.choice(COLOURS), adjective=rng.choice(ADJECTIVES)
-                )
-                out.append(Candidate(text, f"icons-{family}", (cid, owner[other]), template, "two"))
-    return out
-
-
-@cache
-def _shipped_icons(seed: int) -> list[Candidate]:
-    safe = [w for ws in world_words("safe").values() for w in ws]
-    return _icons("safe", seed, safe, two=True)
-
-
-def _shipped_icons_borderline(seed: int) -> list[Candidate]:
-    return _icons("borderline", seed, (), two=False)
-
-
-def _shipped_everyday(seed: int) -> list[Candidate]:
-    from .corpora.everyday import captions
-
-    return captions()
-
-
-def _shipped_lookalikes(seed: int) -> list[Candidate]:
-    from .corpora.lookalikes import captions
-
-    # All that were written by hand, and no more of the grammar's than leaves room for other safe prompts in a
-    # training step.
-    return captions(3_000)
-
-
-@cache
-def _shipped_snapshots(seed: int) -> list[Candidate]:
-    """Plain captions of ordinary photographs as people write them, some of things that look like worse ones.
-    Train only."""
-    file = Path(__file__).parent / "corpora" / "snapshots.txt"
-    return [
-        Candidate(line, "snapshots", train_only=True)
-        for line in file.read_text(encoding="utf-8").splitlines()
-    ]
-
-
-@cache
-def _shipped_wide(seed: int) -> list[Candidate]:
-    """Random word sequences and shuffled captions: text that means nothing must keep its conditioning, too.
-    Train only."""
-    vocabulary = sorted(
-        {w for ws in world_words("safe").values() for phrase in ws for w in phrase.split()}
-        | set(COLOURS)
-        | set(ADJECTIVES)
-    )
-    whole = [c.text for c in _shipped_icons(seed)]
-    out = []
-    for i in range(6000):
-        rng = random.Random(digest(seed, "wide", i))
-        if i % 2:
-            words = rng.choice(whole).split()
-            rng.shuffle(words)
-        else:
-            words = rng.choices(vocabulary, k=rng.randint(1, 12))
-        out.append(Candidate(" ".join(words), "wide", train_only=True))
-    return out
-
-
-SHIPPED: dict[str, Callable[[int], list[Candidate]]] = {
-    "everyday": _shipped_everyday,
-    "lookalikes": _shipped_lookalikes,
-    "snapshots": _shipped_snapshots,
-    "wide": _shipped_wide,
-    "icons": _shipped_icons,
-    "icons-borderline": _shipped_icons_borderline,
-}
-
-COMMON_NEGATIVES = (
-    "",
-    "blurry",
-    "low quality",
-    "worst quality, low quality",
-    "blurry, low quality, jpeg artifacts",
-    "watermark, text, logo",
-    "out of focus",
-    "bad anatomy, extra fingers",
-    "cropped, out of frame",
-    "lowres, bad hands, missing fingers",
-    "oversaturated, grainy, noisy",
-    "duplicate, deformed, disfigured",
-    "monochrome",
-    "cartoon, drawing",
-    "ugly, poorly drawn",
-    "text",
-    "signature, username, watermark",
-)
-"""The empty prompt and what people put into the negative prompt: conditioning that every guided picture
-reads."""
-
-
-def candidates(refs: Iterable[PromptRef], field: str, seed: int, model: str | None) -> list[Candidate]:
-    """All prompts of the sources that count for a model.
-
-    A model with a small world is measured only on prompts that it can draw: sources that name the model, or,
-    where there is none, texts that use a word of its world. Everything else still trains it.
+def gather(policy: Policy, model: str | None, seed: int) -> Material:
+    """Everything that the policy names, for one model.
 
     Raises:
-        PolicyError: an unknown shipped name, or a file that cannot be read.
+        PolicyError: a source is unknown or cannot be read, or a concept with words has no anchors.
+    """
+    policy = anchored_for(policy, model)
+    for i, concept in enumerate(policy.concepts):
+        if concept.words and not concept.anchors:
+            raise PolicyError(
+                f"the concept {concept.id!r} has no anchors: nothing safe to redirect to",
+                field=f"concepts.{i}.anchors",
+            )
+    world = world_of(model)
+    drawable = tuple(world.drawable_words()) if world else ()
+    safe = _candidates(policy.safe_prompts, "safe_prompts", seed, model, drawable)
+    borderline = _candidates(policy.borderline_prompts, "borderline_prompts", seed, model, drawable)
+    return Material(
+        policy,
+        drawable,
+        _group_words(policy, model, world),
+        (*safe, *_negative_candidates(), *_near_misses(policy, train_only=bool(drawable))),
+        tuple(_varied(borderline)),
+        tuple(_own_prompts(policy, model, seed)),
+        tuple(_shipped_pairs(policy, model)),
+    )
+
+
+def anchored_for(policy: Policy, model: str | None) -> Policy:
+    """The policy with the anchors that are meant for ``model`` in the place of the general ones."""
+    if model is None or not any(model in c.anchors_for for c in policy.concepts):
+        return policy
+    concepts = [
+        c.model_copy(update={"anchors": c.anchors_for.get(model, c.anchors)}) for c in policy.concepts
+    ]
+    return policy.model_copy(update={"concepts": concepts})
+
+
+def world_of(model: str | None) -> PromptSource | None:
+    """The source that says what a model with a small world can draw; None for a real model."""
+    if model is None or model not in PROMPT_SOURCES.names():
+        return None
+    source = PROMPT_SOURCES.get(model)()
+    return source if source.kind == "world" else None
+
+
+def shipped_sets() -> list[str]:
+    """Every name that ``shipped:`` takes, safe sets first."""
+    return [*_names("safe"), *_names("unsafe")]
+
+
+def _names(kind: str) -> list[str]:
+    out: list[str] = []
+    for entry in PROMPT_SOURCES.entries():
+        try:
+            source = PROMPT_SOURCES.get(entry.name)()
+        except UsageError:  # a broken plug-in has warned already and is skipped
+            continue
+        if source.kind == kind:
+            out += [f"{entry.name}/{s}" for s in source.subsets()] if kind == "unsafe" else [entry.name]
+    return out
+
+
+def _safe_source(name: str, field: str) -> PromptSource:
+    if name in PROMPT_SOURCES.names():
+        source = PROMPT_SOURCES.get(name)()
+        if source.kind == "safe":
+            return source
+    raise PolicyError(
+        f"no shipped set of safe prompts {name!r}", field=field, allowed=", ".join(_names("safe"))
+    )
+
+
+def _pairs(name: str, field: str) -> tuple[Pair, ...]:
+    head, _, subset = name.partition("/")
+    if head in PROMPT_SOURCES.names():
+        source = PROMPT_SOURCES.get(head)()
+        if source.kind == "unsafe" and subset in source.subsets():
+            return tuple(source.pairs(subset))
+    raise PolicyError(
+        f"no shipped set of unsafe prompts {name!r}", field=field, allowed=", ".join(_names("unsafe"))
+    )
+
+
+def _group_words(
+    policy: Policy, model: str | None, world: PromptSource | None
+) -> Mapping[str, tuple[str, ...]]:
+    """From the model's world and the safe sets in use: a book depends on nothing else that is installed."""
+    out: dict[str, tuple[str, ...]] = {}
+    refs = [r for r in (*policy.safe_prompts, *policy.borderline_prompts) if r.shipped and r.used_for(model)]
+    sources = [PROMPT_SOURCES.get(str(name))() for name in dict.fromkeys(r.shipped for r in refs)]
+    for source in [world, *sources] if world else sources:
+        for group, words in source.group_words().items():
+            out[group] = tuple(dict.fromkeys((*out.get(group, ()), *words)))
+    return out
+
+
+def _candidates(
+    refs: Iterable[PromptRef], field: str, seed: int, model: str | None, drawable: tuple[str, ...]
+) -> list[Candidate]:
+    """All prompts of the references that count for a model.
+
+    A model with a small world is measured only on prompts that it can draw: references that name the model,
+    or, where there are none, texts that use a word of its world. Everything else still trains it.
     """
     refs = list(refs)
-    known = Words(drawable_words(model)) if model in WORLD_MODELS else None
+    known = WholeWords(drawable) if drawable else None
     any_named = any(r.models is not None and r.used_for(model) for r in refs)
     out: list[Candidate] = []
     for k, ref in enumerate(refs):
@@ -197,55 +196,72 @@ def candidates(refs: Iterable[PromptRef], field: str, seed: int, model: str | No
         for row in rows:
             measured = known is None or named or (not any_named and known.search(row.text) is not None)
             only = row.train_only or ref.train_only or not measured
-            out.append(
-                Candidate(row.text, row.source, row.groups, row.template, row.family, only)
-                if only != row.train_only
-                else row
-            )
+            out.append(row if only == row.train_only else row._replace(train_only=only))
     return out
 
 
-def _rows(ref: PromptRef, field: str, seed: int) -> list[Candidate]:
+def _rows(ref: PromptRef, field: str, seed: int) -> Iterable[Candidate]:
     if ref.text is not None:
-        return [Candidate(ref.text, "policy", (ref.group,) if ref.group else ())]
+        return [_written(ref.text, "policy", ref.group)]
     if ref.shipped is not None:
-        if ref.shipped not in SHIPPED:
-            raise PolicyError(
-                f"unknown shipped set {ref.shipped!r}", field=f"{field}.shipped", allowed=", ".join(SHIPPED)
-            )
-        return SHIPPED[ref.shipped](seed)
-    from .prompt_files import read_rows
-
+        return _safe_source(ref.shipped, f"{field}.shipped").candidates(seed)
     name = str(ref.path or ref.hub).rsplit("/", 1)[-1]
-    return [Candidate(r.text, f"file:{name}", (r.group,) if r.group else ()) for r in read_rows(ref, field)]
+    return [_written(r.text, f"file:{name}", r.group) for r in read_rows(ref, field)]
 
 
-VARIATIONS = ("{text}", "{text}, photo", "{text}, oil painting", "{text}, soft light", "{text}, comic style")
+def _written(text: str, source: str, group: str | None = None, train_only: bool = False) -> Candidate:
+    return Candidate(text, source, (group,) if group else (), train_only=train_only, on_unsafe_word="follow")
 
 
-def varied(rows: list[Candidate]) -> list[Candidate]:
-    """Hand-written borderline prompts in several styles. The variants of one text are one group: they share
+def _negative_candidates() -> list[Candidate]:
+    """The empty prompt and what people put into the negative prompt: every guided picture reads one."""
+    return [Candidate(t, "negative", train_only=True) for t in COMMON_NEGATIVES]
+
+
+def _near_misses(policy: Policy, train_only: bool) -> list[Candidate]:
+    texts = [t for c in policy.concepts for t in c.near_misses]
+    return [_written(t, "near_miss", train_only=train_only) for t in texts]
+
+
+def _varied(rows: list[Candidate]) -> list[Candidate]:
+    """Borderline prompts of the policy in several styles. The variants of one text are one group: they share
     their split."""
     out = []
     for row in rows:
         if row.source != "policy":
             out.append(row)
             continue
-        for shape in VARIATIONS:
-            text = shape.replace("{text}", row.text)
-            out.append(
-                Candidate(
-                    text,
-                    row.source,
-                    row.groups or (row.text,),
-                    family="borderline",
-                    train_only=row.train_only,
-                )
-            )
+        own = row._replace(groups=row.groups or (row.text,), family="borderline")
+        out += [own._replace(text=shape.replace("{text}", row.text)) for shape in VARIATIONS]
     return out
 
 
-def negative_candidates(policy: Policy) -> list[Candidate]:
-    """The empty prompt, common negative prompts and the near misses of the policy's concepts."""
-    rows = [Candidate(t, "negative", train_only=True) for t in COMMON_NEGATIVES]
-    return rows + [Candidate(t, "near_miss") for c in policy.concepts for t in c.near_misses]
+def _own_prompts(policy: Policy, model: str | None, seed: int) -> list[OwnPrompt]:
+    out = []
+    for i, concept in enumerate(policy.concepts):
+        for k, ref in enumerate(concept.unsafe_prompts):
+            if ref.shipped or not ref.used_for(model):
+                continue
+            field = f"concepts.{i}.unsafe_prompts.{k}"
+            rows = (
+                [(ref.text, ref.anchor, ref.group)]
+                if ref.text
+                else [(r.text, r.anchor, r.group) for r in read_rows(ref, field)]
+            )
+            if ref.limit:
+                rows = by_hash(rows, seed, "limit")[: ref.limit]
+            if any(combines(text) for text, _, _ in rows):
+                raise PolicyError(f"a prompt {WHY}", file=ref.path, field=field)
+            out += [
+                OwnPrompt(concept.id, text, anchor, group, ref.train_only) for text, anchor, group in rows
+            ]
+    return out
+
+
+def _shipped_pairs(policy: Policy, model: str | None) -> list[ShippedPairs]:
+    return [
+        ShippedPairs(c.id, _pairs(ref.shipped, f"concepts.{i}.unsafe_prompts.{k}"), ref.limit)
+        for i, c in enumerate(policy.concepts)
+        for k, ref in enumerate(c.unsafe_prompts)
+        if ref.shipped and ref.used_for(model)
+    ]

@@ -1,9 +1,8 @@
-"""Who belongs to train, validation and test: by hash, so that one more word does not reshuffle all others."""
+"""Who belongs to train, validation and test: by hash, so that one more word reshuffles no other."""
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Literal, TypeVar
 
@@ -12,13 +11,12 @@ SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 SHARES: dict[SplitName, float] = {"train": 0.58, "validation": 0.12, "test": 0.30}
 BORDERLINE_SHARES: dict[SplitName, float] = {"train": 0.25, "validation": 0.15, "test": 0.60}
 """Borderline lists are written by hand and short: most of them are for measuring."""
-_TOKEN = re.compile(r"\w+")
 H = TypeVar("H", bound=Hashable)
 
 
 def digest(*parts: object) -> int:
     """A stable 64-bit number for the parts (the same on every machine and Python)."""
-    text = "\x1f".join(str(p) for p in parts)
+    text = "\x1f".join(map(str, parts))
     return int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest()[:8], "big")
 
 
@@ -65,51 +63,6 @@ def assign(groups: Sequence[Sequence[str]], *salt: object, keep: Iterable[str] =
     return out
 
 
-def contained(words: Iterable[str]) -> set[str]:
-    """Words that stand inside another one ("knife" in "hunting knives"): held out, they would still be read
-    in training."""
-    unique = list(dict.fromkeys(words))
-    finder = Words(unique)
-    return {hit for text in unique for hit in finder.all(text) if hit != text}
-
-
-class Words:
-    """Finds words and phrases as whole words, singular or plural, whatever the case. Time does not grow with
-    their number."""
-
-    def __init__(self, words: Iterable[str]) -> None:
-        self._single: dict[str, list[str]] = {}  # every form of a one-word term -> the terms
-        self._phrases: dict[
-            str, list[tuple[tuple[str, ...], frozenset[str], str]]
-        ] = {}  # first word -> rest, forms of the last, term
-        for word in dict.fromkeys(words):
-            tokens = tokens_of(word)
-            if not tokens:
-                continue
-            forms = frozenset((tokens[-1], tokens[-1] + "s", tokens[-1] + "es"))
-            if len(tokens) == 1:
-                for form in forms:
-                    self._single.setdefault(form, []).append(word)
-            else:
-                self._phrases.setdefault(tokens[0], []).append((tokens[1:-1], forms, word))
-
-    def all(self, text: str) -> list[str]:
-        """The words that the text names, in the order of their places."""
-        tokens = tokens_of(text)
-        found: list[str] = []
-        for i, token in enumerate(tokens):
-            found += self._single.get(token, ())
-            for middle, forms, word in self._phrases.get(token, ()):
-                end = i + 1 + len(middle)
-                if end < len(tokens) and tokens[i + 1 : end] == middle and tokens[end] in forms:
-                    found.append(word)
-        return found
-
-    def search(self, text: str) -> str | None:
-        """The first word that the text names, or None."""
-        return next(iter(self.all(text)), None)
-
-
-def tokens_of(text: str) -> tuple[str, ...]:
-    """The words of a text, in lower case."""
-    return tuple(_TOKEN.findall(text.casefold()))
+def latest(splits: Iterable[SplitName]) -> SplitName | None:
+    """The split that is furthest from training (test before validation before train); None for none."""
+    return max(splits, key=SPLITS.index, default=None)

@@ -15,6 +15,17 @@ from typing import TypedDict
 
 from ..errors import ModelError
 
+_SOURCES = f"{__name__}.prompt_source"
+ENTRY_POINTS = {
+    "safetext.prompt_sources": (
+        ("tiny", f"{_SOURCES}:World", "what the embedded model can draw"),
+        ("icons", f"{_SOURCES}:Icons", "safe things that the embedded model can draw"),
+        ("icons-borderline", f"{_SOURCES}:BorderlineIcons", "things it can draw that look like unsafe ones"),
+        ("wide", f"{_SOURCES}:Wide", "word salad; training"),
+    ),
+}
+"""What this package plugs in, as `registry.PLUGIN_PACKAGES` reads it."""
+
 
 class WorldConcept(TypedDict):
     """One drawable thing. ``family``: "safe", "borderline", "weapon" or "gore"."""
@@ -60,10 +71,6 @@ def _folder(name: str, must_have: str) -> Path:
     if not (folder / must_have).is_file():
         raise ModelError(
             f"the embedded model's {name} is not installed; reinstall safetext-sdk, or train it with "
-            ""
-            ""
-            ""
-            ""
             "lab/train.py"
         )
     return folder

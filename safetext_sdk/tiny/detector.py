@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +21,7 @@ import torch
 from ..detectors import Judge
 from ..detectors._common import Pixels, batches, package_version, pick_device, weights_sha256
 from ..errors import DetectorError
+from ..prompts.words import LongestMatch
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -31,24 +31,6 @@ if TYPE_CHECKING:
 THRESHOLD = 0.5
 HARMLESS = ("safe", "borderline")
 """Families that no policy can mean by a label."""
-
-
-class WordMatcher:
-    """Concept ids named in a text, in order of appearance."""
-
-    def __init__(self, world: Mapping[str, Mapping[str, Any]]) -> None:
-        self.owner: dict[str, str] = {}
-        for concept, entry in world.items():
-            for word in entry["words"]:
-                self.owner.setdefault(" ".join(word.lower().split()), concept)
-        # Longest first: regular expressions take the first alternative that fits.
-        words = sorted(self.owner, key=lambda w: (-len(w), w))
-        forms = "|".join(r"\s+".join(map(re.escape, w.split())) for w in words)
-        self.pattern = re.compile(rf"(?<![\w-])({forms})(?:e?s)?(?![\w-])", re.IGNORECASE)
-
-    def __call__(self, text: str) -> tuple[str, ...]:
-        found = (self.owner[" ".join(m.group(1).lower().split())] for m in self.pattern.finditer(text))
-        return tuple(dict.fromkeys(found))
 
 
 class TinyJudge:
@@ -113,8 +95,8 @@ class TinyJudge:
 
 
 @lru_cache(maxsize=8)
-def _matcher(words: tuple[tuple[str, tuple[str, ...]], ...]) -> WordMatcher:
-    return WordMatcher({c: {"words": w} for c, w in words})
+def _matcher(words: tuple[tuple[str, tuple[str, ...]], ...]) -> LongestMatch:
+    return LongestMatch(dict(words))
 
 
 @lru_cache(maxsize=8)

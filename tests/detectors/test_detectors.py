@@ -17,7 +17,6 @@ from safetext_sdk import tiny
 from safetext_sdk.detectors import DETECTORS, Judge
 from safetext_sdk.detectors.panel import Panel, Seat, unsafe_concepts
 from safetext_sdk.errors import DetectorError, UsageError
-from safetext_sdk.tiny.detector import WordMatcher
 
 
 def spec(
@@ -37,38 +36,6 @@ def spec(
 def pictures(n: int = 3, side: int = 64) -> list[Image.Image]:
     rng = np.random.default_rng(5)
     return [Image.fromarray(rng.integers(0, 255, (side, side, 3), dtype=np.uint8)) for _ in range(n)]
-
-
-# --- words
-# ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("prompt", "concepts"),
-    [
-        ("a butter knife beside toast", ("cutlery",)),
-        ("a water pistol", ("water_pistol",)),
-        ("a knife next to an apple", ("knife", "apple")),
-        ("an apple, then a hunting  knife", ("apple", "knife")),
-        ("skull and crossbones", ("crossbones",)),
-        ("a sugar skull", ("sugar_skull",)),
-        ("two machine guns", ("machine_gun",)),
-        ("A RED APPLE", ("apple",)),
-        ("pineapple", ("pineapple",)),
-        ("a gunner at work", ()),
-        ("nothing of this world", ()),
-        ("knife and knife", ("knife",)),
-    ],
-)
-def test_longest_word_wins(prompt: str, concepts: tuple[str, ...]) -> None:
-    assert WordMatcher(tiny.world())(prompt) == concepts
-
-
-def test_every_word_of_the_world_means_its_concept() -> None:
-    match = WordMatcher(tiny.world())
-    for concept, entry in tiny.world().items():
-        for word in entry["words"]:
-            assert match(f"a picture of {word} here") == (concept,), word
 
 
 # --- the judges of the embedded model, with random weights in the shipped form

@@ -3,6 +3,7 @@ model."""
 
 from __future__ import annotations
 
+import copy
 import re
 
 import pytest
@@ -11,10 +12,14 @@ from hypothesis import strategies as st
 
 from safetext_sdk.errors import PolicyError
 from safetext_sdk.policy import Concept, Policy, load_policy
-from safetext_sdk.prompts import PromptBook, build_prompt_book
-from safetext_sdk.prompts.build import book_digest
+from safetext_sdk.prompts import PromptBook, SafePrompt, UnsafePrompt, build_prompt_book
+from safetext_sdk.prompts.assign import Assignment, assign_splits
+from safetext_sdk.prompts.build import check
 from safetext_sdk.prompts.corpora.templates import ONE_OBJECT, TWO_OBJECTS, article, fill, slots
-from safetext_sdk.prompts.splits import Words, assign, contained
+from safetext_sdk.prompts.prompt_book import book_digest
+from safetext_sdk.prompts.sources import gather
+from safetext_sdk.prompts.splits import assign
+from safetext_sdk.prompts.words import WholeWords
 from safetext_sdk.tiny import world
 
 WORDS = [w for c in world().values() for w in c["words"]]
@@ -23,6 +28,12 @@ WORDS = [w for c in world().values() for w in c["words"]]
 @pytest.fixture(scope="module")
 def tiny_book() -> PromptBook:
     return build_prompt_book(load_policy("weapons"), model="tiny")
+
+
+@pytest.fixture
+def checked(tiny_book: PromptBook) -> tuple[PromptBook, Assignment]:
+    """A copy of the book that a test may damage, and what it was checked against."""
+    return copy.deepcopy(tiny_book), assign_splits(gather(load_policy("weapons"), "tiny", 0), 0)
 
 
 def strings(book: PromptBook, name: str) -> list[str]:
@@ -56,7 +67,7 @@ def test_embedded_model_has_enough_held_out_words(tiny_book: PromptBook) -> None
     check_disjoint(tiny_book)
     trained = " | ".join(strings(tiny_book, "train"))
     for synonym in {u.synonym for u in test}:
-        pattern = Words([synonym])
+        pattern = WholeWords([synonym])
         assert not pattern.search(trained), f"the held-out word {synonym!r} is read in training"
 
 
@@ -79,7 +90,7 @@ def test_unseen_safe_concepts_are_nowhere_in_training(tiny_book: PromptBook) -> 
     groups = {p.group for p in tiny_book.test.safe_unseen}
     assert len(groups) >= 5
     assert "moon" not in groups, "what pictures turn into must be trained on"
-    pattern = Words(w for g in groups for w in world()[g]["words"])
+    pattern = WholeWords(w for g in groups for w in world()[g]["words"])
     assert [t for t in strings(tiny_book, "train") if pattern.search(t)] == []
     assert tiny_book.train.safe_unseen == []
     assert not {p.group for p in tiny_book.test.safe} & groups
@@ -89,7 +100,7 @@ def test_unseen_safe_concepts_of_a_real_model_are_nowhere_in_training() -> None:
     book = build_prompt_book(load_policy("weapons"), size=1500)
     groups = {p.group for p in book.test.safe_unseen}
     assert len(groups) >= 10
-    pattern = Words(groups)
+    pattern = WholeWords(groups)
     assert [t for t in strings(book, "train") if pattern.search(t)] == []
     check_disjoint(book)
 
@@ -239,20 +250,6 @@ def test_assign_holds_out_the_stated_share() -> None:
     assert 10 <= out.count("validation") <= 14
 
 
-@given(st.lists(st.text("ab -", max_size=6), max_size=6), st.text("ab s-", max_size=25))
-def test_words_agree_with_a_regular_expression(words: list[str], text: str) -> None:
-    expected = set()
-    for word in words:
-        phrase = r"\W+".join(re.findall(r"\w+", word))
-        if phrase and re.search(rf"(?<!\w)(?:{phrase})(?:s|es)?(?!\w)", text):
-            expected.add(word)
-    assert set(Words(words).all(text)) == expected
-
-
-def test_contained_words_are_found_as_whole_words() -> None:
-    assert contained(["knife", "hunting knife", "penknife", "gun"]) == {"knife"}
-
-
 @pytest.mark.parametrize(
     ("word", "expected"),
     [
@@ -303,3 +300,30 @@ def test_anchors_for_one_model_take_the_place_of_the_general_ones() -> None:
     assert all("moon" in u.anchor for u in own.train.unsafe if u.template != "own")
     assert not any(word == "moon" for u in general.train.unsafe for word in u.anchor.casefold().split())
     assert not any("crescent" in u.anchor for u in general.train.unsafe)
+
+
+def test_the_check_refuses_a_string_in_two_splits(checked: tuple[PromptBook, Assignment]) -> None:
+    book, assignment = checked
+    check(book, assignment)
+    book.validation.safe.append(SafePrompt(book.train.safe[5].text.upper(), "", "policy"))
+    with pytest.raises(PolicyError, match="is in train and in validation"):
+        check(book, assignment)
+
+
+def test_the_check_refuses_a_held_out_word_in_training(checked: tuple[PromptBook, Assignment]) -> None:
+    book, assignment = checked
+    row = book.test.unsafe[0]
+    book.train.unsafe.append(UnsafePrompt(f"there, {row.text}", "a", "weapon", "x", "own"))
+    with pytest.raises(PolicyError, match=f"names the held-out {row.synonym!r}"):
+        check(book, assignment)
+
+
+@pytest.mark.parametrize("kind", ["safe", "borderline"])
+def test_the_check_refuses_a_held_out_concept_in_training(
+    checked: tuple[PromptBook, Assignment], kind: str
+) -> None:
+    book, assignment = checked
+    group = book.test.safe_unseen[0].group
+    getattr(book.train, kind).append(SafePrompt(f"there, {world()[group]['words'][-1]}", "", "policy"))
+    with pytest.raises(PolicyError, match="trains and names the held-out"):
+        check(book, assignment)

@@ -1,8 +1,7 @@
 """Caption templates for pictures of one or two objects on a plain background.
 
-* Three users: prompt expansion of a policy (``book``), the safe prompts of the embedded model's world
-  (``sources``) and the caption generator that trains the embedded model. So: plain data, no third-party
-  import.
+* Three users: the unsafe prompts of a policy, the safe prompts of a model with a small world, and the caption
+  generator that trains such a model.
 * Placeholders: ``{term}`` (with its article), ``{adjective} {term}`` (filled together: "an old gun"),
   ``{other}`` (second object, on the right), ``{colour}`` (background). Use :func:`fill`, which knows about
   articles.
@@ -12,131 +11,19 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
-COLOURS: list[str] = ["white", "black", "red", "blue", "green", "yellow", "pink", "purple", "orange", "gray"]
+from .corpus import read_corpus
 
-ADJECTIVES: list[str] = [
-    "tiny",
-    "big",
-    "small",
-    "large",
-    "shiny",
-    "old",
-    "simple",
-    "lovely",
-    "plain",
-    "new",
-    "single",
-    "little",
-    "huge",
-    "nice",
-    "antique",
-    "bright",
-    "elegant",
-    "ordinary",
-    "miniature",
-    "classic",
-    "beautiful",
-    "clean",
-]
+_CORPUS = read_corpus("templates")
+COLOURS: list[str] = _CORPUS.word_lists()["colour"]
+ADJECTIVES: list[str] = _CORPUS.word_lists()["adjective"]
+ONE_OBJECT: list[str] = [r["frame"] for r in _CORPUS.rows if r.get("objects") == 1]
+TWO_OBJECTS: list[str] = [r["frame"] for r in _CORPUS.rows if r.get("objects") == 2]
 
 # Words in a template that say how the object is drawn; a caption generator must keep them true.
 SILHOUETTE_WORDS: tuple[str, ...] = ("silhouette", "stencil", "shadow", "outline", "one colour", "glyph")
 COLOUR_WORDS: tuple[str, ...] = ("colourful", "emoji", "sticker", "in full colour", "bright colours")
-
-ONE_OBJECT: list[str] = [
-    # Nothing but the thing.
-    "{term}",
-    "a picture of {term}",
-    "an image of {term}",
-    "a photo of {term}",
-    "a drawing of {term}",
-    "an icon of {term}",
-    "an illustration of {term}",
-    "a sketch of {term}",
-    "a painting of {term}",
-    "a render of {term}",
-    "clip art of {term}",
-    "a symbol of {term}",
-    "a sign showing {term}",
-    "a close-up of {term}",
-    "a cartoon of {term}",
-    "a logo with {term}",
-    "here is {term}",
-    "this is {term}",
-    "there is {term} here",
-    "just {term}",
-    "{term}, nothing else",
-    "{term} in the middle of the picture",
-    "{term} seen from the side",
-    "{term} in the centre",
-    "please draw {term}",
-    "show me {term}",
-    "i would like to see {term}",
-    "can you make a picture of {term}",
-    # Style.
-    "a flat icon of {term}",
-    "a simple icon with {term}",
-    "a minimal design of {term}",
-    "vector art of {term}",
-    "a silhouette of {term}",
-    "{term} as a silhouette",
-    "a stencil of {term}",
-    "the outline shape of {term}",
-    "{term} drawn in one colour",
-    "a colourful drawing of {term}",
-    "a colourful picture of {term}",
-    "an emoji of {term}",
-    "a sticker of {term}",
-    "{term} painted in bright colours",
-    # Background.
-    "{term} on a {colour} background",
-    "a picture of {term} on a {colour} background",
-    "an icon of {term} on {colour}",
-    "{term} in front of a {colour} wall",
-    "a drawing of {term} on {colour} paper",
-    "{colour} background, {term}",
-    "{term}, {colour} backdrop",
-    "a silhouette of {term} on a {colour} background",
-    "a colourful drawing of {term} on a {colour} background",
-    "{term} isolated on {colour}",
-    # Adjective.
-    "{adjective} {term}",
-    "a picture of {adjective} {term}",
-    "{adjective} {term} on a {colour} background",
-    "an image of {adjective} {term} on {colour}",
-    "a photo of {adjective} {term}",
-    "an illustration of {adjective} {term}",
-    "a flat icon of {adjective} {term}",
-    "this is {adjective} {term}",
-    "{adjective} {term} on a plain background",
-    "a close-up of {adjective} {term}",
-]
-
-TWO_OBJECTS: list[str] = [
-    "{term} next to {other}",
-    "{term} and {other}",
-    "{term} beside {other}",
-    "{term} with {other}",
-    "a picture of {term} and {other}",
-    "a picture of {term} next to {other}",
-    "an icon of {term} and {other}",
-    "a drawing of {term} with {other} beside it",
-    "{term} on the left and {other} on the right",
-    "{term} to the left of {other}",
-    "{term} together with {other}",
-    "a photo of {term} by {other}",
-    "{term} near {other}",
-    "two things: {term} and {other}",
-    "{term} and {other} on a {colour} background",
-    "{term} next to {other} on {colour}",
-    "{term} beside {other}, {colour} background",
-    "an illustration of {term} and {other} on a {colour} background",
-    "{term} side by side with {other}",
-    "{adjective} {term} next to {other}",
-    "{adjective} {term} and {other} on a {colour} background",
-    "an image of {term} standing next to {other}",
-]
 
 _A_ORANGE = re.compile(r"\ba(?= orange\b)", re.IGNORECASE)
 _SLOT = re.compile(r"\{(adjective\} \{term|term|other|colour)\}")
@@ -148,10 +35,10 @@ def _words(text: str) -> frozenset[str]:
 
 # Head nouns that take no article: masses, and plurals that the rule on a final "s" would miss.
 _MASS = _words("""
-    dynamite tnt blood gore artillery weaponry ammunition cutlery corn maize coffee cheese gelato sunshine ketchup sauce paint
-    people men women children feet teeth geese mice cream serve undead dead tea ice art money cocaine heroin meth opium crack
-    cannabis marijuana hashish fentanyl propaganda graffiti violence vomit rot mould filth paraphernalia clothing bunting cash
-    mail food lean roadkill
+    dynamite tnt blood gore artillery weaponry ammunition cutlery corn maize coffee cheese gelato sunshine
+    ketchup sauce paint people men women children feet teeth geese mice cream serve undead dead tea ice
+    art money cocaine heroin meth opium crack cannabis marijuana hashish fentanyl propaganda graffiti
+    violence vomit rot mould filth paraphernalia clothing bunting cash mail food lean roadkill
 """)
 # Singulars that end in "s".
 _SINGULAR_S = _words("ananas canvas gas lens atlas pancreas")
@@ -168,6 +55,7 @@ _BARE_PREPOSITION = re.compile(
 )
 
 
+@lru_cache(maxsize=65_536)
 def article(term: str) -> str:
     """The term with its indefinite article: "a gun", "an axe", "cherries" (plural and mass words get none).
 

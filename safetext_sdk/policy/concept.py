@@ -1,0 +1,197 @@
+"""One unsafe thing of a policy, the captions it is put into, and the classifiers that see it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, GetJsonSchemaHandler, field_validator, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
+
+from .base import (
+    MAX_PROMPTS,
+    SLOT,
+    AnchorText,
+    Identifier,
+    PolicyModel,
+    Share,
+    TemplateText,
+    Text,
+    or_string,
+)
+from .gates import Gates
+from .prompt_ref import PromptRef
+
+MAX_TERMS = 2_000
+LANGUAGES = ("en", "es", "fr", "de", "it", "pt")
+
+
+class Template(PolicyModel):
+    """A caption with a place for the term. Written as plain text, or with its context when that cannot be
+    derived."""
+
+    text: TemplateText = Field(
+        description="Caption with {term} where the term stands, e.g. 'a photo of {person} holding {term} "
+        "in {place}'."
+    )
+    context: TemplateText | None = Field(
+        default=None,
+        description="The same scene without the term, e.g. 'a photo of {person} in {place}': it becomes "
+        "{context} in an anchor.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, data: Any) -> Any:
+        return {"text": data} if isinstance(data, str) else data
+
+    @model_validator(mode="after")
+    def _has_term(self) -> Template:
+        if "{term}" not in self.text:
+            raise PydanticCustomError("no_term", "a template must contain {slot}", {"slot": "{term}"})
+        if self.context is not None:
+            if "{term}" in self.context:
+                raise PydanticCustomError(
+                    "term_in_context",
+                    "a context must not contain {slot}: it is the scene without it",
+                    {"slot": "{term}"},
+                )
+            extra = set(SLOT.findall(self.context)) - set(SLOT.findall(self.text))
+            if extra:
+                raise PydanticCustomError(
+                    "context_slots",
+                    "the context uses placeholders that the text does not have: {names}",
+                    {"names": ", ".join(sorted(extra))},
+                )
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return or_string(handler, core, "A caption with {term} in it.")
+
+
+class DetectorSpec(PolicyModel):
+    """Which image classifier says that a picture shows the concept, and from which score on."""
+
+    name: Text = Field(
+        description="Name of a detector (`safetext detectors list`), e.g. tiny-judges, nudenet, "
+        "clip-zero-shot, hf-image-classifier."
+    )
+    labels: list[Text] = Field(
+        min_length=1,
+        max_length=500,
+        description="Labels (or, for clip-zero-shot, captions) that count as unsafe.",
+    )
+    threshold: Share | None = Field(
+        default=None, description="Score from which a label counts; absent means the detector's own default."
+    )
+    models: list[Text] | None = Field(
+        default=None, description="Use it only for these model ids; absent means every model."
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Settings of the detector itself, e.g. {model: openai/clip-vit-base-patch32}.",
+    )
+
+
+class Concept(PolicyModel):
+    """One unsafe thing: its words, what takes its place, and what sees it in a picture."""
+
+    id: Identifier = Field(description="Short name in lower case, used in reports.")
+    description: Text | None = Field(
+        default=None, description="What belongs to the concept and what does not, for people."
+    )
+    severity: Literal["low", "medium", "high", "critical"] = Field(
+        default="high", description="How bad one unsafe picture is; shown in reports."
+    )
+    kind: Literal["object", "state"] = Field(
+        default="object",
+        description="How the terms stand in a caption: object = a thing ('a gun'); state = what somebody "
+        "is or does ('who is {term}').",
+    )
+    term_groups: list[Text | list[Text]] = Field(
+        default_factory=list,
+        alias="terms",
+        max_length=MAX_TERMS,
+        description="Words for the concept. A list inside the list groups synonyms of one thing: words "
+        "are held out of every group.",
+    )
+    euphemisms: list[Text] = Field(
+        default_factory=list,
+        max_length=MAX_TERMS,
+        description="Roundabout and slang words; expanded like terms.",
+    )
+    translations: dict[Literal["es", "fr", "de", "it", "pt"], list[Text]] = Field(
+        default_factory=dict,
+        description="Core terms in other languages, with article for objects, e.g. {es: ['una pistola']}.",
+    )
+    misspellings: bool = Field(
+        default=True, description="Add misspelled training prompts (swapped, dropped and doubled letters)."
+    )
+    anchors: list[AnchorText] = Field(
+        default_factory=list,
+        max_length=500,
+        description="Safe replacements, the preferred one first. Without {context} the text takes the "
+        "term's place in the caption; with {context} it is the whole anchor prompt, where {context} is "
+        "the same scene without the concept.",
+    )
+    anchors_for: dict[Text, list[AnchorText]] = Field(
+        default_factory=dict,
+        description="Anchors that take the place of the general ones for one model, by its id, e.g. "
+        "{tiny: ['a crescent moon']}: an anchor is only worth what the model can draw.",
+    )
+    anchor_choice: Literal["first", "spread"] = Field(
+        default="first",
+        description="first = always the first anchor that fits (predictable); spread = by synonym, all of "
+        "them.",
+    )
+    templates: list[Template] = Field(
+        default_factory=list, max_length=1000, description="Own captions, added to the built-in ones."
+    )
+    builtin_templates: bool = Field(default=True, description="Use the built-in captions as well.")
+    unsafe_prompts: list[PromptRef] = Field(
+        default_factory=list,
+        max_length=MAX_PROMPTS,
+        description="Own unsafe prompts: text, shipped pairs, files, hub datasets.",
+    )
+    near_misses: list[Text] = Field(
+        default_factory=list,
+        max_length=MAX_PROMPTS,
+        description="Safe prompts that sound like the concept ('shooting hoops'); kept as they are.",
+    )
+    detectors: list[DetectorSpec] = Field(
+        default_factory=list, max_length=50, description="Image classifiers for the concept."
+    )
+    detector_rule: Literal["any", "all"] = Field(
+        default="any",
+        description="any = a picture is unsafe if one detector says so (the safe default); all = if every "
+        "detector does.",
+    )
+    gates: Gates | None = Field(
+        default=None, description="Gates for this concept alone, beside the policy's."
+    )
+    sources: list[Text] = Field(
+        default_factory=list, max_length=100, description="Where the definition comes from."
+    )
+
+    @field_validator("term_groups")
+    @classmethod
+    def _groups_not_empty(cls, value: list[str | list[str]]) -> list[str | list[str]]:
+        if any(isinstance(g, list) and not g for g in value):
+            raise PydanticCustomError("empty_group", "a group of synonyms is empty")
+        return value
+
+    @property
+    def terms(self) -> list[str]:
+        """All terms, groups flattened, in order, without repetition."""
+        flat = [t for g in self.term_groups for t in (g if isinstance(g, list) else [g])]
+        return list(dict.fromkeys(flat))
+
+    @property
+    def words(self) -> list[str]:
+        """Everything that names the concept: terms, euphemisms, other languages."""
+        return list(
+            dict.fromkeys(
+                [*self.terms, *self.euphemisms, *(t for ts in self.translations.values() for t in ts)]
+            )
+        )

@@ -1,0 +1,89 @@
+"""Policies put together: a child over its parent (``extends``), and several as one (``--policy`` twice)."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from ..errors import PolicyError
+from .concept import Concept
+from .gates import Gates
+from .minors import refuse_minors
+from .schema import Policy
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def over(child: Policy, parent: Policy) -> Policy:
+    """The child on top of its parent: lists grow (the child's first), single values of the child win."""
+    by_id = {c.id: c for c in child.concepts}
+    concepts = [_merged(by_id[c.id], c) if c.id in by_id else c for c in parent.concepts]
+    known = {c.id for c in parent.concepts}
+    concepts += [c for c in child.concepts if c.id not in known]
+    merged = _merged(child, parent)
+    return merged.model_copy(update={"name": child.name, "concepts": concepts})
+
+
+def _merged(child: M, parent: M) -> M:
+    """Field by field: lists joined, mappings joined, gates joined, other values from whoever set them."""
+    update: dict[str, Any] = {}
+    for name in type(child).model_fields:
+        ours, theirs = getattr(child, name), getattr(parent, name)
+        if isinstance(ours, list):
+            update[name] = ours + [item for item in theirs if item not in ours]
+        elif isinstance(ours, dict):
+            update[name] = {
+                **theirs,
+                **{
+                    k: v + [x for x in theirs.get(k, []) if x not in v] if isinstance(v, list) else v
+                    for k, v in ours.items()
+                },
+            }
+        elif isinstance(ours, Gates) and isinstance(theirs, Gates):
+            update[name] = Gates(**{**theirs.set_gates(), **ours.set_gates()})
+        else:
+            update[name] = ours if name in child.model_fields_set and ours is not None else theirs
+    return type(child).model_construct(_fields_set=child.model_fields_set | parent.model_fields_set, **update)
+
+
+def merge_policies(policies: list[Policy]) -> Policy:
+    """Several policies as one: concepts, prompts and fills joined; of each gate the stricter one.
+
+    Raises:
+        PolicyError: the list is empty.
+    """
+    if not policies:
+        raise PolicyError("no policy given", allowed="--policy NAME or a path")
+    first, *rest = policies
+    for policy in rest:
+        gates = _stricter(first.gates, policy.gates)
+        concepts: dict[str, Concept] = {c.id: c for c in first.concepts}
+        for c in policy.concepts:
+            mine = concepts.get(c.id)
+            if mine is None:
+                concepts[c.id] = c
+            elif mine != c:
+                both = _stricter(mine.gates or Gates(), c.gates or Gates())
+                concepts[c.id] = _merged(mine, c).model_copy(
+                    update={"gates": both if both.set_gates() else None}
+                )
+        name = first.name if policy.name == first.name else f"{first.name}-{policy.name}"[:64]
+        first = _merged(first, policy).model_copy(
+            update={"name": name, "concepts": list(concepts.values()), "gates": gates}
+        )
+    refuse_minors(first)
+    return first
+
+
+def _stricter(a: Gates, b: Gates) -> Gates:
+    out = dict(a.set_gates())
+    for name, gate in b.set_gates().items():
+        mine = out.get(name)
+        if (
+            mine is None
+            or (gate.max is not None and mine.max is not None and gate.max < mine.max)
+            or (gate.min is not None and mine.min is not None and gate.min > mine.min)
+        ):
+            out[name] = gate
+    return Gates(**out)

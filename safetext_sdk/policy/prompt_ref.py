@@ -1,0 +1,99 @@
+"""Where the prompts of a policy come from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
+
+from .base import PolicyModel, Sha256, Text, or_string
+
+
+class PromptRef(PolicyModel):
+    """One prompt, or a place where many prompts come from. Exactly one of text, shipped, path, hub."""
+
+    text: Text | None = Field(default=None, description="One prompt. A plain string means the same.")
+    anchor: Text | None = Field(
+        default=None, description="For an unsafe text: the safe prompt that it is redirected to."
+    )
+    group: Text | None = Field(
+        default=None,
+        description="Prompts of one group are held out together (for instance one safe concept).",
+    )
+    shipped: Text | None = Field(
+        default=None,
+        description="Name of a shipped set, or of an installed one (`safetext policy sources`): for safe and "
+        "borderline prompts e.g. everyday, for unsafe ones pairs of plain sentences, e.g. statements/nudity.",
+    )
+    path: Text | None = Field(
+        default=None,
+        description="Local .jsonl, .csv, .txt or .parquet (extra: parquet) file, relative to the policy "
+        "file.",
+    )
+    hub: Text | None = Field(
+        default=None,
+        description="Dataset repository on the Hugging Face hub, e.g. 'owner/name'; needs `file`.",
+    )
+    file: Text | None = Field(default=None, description="File inside the hub repository.")
+    revision: Text | None = Field(
+        default=None, description="Commit of the hub repository. Without it the file's sha256 is required."
+    )
+    column: Text = Field(default="prompt", description="Column (or JSON key) that holds the prompt.")
+    anchor_column: Text | None = Field(
+        default=None, description="Column that holds the anchor of an unsafe prompt."
+    )
+    group_column: Text | None = Field(
+        default=None, description="Column whose value says which prompts are held out together."
+    )
+    sha256: Sha256 | None = Field(
+        default=None, description="Expected SHA-256 of the file; another content is refused."
+    )
+    limit: int | None = Field(
+        default=None, ge=1, le=1_000_000, description="Take at most this many prompts of it (chosen by hash)."
+    )
+    models: list[Text] | None = Field(
+        default=None, description="Use it only for these model ids; absent means every model."
+    )
+    except_models: list[Text] | None = Field(default=None, description="Do not use it for these model ids.")
+    train_only: bool = Field(default=False, description="Use it for training only, never for measuring.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, data: Any) -> Any:
+        return {"text": data} if isinstance(data, str) else data
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> PromptRef:
+        given = [name for name in ("text", "shipped", "path", "hub") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise PydanticCustomError(
+                "one_origin",
+                "give exactly one of text, shipped, path, hub (found: {given})",
+                {"given": ", ".join(given) or "none"},
+            )
+        if self.hub is not None and self.file is None:
+            raise PydanticCustomError("hub_file", "a hub dataset needs `file`: which file of the repository")
+        if self.hub is not None and self.revision is None and self.sha256 is None:
+            raise PydanticCustomError(
+                "hub_pin",
+                "a hub dataset needs `revision` or `sha256`, so that tomorrow's run reads the same prompts",
+            )
+        return self
+
+    @property
+    def brings_anchors(self) -> bool:
+        """Whether unsafe prompts of this source come with anchors of their own."""
+        return bool(self.anchor or self.anchor_column or self.shipped)
+
+    def used_for(self, model: str | None) -> bool:
+        """Whether this source counts for a model id. With no model given, only sources that are not limited
+        to models count."""
+        if self.models is not None and model not in self.models:
+            return False
+        return not (self.except_models and model in self.except_models)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return or_string(handler, core, "One prompt.")

@@ -59,7 +59,7 @@ def model_of(name: str, layers: int, device: str, tokenizer: Any) -> Any:
     from transformers import CLIPTextConfig, CLIPTextModel
 
     from safetext_sdk.models import Source, TextToImageModel
-    from safetext_sdk.models.loading import EncoderFiles, Layout
+    from safetext_sdk.models.layout import CLIP, EncoderFiles, Layout
 
     width, _, heads = SIZES[name]
     config = CLIPTextConfig(
@@ -75,7 +75,7 @@ def model_of(name: str, layers: int, device: str, tokenizer: Any) -> Any:
     torch.manual_seed(0)
     with torch.device(device):
         encoder = CLIPTextModel(config).eval().requires_grad_(False)
-    layout = Layout(Path(), {"text_encoder": EncoderFiles("text_encoder", Path(), "CLIPTextModel", [], {})})
+    layout = Layout(Path(), {"text_encoder": EncoderFiles("text_encoder", Path(), CLIP, [], {})})
     source = Source(name, None, Path(), name)
     parts = {"text_encoder": encoder}, {"text_encoder": tokenizer}
     return TextToImageModel(name, "sd1", source, *parts, torch.device(device), torch.float32, {}, layout)

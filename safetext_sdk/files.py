@@ -1,8 +1,10 @@
-"""Files that are either whole or absent: everything is written to a temporary name beside its goal and
-    renamed.
+"""Files that are either complete or absent: everything is written to a temporary name beside its goal and
+renamed.
 
-A run that is killed at any moment leaves at worst a hidden ``.name.tmp-*`` file, never half a file under a
-final name.
+* A run that is killed at any moment leaves at worst a hidden ``.name.tmp-*`` file, never half a file under a
+  final name.
+* Modes follow the umask, whoever wrote the file: safetensors makes its files 0600, which a colleague or a
+  server's account then cannot read.
 """
 
 from __future__ import annotations
@@ -12,10 +14,13 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from .errors import UsageError
 
 _BLOCK = 1 << 20
 
@@ -23,6 +28,17 @@ _BLOCK = 1 << 20
 def temporary_name(path: Path) -> Path:
     """A hidden name in the same folder (so that a rename stays on one disk), new at every call."""
     return path.with_name(f".{path.name}.tmp-{uuid.uuid4().hex[:12]}")
+
+
+def _usual_mode(folder: Path) -> int:
+    """The mode that a new file in ``folder`` gets. A probe, because reading the umask means setting it, for
+    all threads."""
+    probe = temporary_name(folder / "mode")
+    try:
+        probe.touch(exist_ok=False)
+        return stat.S_IMODE(probe.stat().st_mode)
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -35,6 +51,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         yield temporary
         with open(temporary, "rb") as handle:
             os.fsync(handle.fileno())
+        temporary.chmod(_usual_mode(path.parent))
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -50,6 +67,10 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
+        mode = _usual_mode(temporary)
+        for written in temporary.rglob("*"):
+            if written.is_file() and not written.is_symlink():
+                written.chmod(mode)
         # Two renames, because no system replaces a folder that has files in one.
         if path.exists():
             os.replace(path, old)
@@ -86,12 +107,27 @@ def sha256_file(path: str | Path) -> str:
     return digest.hexdigest()
 
 
+_PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+
+
+def check_image_name(path: str | Path) -> None:
+    """Refuse a name that tells no format, before minutes are spent on the picture.
+
+    Raises:
+        UsageError: another ending than .png, .jpg, .jpeg and .webp.
+    """
+    if Path(path).suffix.lower() not in _PICTURES:
+        raise UsageError(f"{path}: the name of a picture ends in .png, .jpg or .webp")
+
+
 def save_image(image: Any, path: str | Path) -> Path:
-    """Write a PIL image; the format follows the name's ending."""
+    """Write a PIL image; the format follows the name's ending.
+
+    Raises:
+        UsageError: as `check_image_name`.
+    """
     path = Path(path)
+    check_image_name(path)
     with atomic_file(path) as temporary:
-        image.save(
-            temporary,
-            format={"jpg": "JPEG", "jpeg": "JPEG"}.get(path.suffix[1:].lower(), path.suffix[1:].upper()),
-        )
+        image.save(temporary, format=_PICTURES[path.suffix.lower()])
     return path

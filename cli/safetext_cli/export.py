@@ -11,6 +11,8 @@ import typer
 from . import options
 from .harden import settings
 
+DEFAULT = ["diffusers", "onnx"]
+
 
 def export(
     run: options.Run,
@@ -40,24 +42,16 @@ def export(
     quiet: options.Quiet = False,
 ) -> None:
     """Export the run's encoders; every export carries a parity record against the weights it came from."""
-    from safetext_exporters import export as run_export
+    from safetext_exporters import export_each
 
     chosen = {**(settings(config) or {}), **({"check": True} if check else {})}
-    names = list(dict.fromkeys(target or ["diffusers", "onnx"]))
     results = []
-    for name in names:
-        # Several targets under one --out get a folder each: the second must not replace the first.
-        place = out / name if out is not None and len(names) > 1 else out
-        result = run_export(run, name, out=place, **chosen)
-        if sign is not None:
-            from safetext_exporters.signing import sign_folder
-
-            sign_folder(result.path, sign)
+    for result in export_each(run, target or DEFAULT, out=out, sign=sign, options=chosen):
         results.append(result)
         if not quiet and not as_json:
             typer.echo(result.text())
     if as_json:
         typer.echo(json.dumps([r.as_dict() for r in results], indent=2, default=str))
     else:
-        for name, result in zip(names, results, strict=True):
-            typer.echo(f"{name}: {result.path}")
+        for result in results:
+            typer.echo(f"{result.target}: {result.path}")

@@ -33,11 +33,10 @@ def generate(
     quiet: options.Quiet = False,
 ) -> None:
     """Generate a picture for each prompt with a model, a run's hardened model, or both side by side."""
-    if out.suffix.lower() not in {".png", ".jpg", ".jpeg", ".webp"}:
-        from safetext_sdk.errors import UsageError
-
-        raise UsageError(f"--out {out}: the picture's name ends in .png, .jpg or .webp")
+    from safetext_sdk.files import check_image_name, save_image
     from safetext_sdk.validation.picture_grid import picture_grid
+
+    check_image_name(out)
 
     image = picture_grid(
         model,
@@ -51,7 +50,5 @@ def generate(
         device=device,
         progress=not quiet,
     )
-    from safetext_sdk.files import save_image
-
     save_image(image, out)
     typer.echo(f"picture: {out}")

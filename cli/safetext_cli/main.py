@@ -42,9 +42,9 @@ for name, sub in lists.apps().items():
 
 def _version(value: bool) -> None:
     if value:
-        from importlib.metadata import version
+        from safetext_sdk.versions import own_version
 
-        typer.echo(f"safetext {version('safetext-sdk')}")
+        typer.echo(f"safetext {own_version()}")
         raise typer.Exit
 
 

@@ -33,9 +33,10 @@ def verify(
 ) -> None:
     """Exit 0: untouched (with --against: hardened). Exit 1: changed, original, neither or partly. Exit 3:
     could not tell."""
-    from safetext_sdk.verification import verify as check
+    from safetext_sdk.verification.file_checks import verify_files
+    from safetext_sdk.verification.identify import verify_against
 
-    result = check.verify_against(against, target) if against is not None else check.verify_files(target)
+    result = verify_against(against, target) if against is not None else verify_files(target)
     if as_json:
         typer.echo(json.dumps(result.as_dict(), indent=2))
     else:

@@ -4,18 +4,17 @@
     result = export("runs/weapons", "onnx")          # RUN/exports/onnx/text_encoder/model.onnx, config,
     tokenizer, parity record print(result.path, result.parity)
 
-One target a file; each is a function ``(subject, out, **options) -> ExportResult``. A package of yours adds
-one through the entry-point group ``safetext.exporters``. What every target writes and promises:
+One target a file, which ends in an `Exporter`: its options and the function that writes. A package of yours
+adds one through the entry-point group ``safetext.exporters``. What every target writes and promises:
 docs/exporting.md.
 """
 
 from __future__ import annotations
 
-import inspect
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetext_sdk.errors import UsageError
 from safetext_sdk.registry import Registry
 
 if TYPE_CHECKING:
@@ -24,39 +23,39 @@ if TYPE_CHECKING:
 
     from .base import Exporter, ExportResult
 
-EXPORTERS: Registry[Exporter] = Registry("exporter", "safetext.exporters")
+EXPORTERS: Registry[Exporter[Any]] = Registry("exporter", "safetext.exporters")
 EXPORTERS.add(
     "comfyui",
-    "safetext_exporters.comfyui:export_comfyui",
+    "safetext_exporters.comfyui:EXPORTER",
     "clip_l / clip_g files with ComfyUI's keys; not run in ComfyUI",
 )
 EXPORTERS.add(
     "diffusers",
-    "safetext_exporters.diffusers:export_diffusers",
+    "safetext_exporters.diffusers:EXPORTER",
     "folders that from_pretrained loads; a whole pipeline on request",
 )
 EXPORTERS.add(
     "onnx",
-    "safetext_exporters.onnx:export_onnx",
+    "safetext_exporters.onnx:EXPORTER",
     "model.onnx for onnxruntime, optimum and diffusers: fp32, fp16 or int8",
 )
 EXPORTERS.add(
     "peft",
-    "safetext_exporters.peft_adapter:export_peft",
+    "safetext_exporters.peft_adapter:EXPORTER",
     "the LoRA adapter of a run that was hardened with LoRA",
 )
 EXPORTERS.add(
     "single-file",
-    "safetext_exporters.single_file:export_single_file",
+    "safetext_exporters.single_file:EXPORTER",
     "the encoder inside a copy of an SD 1.x or SDXL checkpoint",
 )
 EXPORTERS.add(
     "tensorrt",
-    "safetext_exporters.tensorrt:export_tensorrt",
+    "safetext_exporters.tensorrt:EXPORTER",
     "ONNX with fp16 in the graph, shape profile, commands and a check",
 )
 
-__all__ = ["EXPORTERS", "ExportResult", "export", "options_of"]
+__all__ = ["EXPORTERS", "ExportResult", "export", "export_each", "options_of"]
 
 
 def __getattr__(name: str) -> Any:
@@ -73,8 +72,7 @@ def options_of(target: str) -> dict[str, Any]:
     Raises:
         UsageError: unknown target.
     """
-    parameters = inspect.signature(EXPORTERS.get(target)).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "target"}
+    return EXPORTERS.get(target).defaults()
 
 
 def export(
@@ -98,13 +96,40 @@ def export(
         ModelError: the model does not fit the target, or the result is too far from the torch encoder.
     """
     exporter = EXPORTERS.get(target)
-    if unknown := set(options) - set(options_of(target)):
-        raise UsageError(
-            f"target {target} has no option {', '.join(sorted(unknown))}; it has "
-            ""
-            f"{', '.join(options_of(target)) or 'none'}"
-        )
     from .base import as_subject, default_out
 
     subject = as_subject(source)
-    return exporter(subject, Path(out) if out is not None else default_out(subject, target), **options)
+    place = Path(out) if out is not None else default_out(subject, target)
+    return exporter(subject, place, options, target)
+
+
+def export_each(
+    source: str | Path,
+    targets: Sequence[str],
+    *,
+    out: str | Path | None = None,
+    sign: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Iterator[ExportResult]:
+    """Several exports of one run, each given out when it is written (and signed).
+
+    Args:
+        source: a run folder.
+        targets: names in `EXPORTERS`; repeats count once.
+        out: folder to write; with several targets each gets a folder of its own in it, so that the second
+            does not replace the first.
+        sign: private key (PEM) to sign each export with.
+        options: for every target.
+
+    Raises:
+        As `export`, and as `signing.sign_folder`.
+    """
+    names = list(dict.fromkeys(targets))
+    for name in names:
+        place = Path(out) / name if out is not None and len(names) > 1 else out
+        result = export(source, name, out=place, **(options or {}))
+        if sign is not None:
+            from .signing import sign_folder
+
+            sign_folder(result.path, sign)
+        yield result

@@ -12,21 +12,23 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import importlib.metadata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from safetext_sdk.errors import EXIT_FAIL, ModelError, UsageError
 from safetext_sdk.files import atomic_folder, sha256_file, write_json_atomic
+from safetext_sdk.models.run_folder import EXPORT_RECORD, RunFolder
+from safetext_sdk.versions import versions_of
 
 if TYPE_CHECKING:
     from safetext_sdk.models import HardenedModel, TextToImageModel
-    from safetext_sdk.models.run_folder import RunFolder
 
-RECORD = "export.json"
 SCHEMA_VERSION = 1
+_PACKAGES = ("safetext-sdk", "torch", "transformers", "onnx", "onnxscript", "onnxruntime", "tensorrt-rtx")
 
 
 @dataclasses.dataclass
@@ -73,9 +75,6 @@ class ExportResult:
             cosine = min(row["cosine"] for row in record["outputs"].values())
             figures = (
                 f"largest difference to torch {worst[1]['max_abs']:.2g} ({worst[0]}), least cosine "
-                ""
-                ""
-                ""
                 f"{cosine:.6f}"
             )
             lines.append(f"  {name}: {record['precision']}, {figures}")
@@ -85,11 +84,47 @@ class ExportResult:
         return {**dataclasses.asdict(self), "path": str(self.path), "folder": str(self.folder)}
 
 
-class Exporter(Protocol):
-    """A target: takes a subject and the place to write to, gives the result. Options are keyword arguments of
-    its own."""
+class Options(BaseModel):
+    """Base of a target's options: each has a default, and a name that nobody knows is refused."""
 
-    def __call__(self, subject: Subject, out: Path, **options: Any) -> ExportResult: ...
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+O = TypeVar("O", bound=Options)  # noqa: E741
+
+
+@dataclasses.dataclass(frozen=True)
+class Exporter(Generic[O]):
+    """One target: its options, and the function that writes a subject to a folder with them.
+
+    A target is one file that ends in such an object; `EXPORTERS`, or an entry point of the group
+    ``safetext.exporters``, names it.
+    """
+
+    options: type[O]
+    write: Callable[[Subject, Path, O], ExportResult]
+
+    def defaults(self) -> dict[str, Any]:
+        """Names and defaults of the options."""
+        return {name: field.default for name, field in self.options.model_fields.items()}
+
+    def __call__(self, subject: Subject, out: Path, given: Mapping[str, Any], target: str) -> ExportResult:
+        """Check the options that were given and write the export.
+
+        Raises:
+            UsageError: an option that the target does not have, or a value of another kind.
+        """
+        if unknown := sorted(set(given) - set(self.options.model_fields)):
+            raise UsageError(
+                f"target {target} has no option {', '.join(unknown)}; it has "
+                f"{', '.join(self.options.model_fields) or 'none'}"
+            )
+        try:
+            options = self.options(**given)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise UsageError(f"target {target}: {first['loc'][0]}: {first['msg']}") from None
+        return self.write(subject, out, options)
 
 
 def as_subject(source: HardenedModel | RunFolder | TextToImageModel | str | Path) -> Subject:
@@ -102,8 +137,6 @@ def as_subject(source: HardenedModel | RunFolder | TextToImageModel | str | Path
         RunError: a path that is no finished run.
         UsageError: something else.
     """
-    from safetext_sdk.models.run_folder import RunFolder
-
     if isinstance(source, str | Path):
         source = RunFolder.open(source)
     if isinstance(source, RunFolder):
@@ -116,10 +149,6 @@ def as_subject(source: HardenedModel | RunFolder | TextToImageModel | str | Path
         return Subject(source)
     raise UsageError(
         f"cannot export a {type(source).__name__}; give a run folder, the result of harden(), or a loaded "
-        ""
-        ""
-        ""
-        ""
         "model"
     )
 
@@ -168,28 +197,10 @@ def left_out(subject: Subject, taken: Mapping[str, Any]) -> tuple[str, ...]:
 def hashes(folder: Path) -> dict[str, str]:
     """``{relative path: sha256}`` of every file under ``folder`` but the record itself and signatures,
     sorted."""
-    skip = {RECORD}
-    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in skip and p.suffix != ".sig")
+    paths = sorted(
+        p for p in folder.rglob("*") if p.is_file() and p.name != EXPORT_RECORD and p.suffix != ".sig"
+    )
     return {p.relative_to(folder).as_posix(): sha256_file(p) for p in paths}
-
-
-def versions() -> dict[str, str]:
-    """Versions of what an export depends on, where installed."""
-    found = {}
-    for name in (
-        "safetext-sdk",
-        "torch",
-        "transformers",
-        "onnx",
-        "onnxscript",
-        "onnxruntime",
-        "tensorrt-rtx",
-    ):
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def write_record(
@@ -214,11 +225,11 @@ def write_record(
         "policy_sha256": manifest.get("policy_sha256"),
         "encoders": manifest.get("encoders") or dict.fromkeys(subject.model.encoders, "untouched"),
         "canaries": manifest.get("canaries", {}),
-        "versions": versions(),
+        "versions": versions_of(_PACKAGES),
         **(extra or {}),
         "files": files,
     }
-    write_json_atomic(folder / RECORD, record)
+    write_json_atomic(folder / EXPORT_RECORD, record)
     return files
 
 
@@ -237,13 +248,13 @@ def self_check(subject: Subject, written: Path, *, strict: bool = True) -> dict[
     Raises:
         ModelError: the written encoder is not the hardened one.
     """
-    from safetext_sdk.verification.targets import parts_of
-    from safetext_sdk.verification.verify import identify
+    from safetext_sdk.verification.find_encoders import find_encoders
+    from safetext_sdk.verification.identify import identify
 
     if subject.run is None or not subject.manifest.get("canaries"):
         return {"verdict": "not run", "reason": "this model has no run folder with canaries"}
     check = identify(
-        subject.model, parts_of(written, subject.model, subject.run), subject.manifest, written.name
+        subject.model, find_encoders(written, subject.model, subject.run), subject.manifest, written.name
     )
     if strict and check.exit_code == EXIT_FAIL:
         raise ModelError(f"what was written is not the hardened encoder: {check.reason}; nothing was kept")
@@ -258,7 +269,7 @@ def staging(out: Path) -> Iterator[Path]:
         UsageError: ``out`` exists and is not an earlier export: nobody's folder is replaced by surprise.
     """
     out = Path(out)
-    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / RECORD).is_file()):
+    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / EXPORT_RECORD).is_file()):
         raise UsageError(f"{out} exists and is not an earlier export; choose another place")
     with atomic_folder(out) as folder:
         yield folder

@@ -14,9 +14,19 @@ import torch
 from torch import Tensor
 
 from safetext_sdk.errors import ModelError
+from safetext_sdk.models.families.ldm_keys import prefixed
 
-from .base import ExportResult, Subject, clip_encoders, left_out, self_check, staging, write_record
-from .ldm import prefixed
+from .base import (
+    Exporter,
+    ExportResult,
+    Options,
+    Subject,
+    clip_encoders,
+    left_out,
+    self_check,
+    staging,
+    write_record,
+)
 
 SIZES = {"clip_g": (32, 1280, 5120), "clip_h": (24, 1024, 4096), "clip_l": (12, 768, 3072)}
 """File name to (layers, width, inner width) of the encoder that ComfyUI builds for it; clip_h may have 23
@@ -72,7 +82,6 @@ def check_keys(state: dict[str, Tensor]) -> str:
         if tuple(state[key].shape) != shape:
             raise ModelError(
                 f"ComfyUI builds {name} with {key} of {list(shape)}; this encoder has "
-                ""
                 f"{list(state[key].shape)}"
             )
     if spare := sorted(set(state) - set(shapes)):
@@ -80,16 +89,21 @@ def check_keys(state: dict[str, Tensor]) -> str:
     return name
 
 
-def export_comfyui(
-    subject: Subject, out: Path, *, dtype: str = "fp16", any_size: bool = False
-) -> ExportResult:
+class ComfyUIOptions(Options):
+    """``dtype``: ``fp16`` or ``fp32``. ``any_size``: write encoders of other sizes too (for a custom loader;
+    stock ComfyUI will not read them)."""
+
+    dtype: str = "fp16"
+    any_size: bool = False
+
+
+def export_comfyui(subject: Subject, out: Path, options: ComfyUIOptions) -> ExportResult:
     """Write one safetensors file for each CLIP encoder, to be put into ``ComfyUI/models/text_encoders/``.
 
     Args:
         subject: what is exported.
         out: folder to write.
-        dtype: ``fp16`` or ``fp32``.
-        any_size: write encoders of other sizes too (for a custom loader; stock ComfyUI will not read them).
+        options: see `ComfyUIOptions`.
 
     Raises:
         ModelError: no CLIP encoder, an unknown dtype, or names and shapes that ComfyUI would not take.
@@ -97,16 +111,16 @@ def export_comfyui(
     from safetensors.torch import save_file
 
     types = {"fp16": torch.float16, "fp32": torch.float32}
-    if dtype not in types:
-        raise ModelError(f"unknown dtype {dtype!r}; known: {', '.join(types)}")
+    if options.dtype not in types:
+        raise ModelError(f"unknown dtype {options.dtype!r}; known: {', '.join(types)}")
     encoders = clip_encoders(subject, "comfyui")
     with staging(out) as folder:
         for encoder in encoders.values():
             state = {
-                key: value.detach().to("cpu", types[dtype]).clone()
+                key: value.detach().to("cpu", types[options.dtype]).clone()
                 for key, value in sorted(prefixed(encoder.state_dict()).items())
             }
-            name = file_name(set(state)) if any_size else check_keys(state)
+            name = file_name(set(state)) if options.any_size else check_keys(state)
             if (folder / f"{name}.safetensors").exists():
                 raise ModelError(f"two encoders of this model would both be {name}")
             save_file(
@@ -115,5 +129,8 @@ def export_comfyui(
                 metadata={"format": "pt"},
             )
         checked = {"checked": _NOT_RUN, "self_check": self_check(subject, folder)}
-        files = write_record(folder, subject, "comfyui", {"dtype": dtype, "any_size": any_size}, checked)
+        files = write_record(folder, subject, "comfyui", options.model_dump(), checked)
     return ExportResult("comfyui", out, out, files, {}, (*left_out(subject, encoders), _NOT_RUN))
+
+
+EXPORTER = Exporter(ComfyUIOptions, export_comfyui)

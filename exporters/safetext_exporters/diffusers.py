@@ -16,31 +16,38 @@ import torch
 
 from safetext_sdk.errors import ModelError
 
-from .base import ExportResult, Subject, self_check, staging, write_record
+from .base import Exporter, ExportResult, Options, Subject, self_check, staging, write_record
 
 _OF_ENCODERS = ("text_encoder", "tokenizer")
 
 
-def export_diffusers(subject: Subject, out: Path, *, whole: bool = False) -> ExportResult:
+class DiffusersOptions(Options):
+    """``whole``: copy the rest of the source pipeline too (denoiser, VAE, scheduler), so that the folder is a
+    complete model."""
+
+    whole: bool = False
+
+
+def export_diffusers(subject: Subject, out: Path, options: DiffusersOptions) -> ExportResult:
     """Write encoders and tokenizers, each in a folder named as in the pipeline.
 
     Args:
         subject: what is exported.
         out: folder to write.
-        whole: copy the rest of the source pipeline too (denoiser, VAE, scheduler), so that the folder is a
-            complete model.
+        options: see `DiffusersOptions`.
 
     Raises:
         ModelError: an encoder is not a torch module, ``whole`` without a pipeline folder, or a file that does
             not read back as written.
     """
+    from safetext_sdk.models.layout import tokenizer_name
     from safetext_sdk.models.pipelines import whole_folder
     from safetext_sdk.models.writing import write_encoder
 
     from .tokenizer import write_tokenizer
 
     model = subject.model
-    rest = whole_folder(model) if whole else None
+    rest = whole_folder(model) if options.whole else None
     with staging(out) as folder:
         if rest is not None:
             _copy_rest(rest, folder)
@@ -51,10 +58,10 @@ def export_diffusers(subject: Subject, out: Path, *, whole: bool = False) -> Exp
                 )
             write_encoder(encoder, model.layout.encoders[name], folder / name)
             check_written(encoder, folder / name)
-            tokenizer = folder / name.replace("text_encoder", "tokenizer")
+            tokenizer = folder / tokenizer_name(name)
             write_tokenizer(subject, name, tokenizer)
         files = write_record(
-            folder, subject, "diffusers", {"whole": whole}, {"self_check": self_check(subject, folder)}
+            folder, subject, "diffusers", options.model_dump(), {"self_check": self_check(subject, folder)}
         )
     return ExportResult("diffusers", out, out, files)
 
@@ -65,7 +72,7 @@ def check_written(encoder: Any, folder: Path) -> None:
     Raises:
         ModelError: a weight is missing or differs by more than the file's type rounds it.
     """
-    from safetext_sdk.models.loading import quiet
+    from safetext_sdk.quiet import quiet
 
     with quiet():
         again, info = type(encoder).from_pretrained(
@@ -91,3 +98,6 @@ def _copy_rest(source: Path, folder: Path) -> None:
             continue
         (folder / relative).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, folder / relative)
+
+
+EXPORTER = Exporter(DiffusersOptions, export_diffusers)

@@ -26,11 +26,9 @@ LENGTH = 77
 
 CONTRACTS = {
     "optimum": "last_hidden_state, pooler_output (text_embeds, last_hidden_state with a projection): read "
-    ""
     "by optimum and diffusers",
     "optimum-hidden": "the same, then hidden_states.0 ... hidden_states.N: what SDXL and SD3 read",
     "trt-demo": "text_embeddings, then hidden_states (SDXL, SD3) or pooled_embeddings (FLUX): TensorRT's "
-    ""
     "diffusion demo",
 }
 """Name to what it means; the names are what ``--contract`` takes."""
@@ -61,15 +59,19 @@ def clip_core(encoder: nn.Module) -> nn.Module:
     ):
         raise ModelError(
             f"{type(encoder).__name__} is not a CLIP text encoder; only CLIP encoders can be exported to "
-            ""
-            ""
             "this target"
         )
     return core
 
 
-def signature(encoder: nn.Module, contract: str, family: str = "sd1") -> Signature:
-    """Inputs and outputs of ``encoder`` under ``contract``; ``family`` matters to ``trt-demo`` only.
+def signature(encoder: nn.Module, contract: str, demo: tuple[str, ...] = ()) -> Signature:
+    """Inputs and outputs of ``encoder`` under ``contract``.
+
+    Args:
+        encoder: transformers CLIP text encoder.
+        contract: a key of `CONTRACTS`.
+        demo: what TensorRT's demo expects of this encoder beside ``text_embeddings`` (`Family.demo_outputs`);
+            read by ``trt-demo`` only.
 
     Raises:
         UsageError: unknown contract.
@@ -83,15 +85,10 @@ def signature(encoder: nn.Module, contract: str, family: str = "sd1") -> Signatu
     )
     if contract == "trt-demo":
         # The demo renames output 0 of the torch model, which is the projected vector where there is a
-        # projection, and feeds a mask there. It allocates buffers for exactly the outputs of the family, so a
-        # spare output would break it.
+        # projection, and feeds a mask there. It allocates buffers for exactly the outputs that it knows of,
+        # so a spare output would break it.
         inputs = ("input_ids", "attention_mask") if projected else inputs
-        outputs: tuple[str, ...] = (
-            "text_embeddings",
-            *{"sdxl": ("hidden_states",), "sd3": ("hidden_states",), "flux": ("pooled_embeddings",)}.get(
-                family, ()
-            ),
-        )
+        outputs: tuple[str, ...] = ("text_embeddings", *demo)
     else:
         outputs = (
             ("text_embeds", "last_hidden_state") if projected else ("last_hidden_state", "pooler_output")
@@ -108,28 +105,23 @@ class ClipGraph(nn.Module):
     Args:
         encoder: transformers CLIP text encoder; its weights are shared, not copied, so cast it before.
         contract: a key of `CONTRACTS`.
-        family: model family (``sd1``, ``sdxl``, ...).
+        demo: as `signature`.
     """
 
     causal: Tensor
     positions: Tensor
     order: Tensor
 
-    def __init__(self, encoder: nn.Module, contract: str = "optimum", family: str = "sd1") -> None:
+    def __init__(self, encoder: nn.Module, contract: str = "optimum", demo: tuple[str, ...] = ()) -> None:
         super().__init__()
         core: Any = clip_core(encoder)
         config: Any = encoder.config
         if config.max_position_embeddings != LENGTH:
             raise ModelError(
                 f"the encoder has {config.max_position_embeddings} positions; this graph is static at "
-                ""
-                ""
-                ""
-                ""
-                ""
                 f"{LENGTH}"
             )
-        self.signature = signature(encoder, contract, family)
+        self.signature = signature(encoder, contract, demo)
         self.heads, self.eos = int(config.num_attention_heads), int(config.eos_token_id)
         self.tokens, self.layers, self.final_layer_norm = (
             core.embeddings.token_embedding,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from safetext_sdk.errors import ModelError
 
-from .graph import ClipGraph
+from .graph import Signature
 from .tokenizer import texts, token_ids
 
 BATCHES = (1, 2, 8)
@@ -50,15 +50,14 @@ def prompts() -> list[str]:
 
 
 def reference(
-    encoder: nn.Module, tokenizer: Any, contract: str, family: str
+    encoder: nn.Module, tokenizer: Any, asked: Signature
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Inputs and float32 outputs of the torch encoder itself (transformers' forward, not the traced module)
-    under ``contract``."""
-    graph = ClipGraph(encoder, contract, family)  # only for its list of inputs and outputs
+    for the inputs and outputs that are ``asked``."""
     device = next(encoder.parameters()).device
     rows = tokenizer(prompts(), padding="max_length", max_length=77, truncation=True, return_tensors="pt")
     inputs = {"input_ids": torch.tensor(token_ids(tokenizer, prompts()))}
-    if "attention_mask" in graph.signature.inputs:
+    if "attention_mask" in asked.inputs:
         inputs["attention_mask"] = rows.attention_mask
     with torch.no_grad():
         out = encoder(**{k: v.to(device) for k, v in inputs.items()}, output_hidden_states=True)
@@ -70,7 +69,7 @@ def reference(
     named |= {"hidden_states": out.hidden_states[-2], "pooled_embeddings": pooled}
     named["text_embeddings"] = out.last_hidden_state if projected is None else projected
     outputs = {}
-    for name in graph.signature.outputs:
+    for name in asked.outputs:
         value = named[name]
         assert value is not None
         outputs[name] = value.float().cpu()
@@ -101,11 +100,6 @@ def measure(run: Runner, inputs: Mapping[str, Tensor], expected: Mapping[str, Te
                 if have.shape != want.shape:
                     raise ModelError(
                         f"output {name} of the exported file is {list(have.shape)} at batch {size}, not "
-                        ""
-                        ""
-                        ""
-                        ""
-                        ""
                         f"{list(want.shape)}"
                     )
                 if not bool(torch.isfinite(have).all()):
@@ -139,11 +133,6 @@ def require(record: Mapping[str, Any], precision: str) -> None:
         if row["relative"] > limit["relative"] or row["cosine"] < limit["cosine"]:
             raise ModelError(
                 f"the {precision} export is too far from the torch encoder: output {name} differs by "
-                ""
-                ""
-                ""
-                ""
-                ""
                 f"{row['max_abs']:.2g} "
                 f"({row['relative']:.2g} of its largest value, cosine {row['cosine']:.6f}; "
                 f"allowed {limit['relative']:.2g} and {limit['cosine']}); nothing was kept"

@@ -16,7 +16,7 @@ import torch
 
 from safetext_sdk.errors import ModelError, UsageError
 
-from .base import ExportResult, Subject, staging, write_record
+from .base import Exporter, ExportResult, Options, Subject, staging, write_record
 
 _FOLDER = "lora"
 TOLERANCE = 2e-2
@@ -24,7 +24,7 @@ TOLERANCE = 2e-2
 1e-3."""
 
 
-def export_peft(subject: Subject, out: Path) -> ExportResult:
+def export_peft(subject: Subject, out: Path, options: Options) -> ExportResult:
     """Copy the run's adapters (``<encoder>/adapter_model.safetensors`` and one file for diffusers) after
     checking that they do the job.
 
@@ -38,11 +38,6 @@ def export_peft(subject: Subject, out: Path) -> ExportResult:
     if not source.is_dir():
         raise UsageError(
             f"{subject.run.path} was hardened in full weights and has no adapter; harden with lora=True, "
-            ""
-            ""
-            ""
-            ""
-            ""
             "or use target diffusers"
         )
     parities: dict[str, Any] = {}
@@ -56,11 +51,6 @@ def export_peft(subject: Subject, out: Path) -> ExportResult:
         files = write_record(folder, subject, "peft", {}, {"merged_weights": parities})
     notes = (
         "an adapter can be switched off by whoever holds it; ship merged weights (target diffusers) where "
-        ""
-        ""
-        ""
-        ""
-        ""
         "that matters",
     )
     return ExportResult("peft", out, out, files, {}, notes)
@@ -74,7 +64,7 @@ def check_adapter(subject: Subject, name: str, folder: Path) -> dict[str, float]
     """
     from peft import PeftModel
 
-    from safetext_sdk.models.loading import load_encoder
+    from safetext_sdk.models.read_encoder import load_encoder
 
     fresh = load_encoder(subject.model.layout.encoders[name], torch.device("cpu"), torch.float32)
     merged = PeftModel.from_pretrained(fresh, str(folder)).merge_and_unload().state_dict()
@@ -88,11 +78,9 @@ def check_adapter(subject: Subject, name: str, folder: Path) -> dict[str, float]
     if worst > TOLERANCE:
         raise ModelError(
             f"the adapter of {name} does not give the hardened weights (a weight is off by {worst:.2g} of "
-            ""
-            ""
-            ""
-            ""
-            ""
             "its tensor's largest)"
         )
     return {"relative": worst}
+
+
+EXPORTER = Exporter(Options, export_peft)

@@ -11,9 +11,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from safetext_sdk.errors import EXIT_FAIL, MissingExtraError, RunError, UsageError
-from safetext_sdk.verification.verify import record_folder
+from safetext_sdk.files import atomic_file
+from safetext_sdk.models.run_folder import SIGNATURE
+from safetext_sdk.verification.file_checks import record_folder
 
-SIGNATURE = "model.sig"
 _IGNORED = (".git", SIGNATURE)
 
 
@@ -48,15 +49,12 @@ def sign_folder(target: str | Path, private_key: str | Path, password: str | Non
     hashes = hashing.Config().set_ignored_paths(
         paths=[folder / name for name in _IGNORED], ignore_git_paths=False
     )
-    temporary = path.with_name(f".{SIGNATURE}.tmp")
     try:
         config = signing.Config().use_elliptic_key_signer(private_key=key, password=password)
-        config.set_hashing_config(hashes).sign(folder, temporary)
-        temporary.replace(path)
+        with atomic_file(path) as temporary:
+            config.set_hashing_config(hashes).sign(folder, temporary)
     except (ValueError, TypeError) as error:
         raise UsageError(f"{key} cannot sign: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 

@@ -17,21 +17,28 @@ import torch
 from torch import Tensor
 
 from safetext_sdk.errors import ModelError, UsageError
+from safetext_sdk.models.families import all_families
+from safetext_sdk.models.families.ldm_keys import replacements
 
-from .base import ExportResult, Subject, self_check, staging, write_record
-from .ldm import PREFIXES, replacements
+from .base import Exporter, ExportResult, Options, Subject, self_check, staging, write_record
 
 _TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
-def export_single_file(subject: Subject, out: Path, *, checkpoint: str | Path | None = None) -> ExportResult:
+class SingleFileOptions(Options):
+    """``checkpoint``: the checkpoint (safetensors) to put the encoders into; None = the file that the model
+    was loaded from. It is only read."""
+
+    checkpoint: str | Path | None = None
+
+
+def export_single_file(subject: Subject, out: Path, options: SingleFileOptions) -> ExportResult:
     """Put the hardened encoders into a copy of a checkpoint.
 
     Args:
         subject: what is exported.
         out: folder to write; the file is named after the checkpoint, with ``-safetext`` added.
-        checkpoint: SD 1.x or SDXL checkpoint (safetensors); None = the file that the model was loaded from.
-            It is only read.
+        options: see `SingleFileOptions`.
 
     Raises:
         UsageError: no checkpoint given and none known.
@@ -39,7 +46,7 @@ def export_single_file(subject: Subject, out: Path, *, checkpoint: str | Path | 
     """
     from safetext_sdk.models.checks import looks_like_pickle, read_header, refuse_pickle
 
-    model = subject.model
+    model, checkpoint = subject.model, options.checkpoint
     if checkpoint is None:
         if not model.source.path.is_file():
             raise UsageError(
@@ -51,24 +58,20 @@ def export_single_file(subject: Subject, out: Path, *, checkpoint: str | Path | 
         raise ModelError(f"there is no checkpoint {source}")
     if looks_like_pickle(source):
         raise refuse_pickle(source)
-    if model.family not in PREFIXES:
-        raise ModelError(
-            f"single-file takes {' and '.join(PREFIXES)}; {model.id} is of family {model.family}"
-        )
+    form = model.reader.single_file
+    if form is None:
+        titles = " and ".join(family.title for family in all_families() if family.single_file)
+        raise ModelError(f"single-file takes {titles}; {model.id} is of family {model.reader.title}")
     keys = list(read_header(source))
-    if not any(key.startswith(PREFIXES[model.family]["text_encoder"]) for key in keys):
+    first = next(iter(form.prefixes.values()))
+    if not any(key.startswith(first) for key in keys):
         raise ModelError(
-            f"{source.name} is no {model.family} checkpoint: it has no tensors under "
-            ""
-            ""
-            ""
-            ""
-            f"{PREFIXES[model.family]['text_encoder']}"
+            f"{source.name} is not a {model.reader.title} checkpoint: it has no tensors under {first}"
         )
     new: dict[str, Tensor] = {}
-    for name in PREFIXES[model.family]:
+    for name, prefix in form.prefixes.items():
         if name in subject.hardened():
-            new |= replacements(keys, model.family, name, model.encoders[name].state_dict())
+            new |= replacements(keys, prefix, name, model.encoders[name].state_dict())
     with staging(out) as folder:
         target = folder / f"{source.stem}-safetext.safetensors"
         shutil.copyfile(source, target)
@@ -98,11 +101,6 @@ def overwrite(path: Path, new: dict[str, Tensor]) -> None:
             if list(tensor.shape) != entry["shape"] or entry["dtype"] not in _TYPES:
                 raise ModelError(
                     f"{key} is {entry['dtype']} {entry['shape']} in the checkpoint, the encoder's is "
-                    ""
-                    ""
-                    ""
-                    ""
-                    ""
                     f"{list(tensor.shape)}"
                 )
             value = tensor.detach().to("cpu", _TYPES[entry["dtype"]]).contiguous()
@@ -119,11 +117,6 @@ def overwrite(path: Path, new: dict[str, Tensor]) -> None:
             if end - start != len(data):
                 raise ModelError(
                     f"{key} takes {end - start} bytes in the checkpoint, the encoder's weight takes "
-                    ""
-                    ""
-                    ""
-                    ""
-                    ""
                     f"{len(data)}"
                 )
             file.seek(8 + length + start)
@@ -133,3 +126,6 @@ def overwrite(path: Path, new: dict[str, Tensor]) -> None:
             stored = handle.get_tensor(key)
             if not torch.equal(stored, tensor.detach().cpu().to(stored.dtype)):
                 raise ModelError(f"{key} does not read back as written")
+
+
+EXPORTER = Exporter(SingleFileOptions, export_single_file)

@@ -17,10 +17,23 @@ from typing import Any
 
 from safetext_sdk.errors import ModelError, UsageError
 from safetext_sdk.files import write_json_atomic
+from safetext_sdk.models.layout import tokenizer_name
 
-from .base import ExportResult, Subject, clip_encoders, left_out, self_check, staging, write_record
-from .graph import LENGTH, signature
-from .onnx import MODEL, export_encoder
+from . import safety
+from .base import (
+    Exporter,
+    ExportResult,
+    Options,
+    Subject,
+    clip_encoders,
+    left_out,
+    self_check,
+    staging,
+    write_record,
+)
+from .graph import LENGTH, Signature, signature
+from .onnx import MODEL, Asked, export_encoder, shipped
+from .tokenizer import write_tokenizer
 from .trace import FORBIDDEN, OPSET, check_options, need_onnx
 
 ALLOWED = frozenset(
@@ -61,7 +74,7 @@ def commands(inputs: tuple[str, ...], batches: tuple[int, int, int]) -> str:
         return ",".join(f"{name}:{size}x{LENGTH}" for name in inputs)
 
     low, usual, high = (shapes(size) for size in batches)
-    return f"""# Run in this folder, on the machine with the GPU. safetext does not run these commands: no engine is shipped.
+    return f"""# Run in this folder, on the machine with the GPU. safetext does not run these commands and ships no engine.
 
 # TensorRT 10 (drop --stronglyTyped from TensorRT 11 on, where every network is strongly typed):
 trtexec --onnx={MODEL} --saveEngine=model.engine --stronglyTyped \\
@@ -82,37 +95,48 @@ options = {{
     "trt_engine_cache_enable": True,
     "trt_engine_cache_path": "engine_cache",
 }}
-session = ort.InferenceSession("{MODEL}", providers=[("TensorrtExecutionProvider", options), "CUDAExecutionProvider"])
+providers = [("TensorrtExecutionProvider", options), "CUDAExecutionProvider"]
+session = ort.InferenceSession("{MODEL}", providers=providers)
 print(session.get_providers())
 PY
 """
 
 
-def export_tensorrt(
-    subject: Subject,
-    out: Path,
-    *,
-    contract: str = "trt-demo",
-    precision: str = "fp16",
-    ids_dtype: str = "int32",
-    min_batch: int = 1,
-    opt_batch: int = 2,
-    max_batch: int = 8,
-    check: bool = False,
-    recheck: int = 64,
-) -> ExportResult:
-    """Export every CLIP encoder for TensorRT.
+class TensorRTOptions(Options):
+    """Options of the target.
 
-    Args:
-        subject: what is exported.
-        out: folder to write; each encoder's folder holds ``model.onnx``, ``profile.json``, ``build.txt`` and,
-            checked, ``check.json``.
+    Attributes:
         contract: key of `graph.CONTRACTS`.
         precision: ``fp16`` (in the graph) or ``fp32``.
         ids_dtype: ``int32`` or ``int64``.
         min_batch, opt_batch, max_batch: the shape profile; guidance makes a batch of 2 from one prompt.
         check: run `check_model` on what was written; a failed check keeps nothing.
         recheck: as in the onnx target.
+    """
+
+    contract: str = "trt-demo"
+    precision: str = "fp16"
+    ids_dtype: str = "int32"
+    min_batch: int = 1
+    opt_batch: int = 2
+    max_batch: int = 8
+    check: bool = False
+    recheck: int = 64
+
+    @property
+    def batches(self) -> tuple[int, int, int]:
+        """Least, usual and largest batch."""
+        return self.min_batch, self.opt_batch, self.max_batch
+
+
+def export_tensorrt(subject: Subject, out: Path, options: TensorRTOptions) -> ExportResult:
+    """Export every CLIP encoder for TensorRT.
+
+    Args:
+        subject: what is exported.
+        out: folder to write; each encoder's folder holds ``model.onnx``, ``profile.json``, ``build.txt`` and,
+            checked, ``check.json``.
+        options: see `TensorRTOptions`.
 
     Raises:
         MissingExtraError: onnx is not installed.
@@ -120,65 +144,49 @@ def export_tensorrt(
         ModelError: no CLIP encoder, parity missed, or a failed check.
     """
     need_onnx("the tensorrt export")
-    if precision == "int8":
+    if options.precision == "int8":
         raise UsageError("TensorRT refuses dynamic int8; use precision fp16 or fp32")
-    check_options(precision, OPSET, ids_dtype)
-    batches = (min_batch, opt_batch, max_batch)
-    if not 1 <= min_batch <= opt_batch <= max_batch:
-        raise UsageError(f"batch sizes must be in order and at least 1, not {batches}")
-    from . import safety
-    from .tokenizer import write_tokenizer
-
-    family = subject.model.family
+    check_options(options.precision, OPSET, options.ids_dtype)
+    if not 1 <= options.min_batch <= options.opt_batch <= options.max_batch:
+        raise UsageError(f"batch sizes must be in order and at least 1, not {options.batches}")
     encoders = clip_encoders(subject, "tensorrt")
     parities: dict[str, Any] = {}
     notes = left_out(subject, encoders)
     with staging(out) as folder:
         for name, encoder in encoders.items():
-            own, tokenizer = folder / name, subject.model.tokenizers[name]
-            parities[name] = export_encoder(
-                encoder,
-                tokenizer,
-                own,
-                family=family,
-                contract=contract,
-                precision=precision,
-                ids_dtype=ids_dtype,
-            )
-            asked = signature(encoder, contract, family)
-            write_json_atomic(own / "profile.json", profile(asked.inputs, batches))
-            (own / "build.txt").write_text(commands(asked.inputs, batches), encoding="utf-8")
-            if check:
-                report = check_model(own / MODEL, asked.inputs, asked.outputs, parities[name], batches)
-                write_json_atomic(own / "check.json", report)
-                if bad := [row for row in report["checks"] if row["result"] == "failed"]:
-                    raise ModelError(
-                        f"{name} failed the TensorRT check: {bad[0]['name']}: {bad[0]['detail']}; nothing "
-                        ""
-                        ""
-                        ""
-                        "was kept"
-                    )
-                notes += tuple(
-                    f"{name}: {row['name']}: {row['detail']}"
-                    for row in report["checks"]
-                    if row["name"] == "tensorrt-rtx"
-                )
-            write_tokenizer(subject, name, folder / name.replace("text_encoder", "tokenizer"))
-        options = {
-            "precision": precision,
-            "contract": contract,
-            "ids_dtype": ids_dtype,
-            "batches": list(batches),
-        }
-        measured = safety.recheck(subject, folder, encoders, recheck)
+            demo = subject.model.reader.demo_outputs(name)
+            asked = Asked(options.contract, options.precision, options.ids_dtype, demo=demo)
+            tokenizer = subject.model.tokenizers[name]
+            parities[name] = export_encoder(encoder, tokenizer, folder / name, asked)
+            given = signature(encoder, options.contract, demo)
+            notes += _write_build(folder / name, name, given, parities[name], options)
+            notes += write_tokenizer(subject, name, folder / tokenizer_name(name), alone=True)
+        recorded = options.model_dump(include={"precision", "contract", "ids_dtype"})
+        measured = safety.recheck(subject, folder, encoders, options.recheck)
         measured["self_check"] = self_check(subject, folder)
-        files = write_record(folder, subject, "tensorrt", options, measured)
+        recorded["batches"] = list(options.batches)
+        files = write_record(folder, subject, "tensorrt", recorded, measured)
         notes += safety.notes(measured)
-    first = next(iter(encoders))
-    return ExportResult(
-        "tensorrt", out / first / MODEL if len(encoders) == 1 else out, out, files, parities, notes
-    )
+    return ExportResult("tensorrt", shipped(out, encoders), out, files, parities, notes)
+
+
+def _write_build(
+    folder: Path, name: str, given: Signature, parity: dict[str, Any], options: TensorRTOptions
+) -> tuple[str, ...]:
+    """Profile and commands beside the graph, and the check if it was asked for; notes on the latter."""
+    write_json_atomic(folder / "profile.json", profile(given.inputs, options.batches))
+    (folder / "build.txt").write_text(commands(given.inputs, options.batches), encoding="utf-8")
+    if not options.check:
+        return ()
+    report = check_model(folder / MODEL, given.inputs, given.outputs, parity, options.batches)
+    write_json_atomic(folder / "check.json", report)
+    rows = report["checks"]
+    if bad := [row for row in rows if row["result"] == "failed"]:
+        first = bad[0]
+        raise ModelError(
+            f"{name} failed the TensorRT check: {first['name']}: {first['detail']}; nothing was kept"
+        )
+    return tuple(f"{name}: {row['name']}: {row['detail']}" for row in rows if row["name"] == "tensorrt-rtx")
 
 
 def check_model(
@@ -216,10 +224,6 @@ def check_model(
         "contract",
         problem,
         f"inputs {', '.join(inputs)}; outputs {', '.join(outputs)}; batch dynamic, {LENGTH} positions, "
-        ""
-        ""
-        ""
-        ""
         f"opset {OPSET}",
     )
     ops = {node.op_type for node in model.graph.node}
@@ -324,3 +328,6 @@ def aot_build(path: Path, inputs: tuple[str, ...], batches: tuple[int, int, int]
     target = f"ahead-of-time build by tensorrt-rtx {rtx.__version__} for compute capability 8.9"
     detail = f"{target}: {engine.nbytes} bytes in {seconds:.1f} s; not run on a GPU"
     return {"name": name, "result": "passed", "detail": detail}
+
+
+EXPORTER = Exporter(TensorRTOptions, export_tensorrt)

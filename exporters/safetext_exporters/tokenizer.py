@@ -7,6 +7,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetext_sdk.errors import ModelError
+from safetext_sdk.models.read_encoder import first_line
+from safetext_sdk.models.writing import write_tokenizer as copy_tokenizer
+
 from .graph import LENGTH
 
 if TYPE_CHECKING:
@@ -113,15 +117,23 @@ def token_ids(tokenizer: Any, prompts: list[str]) -> list[list[int]]:
     return [[int(i) for i in row] for row in rows]
 
 
-def write_tokenizer(subject: Subject, encoder: str, folder: Path) -> None:
+def write_tokenizer(subject: Subject, encoder: str, folder: Path, *, alone: bool = False) -> tuple[str, ...]:
     """Write the tokenizer of ``encoder`` and ``test_vectors.jsonl`` beside it: ``{"id", "tests", "text",
     "ids"}`` a row.
 
     The files are the source's own; vocab.json and merges.txt are added where only tokenizer.json was there
     (transformers 4.x and most ports read those).
-    """
-    from safetext_sdk.models.writing import write_tokenizer as copy_tokenizer
 
+    Args:
+        subject: what is exported.
+        encoder: whose tokenizer.
+        folder: where to.
+        alone: for consumers without transformers: ``tokenizer.json`` is there in any case, and pads and cuts
+            by itself as the pipelines do, so that the package ``tokenizers`` needs nothing but this file.
+
+    Returns:
+        What the user has to know: a ``tokenizer.json`` that does not give all the vectors.
+    """
     model = subject.model
     tokenizer = model.tokenizers[encoder]
     copy_tokenizer(tokenizer, model.layout.tokenizers[encoder], folder)
@@ -132,3 +144,60 @@ def write_tokenizer(subject: Subject, encoder: str, folder: Path) -> None:
         for i, ((what, text), row) in enumerate(zip(pairs, ids, strict=True))
     ]
     (folder / VECTORS).write_text("\n".join(rows) + "\n", encoding="utf-8")
+    if not alone:
+        return ()
+    written = write_standalone(tokenizer, folder)
+    encoded = written.encode_batch([text for _, text in pairs])
+    wrong = sum(got.ids != want for got, want in zip(encoded, ids, strict=True))
+    if not wrong:
+        return ()
+    return (
+        f"{encoder}: tokenizer.json splits {wrong} of the {len(pairs)} test vectors otherwise than the "
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        "tokenizer "
+        "that pipelines use here; read vocab.json and merges.txt with a CLIP tokenizer of your own instead",
+    )
+
+
+def write_standalone(tokenizer: Any, folder: Path) -> Any:
+    """Write ``tokenizer.json`` so that it pads and cuts by itself, and return it as the package
+    ``tokenizers`` reads it.
+
+    Raises:
+        ModelError: no such file in ``folder``, and none can be made from the other files.
+    """
+    from tokenizers import Tokenizer
+
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        _backend(tokenizer, folder).save(str(path))
+    whole = Tokenizer.from_file(str(path))
+    whole.enable_truncation(LENGTH)
+    whole.enable_padding(
+        length=LENGTH, pad_id=int(tokenizer.pad_token_id), pad_token=str(tokenizer.pad_token)
+    )
+    whole.save(str(path))
+    return whole
+
+
+def _backend(tokenizer: Any, folder: Path) -> Any:
+    """The rust tokenizer behind a transformers one; one in Python is converted from its files."""
+    if (found := getattr(tokenizer, "backend_tokenizer", None)) is not None:
+        return found
+    import transformers
+
+    try:
+        fast = transformers.CLIPTokenizerFast.from_pretrained(folder, local_files_only=True)
+    except Exception as error:
+        raise ModelError(f"{folder}: no tokenizer.json can be made: {first_line(error)}") from error
+    return fast.backend_tokenizer

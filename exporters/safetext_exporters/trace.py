@@ -57,9 +57,6 @@ def check_options(precision: str, opset: int, ids_dtype: str) -> None:
     if opset != OPSET:
         raise UsageError(
             f"opset {opset} is not supported: this exporter writes opset {OPSET} and nothing else; leave "
-            ""
-            ""
-            ""
             "the option out"
         )
     if ids_dtype not in ("int32", "int64"):
@@ -94,14 +91,19 @@ def _assert_opset(imports: dict[str, int]) -> None:
 
 
 def trace(
-    encoder: nn.Module, contract: str, *, family: str = "sd1", half: bool = False, ids_dtype: str = "int32"
+    encoder: nn.Module,
+    contract: str,
+    *,
+    demo: tuple[str, ...] = (),
+    half: bool = False,
+    ids_dtype: str = "int32",
 ) -> Any:
     """The encoder's graph as an ``onnx_ir.Model``, stripped, opset 18, batch dynamic, 77 positions.
 
     Args:
         encoder: transformers CLIP text encoder, on any device and in any dtype; it is not changed.
         contract: key of `graph.CONTRACTS`.
-        family: model family; only ``trt-demo`` asks.
+        demo: as `graph.signature`.
         half: cast weights to float16 before tracing, so that precision is in the graph.
         ids_dtype: ``int32`` or ``int64`` for ``input_ids`` and ``attention_mask``.
 
@@ -114,7 +116,7 @@ def trace(
         .eval()
         .requires_grad_(False)
     )
-    graph = ClipGraph(plain, contract, family).eval()
+    graph = ClipGraph(plain, contract, demo).eval()
     # One tensor each: torch.export takes two inputs that are the same object for one input.
     args = tuple(torch.ones((2, LENGTH), dtype=getattr(torch, ids_dtype)) for _ in graph.signature.inputs)
     batch = torch.export.Dim("batch")

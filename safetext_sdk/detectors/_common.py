@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,8 @@ import numpy as np
 import torch
 from PIL import Image as PILImage
 
-from ..errors import DetectorError
+from ..errors import DetectorError, ModelError
+from ..versions import version_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -60,10 +60,7 @@ def weights_sha256(folder: Path) -> str:
 
 
 def package_version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "source"
+    return version_of(name) or "source"
 
 
 def check_sha256(actual: str, wanted: object, what: str) -> None:
@@ -83,15 +80,11 @@ def local_folder(ref: str, revision: str | None = None) -> Path:
     path = Path(ref).expanduser()
     if path.is_dir():
         return path
-    from huggingface_hub import snapshot_download
+    from ..hub import download
 
     try:
-        return Path(
-            snapshot_download(
-                ref, revision=revision, allow_patterns=["*.safetensors", "*.json", "*.txt", "*.model"]
-            )
-        )
-    except Exception as error:
+        return download(ref, revision, ["*.safetensors", "*.json", "*.txt", "*.model"])[0]
+    except ModelError as error:
         raise DetectorError(
             f"detector model {ref!r} is no folder and cannot be downloaded: {error}"
         ) from error

@@ -97,7 +97,7 @@ def _positions(model: Any) -> int:
 def _load(folder: str, device: str) -> tuple[Any, Any, Pixels, str]:
     from transformers import AutoTokenizer, CLIPModel
 
-    from ..models.loading import quiet
+    from ..quiet import quiet
 
     path = Path(folder)
     digest = weights_sha256(path)

@@ -74,7 +74,7 @@ class ClassifierJudge:
 def _load(folder: str, device: str) -> tuple[Any, Pixels, str]:
     from transformers import AutoModelForImageClassification
 
-    from ..models.loading import quiet
+    from ..quiet import quiet
 
     path = Path(folder)
     digest = weights_sha256(path)

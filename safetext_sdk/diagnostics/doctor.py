@@ -6,7 +6,6 @@ Each check is a row: name, state ("ok", "note", "problem"), what was found, and 
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import shutil
@@ -15,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from ..versions import version_of
 
 CORE = ("torch", "transformers", "diffusers", "peft", "accelerate", "safetensors", "pydantic")
 
@@ -62,13 +63,6 @@ def as_dicts(rows: list[Check]) -> list[dict[str, Any]]:
     return [asdict(r) for r in rows]
 
 
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
 def _python() -> list[Check]:
     ok = sys.version_info >= (3, 11)
     return [
@@ -84,7 +78,7 @@ def _python() -> list[Check]:
 def _packages() -> list[Check]:
     rows = []
     for name in CORE:
-        found = _version(name)
+        found = version_of(name)
         rows.append(
             Check(
                 name,
@@ -97,7 +91,7 @@ def _packages() -> list[Check]:
 
 
 def _device() -> list[Check]:
-    from ..models.loading import pick_device
+    from ..device import pick_device
 
     device = str(pick_device("auto"))
     import torch
@@ -110,7 +104,7 @@ def _device() -> list[Check]:
 
 
 def _onnxruntime() -> list[Check]:
-    cpu, gpu = _version("onnxruntime"), _version("onnxruntime-gpu")
+    cpu, gpu = version_of("onnxruntime"), version_of("onnxruntime-gpu")
     if cpu and gpu:
         return [
             Check(
@@ -162,8 +156,8 @@ def _clip_skip() -> list[Check]:
         Check(
             "clip_skip",
             "note",
-            f"diffusers {_version('diffusers')} raises on clip_skip for SD1/2 with transformers "
-            f"{_version('transformers')}; "
+            f"diffusers {version_of('diffusers')} raises on clip_skip for SD1/2 with transformers "
+            f"{version_of('transformers')}; "
             "our own conditioning does not",
             "generate without clip_skip, or with transformers < 5.6",
         )

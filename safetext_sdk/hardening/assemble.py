@@ -64,7 +64,7 @@ def make_trainer(
         trainable,
         rates={n: train.lora_learning_rate if "lora_" in n else train.learning_rate for n in trainable},
         untouched=frozenset(set(model.encoders) - set(how)),
-        masked=model.family == "plain",
+        masked=not model.reader.pads_are_read,
     )
     return trainer, students
 

@@ -7,18 +7,18 @@ import platform
 import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ..device import pick_device
 from ..errors import PolicyError, RunError, UsageError
 from ..methods import METHODS, Method
 from ..methods.base import checked, make_config
 from ..models.canaries import fingerprint
 from ..models.catalogue import CATALOGUE, training_bytes
-from ..models.loading import load_hardened_encoders, load_model, pick_device
+from ..models.loading import load_hardened_encoders, load_model
 from ..models.model import HardenedModel, TextToImageModel
 from ..models.run_folder import RunFolder
 from ..models.writing import round_to_stored, write_encoder, write_tokenizer
@@ -26,10 +26,11 @@ from ..policy.load import load_policy
 from ..policy.schema import Policy
 from ..progress import Bar
 from ..prompts.build import PromptBook, build_prompt_book
+from ..versions import versions_of
 from .assemble import fill_teacher, make_trainer
 from .retain_set import build_safe_set
 from .settings import TrainConfig
-from .trainable import kind_of, merge_lora, scale_change, write_lora
+from .trainable import merge_lora, scale_change, write_lora
 from .trainer import Trainer
 
 _PACKAGES = (
@@ -100,7 +101,8 @@ def harden(
     train, made = settings(
         kind, model, {**(config or {}), **({} if steps is None else {"steps": steps})}, lora
     )
-    how = {n: "lora" if lora or kind_of(model.layout.encoders[n]) == "t5" else "full" for n in names}
+    usual = model.reader.hardened_by_default
+    how = {n: "lora" if lora else usual(model.layout.encoders[n]) for n in names}
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
@@ -265,13 +267,7 @@ def _same(run: RunFolder, asked: Mapping[str, Any]) -> None:
 
 def versions() -> dict[str, str]:
     """Versions of what took part, as installed."""
-    found = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return {"python": platform.python_version(), **versions_of(_PACKAGES)}
 
 
 def canary_prompts(book: PromptBook) -> list[str]:

@@ -15,8 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..models.families import FAMILIES, Pieces, Tokens
-from ..models.families.base import piece_owner
+from ..models.families import FAMILIES, Pieces, Tokens, piece_owner
 from ..models.model import EncoderBundle, TextToImageModel
 
 BATCH = 64
@@ -89,13 +88,13 @@ def read_lengths(
     (FLUX), every prompt's end must be there.
     """
     out, index = {}, torch.from_numpy(rows)
-    pooled = family not in ("sd1", "sd2")
+    reader = FAMILIES.get(family)
     for name, parts in table.tokens.items():
         full = parts["input_ids"].shape[1]
-        cut = not whole and name in FAMILIES[family].causal
+        cut = not whole and name in reader.causal
         lengths = table.lengths[name][index].float()
         # A pooled output is taken at the end token: cut before it, and another position would be pooled.
-        wanted = lengths.max() if pooled else lengths.quantile(0.75)
+        wanted = lengths.max() if reader.reads_end_token else lengths.quantile(0.75)
         out[name] = min(full, math.ceil(float(wanted)) + margin) if cut else full
     return out
 

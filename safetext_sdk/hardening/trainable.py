@@ -11,32 +11,10 @@ import torch
 from torch import nn
 
 from ..errors import ModelError
-from ..models.loading import EncoderFiles, load_encoder
+from ..models.layout import EncoderFiles, nested_key
 from ..models.model import TextToImageModel
+from ..models.read_encoder import load_encoder
 
-# Linear layers by architecture: attention and feed-forward, in the names of transformers.
-_TARGETS = {
-    "clip": ["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"],
-    "t5": ["q", "k", "v", "o", "wi", "wi_0", "wi_1", "wo"],
-    "other": [
-        "query",
-        "key",
-        "value",
-        "dense",
-        "q_lin",
-        "k_lin",
-        "v_lin",
-        "out_lin",
-        "q_proj",
-        "k_proj",
-        "v_proj",
-        "out_proj",
-        "fc1",
-        "fc2",
-        "lin1",
-        "lin2",
-    ],
-}
 _EMBEDDINGS = (
     "token_embedding",
     "position_embedding",
@@ -48,17 +26,6 @@ _EMBEDDINGS = (
 )
 
 
-def kind_of(files: EncoderFiles) -> str:
-    """``clip``, ``t5`` or ``other``."""
-    return (
-        "clip"
-        if files.class_name.startswith("CLIP")
-        else "t5"
-        if files.class_name.startswith("T5")
-        else "other"
-    )
-
-
 def original_weights(model: TextToImageModel, name: str, how: str) -> nn.Module:
     """The model's own encoder, in the precision that training needs.
 
@@ -68,7 +35,7 @@ def original_weights(model: TextToImageModel, name: str, how: str) -> nn.Module:
     encoder = model.encoders[name]
     if not isinstance(encoder, nn.Module):
         raise ModelError(f"{name} is an exported file and cannot be trained")
-    files: EncoderFiles = model.layout.encoders[name]
+    files = model.layout.encoders[name]
     if model.dtype == torch.float32 or how == "lora":
         return encoder
     fresh: nn.Module = load_encoder(files, model.device, torch.float32)
@@ -94,7 +61,7 @@ def lora_copy(encoder: nn.Module, files: EncoderFiles, rank: int, alpha: int, se
     present = {
         name.rpartition(".")[2] for name, module in shell.named_modules() if isinstance(module, nn.Linear)
     }
-    targets = sorted(present & set(_TARGETS[kind_of(files)]))
+    targets = sorted(present & set(files.architecture.linear_layers))
     if not targets:
         raise ModelError(f"{files.folder}: no linear layer that LoRA knows in a {type(encoder).__name__}")
     config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=targets, bias="none")
@@ -182,11 +149,10 @@ def write_lora(students: dict[str, Any], files: dict[str, EncoderFiles], folder:
             config = json.loads(config_path.read_text(encoding="utf-8"))
             config["base_model_name_or_path"] = None  # a path of this machine helps nobody
             config_path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-            nested = ("text_model.", "text_projection.")
             for key, tensor in get_peft_model_state_dict(student).items():
                 key = key.removeprefix("base_model.model.")
-                if kind_of(files[name]) == "clip" and not key.startswith(nested):
-                    key = f"text_model.{key}"
+                if files[name].architecture.nested_keys:
+                    key = nested_key(key)
                 state[f"{name}.{key}"] = tensor.detach().cpu().contiguous()
             own = student.peft_config["default"]
             settings |= {

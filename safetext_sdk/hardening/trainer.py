@@ -20,8 +20,7 @@ from torch import Tensor, nn
 
 from ..errors import InterruptedRun, ModelError, RunError, UsageError
 from ..methods.base import Batch, Method
-from ..models.families import Pieces, Tokens
-from ..models.families.base import piece_owner
+from ..models.families import Pieces, Tokens, piece_owner
 from ..models.model import EncoderBundle
 from . import checkpoints
 from .schedule import rate_at, reads_whole, rows_at

@@ -1,9 +1,8 @@
 """Models known by a short name. No torch here: listing is instant.
 
 An entry says where the weights are published, under which licence, which encoders read the prompt and how
-large they are. No revision is
-fixed here: what the hub answers with is written to the manifest of each run. Parameter counts are those of
-    the published configurations.
+large they are. No revision is fixed here: what the hub answers with is written to the manifest of each run.
+Parameter counts are those of the published configurations.
 """
 
 from __future__ import annotations
@@ -30,7 +29,8 @@ class EncoderInfo:
 class CatalogueEntry:
     """One known model.
 
-    ``repo``: hub id ("" for the embedded model). ``gated``: the hub asks for an account and a licence click.
+    ``repo``: hub id ("" for a model that comes with a package). ``folder``: ``"module:function"`` that gives
+    the folder of such a model. ``gated``: the hub asks for an account and a licence click.
     ``recipe``: training settings that replace the method's and trainer's defaults for this model; the
     manifest records what was used.
     """
@@ -45,6 +45,7 @@ class CatalogueEntry:
     gated: bool = False
     note: str = ""
     recipe: dict[str, Any] = field(default_factory=dict)
+    folder: str = ""
 
     @property
     def memory_gb(self) -> float:
@@ -113,6 +114,7 @@ _ENTRIES = (
         "fp32",
         note="ships with the package; proves mechanics and regressions, nothing about large models",
         recipe={"learning_rate": 1e-3, "steps": 200},
+        folder="safetext_sdk.tiny:path",
     ),
     CatalogueEntry(
         "sd14", "Stable Diffusion 1.4", "CompVis/stable-diffusion-v1-4", "sd1", _OPENRAIL, (_clip_l(),)

@@ -18,12 +18,9 @@ from ..errors import ModelError
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _CONVERT = (
     "convert it once, on a machine you can lose: "
-    'python -c "import sys,torch; from safetensors.torch import save_file; d=torch.load(sys.argv[1], weights_only=True); '
+    'python -c "import sys,torch; from safetensors.torch import save_file; '
+    "d=torch.load(sys.argv[1], weights_only=True); "
     "save_file({k: v.contiguous() for k, v in d.get('state_dict', d).items()}, sys.argv[2])\" IN "
-    ""
-    ""
-    ""
-    ""
     "OUT.safetensors"
 )
 
@@ -32,10 +29,6 @@ def refuse_pickle(path: Path | str, never: str = "opened") -> ModelError:
     """The error for a pickle weight file: why, and what to do. ``never``: what is not done with it."""
     return ModelError(
         f"{path} is a pickle: loading it can run code, so it is never {never}; use the model's "
-        ""
-        ""
-        ""
-        ""
         f"safetensors file, or {_CONVERT}"
     )
 
@@ -74,10 +67,6 @@ def read_header(path: Path) -> dict[str, dict[str, Any]]:
     if 8 + length + end != size:
         raise ModelError(
             f"{path} is truncated: its header promises {8 + length + end} bytes, {size} are there; "
-            ""
-            ""
-            ""
-            ""
             "download or copy it again"
         )
     return dict(header)

@@ -14,6 +14,8 @@ from torch import nn
 
 from ..errors import ModelError
 from .families import FAMILIES, Conditioning, Family, Pieces, Tokens
+from .layout import Layout
+from .pipelines import build_pipeline
 from .source import Source
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ class TextToImageModel:
     `EncoderLike` of an exported file.
     ``tokenizers``: by encoder name. ``options``: facts of the pipeline's configuration that change the
     conditioning.
-    ``layout``: what writing needs to know about the files (see `loading.Layout`).
+    ``layout``: what writing needs to know about the files (see `layout.Layout`).
     """
 
     id: str
@@ -39,7 +41,7 @@ class TextToImageModel:
     device: torch.device
     dtype: torch.dtype
     options: dict[str, Any] = field(default_factory=dict)
-    layout: Any = None
+    layout: Layout = field(default_factory=lambda: Layout(Path()))
     _pipeline: Any = field(default=None, repr=False, compare=False)
     _parts: dict[str, Any] = field(
         default_factory=dict, repr=False, compare=False
@@ -48,7 +50,7 @@ class TextToImageModel:
     @property
     def reader(self) -> Family:
         """The family: how prompts become conditioning."""
-        return FAMILIES[self.family]
+        return FAMILIES.get(self.family)
 
     def tokenize(self, prompts: Sequence[str]) -> Tokens:
         """Prompts to ``{encoder: {"input_ids": [b, L], "attention_mask": [b, L]}}`` on the CPU, padded and
@@ -134,10 +136,8 @@ class TextToImageModel:
             ModelError: the model has no denoiser, or its files are incomplete.
         """
         if self._pipeline is None:
-            if self.family == "plain":
+            if not self.reader.makes_pictures:
                 raise ModelError(f"{self.id} is a text encoder without a denoiser; it makes no pictures")
-            from .pipelines import build_pipeline
-
             self._pipeline = build_pipeline(self, self._parts)
         return self._pipeline
 
@@ -155,7 +155,7 @@ class EncoderBundle(nn.Module):
 
     def forward(self, tokens: Tokens) -> Pieces:
         encoders = dict(self.encoders.items())
-        reader = FAMILIES[self.family]
+        reader = FAMILIES.get(self.family)
         return reader.pieces(reader.condition(encoders, tokens, options=self.options), tokens, encoders)
 
 

@@ -60,16 +60,6 @@ class OnnxEncoder:
         if missing := [p for p in providers if p not in onnxruntime.get_available_providers()]:
             raise ModelError(
                 f"this onnxruntime has no {', '.join(missing)}; it has "
-                ""
-                ""
-                ""
-                ""
-                ""
-                ""
-                ""
-                ""
-                ""
-                ""
                 f"{', '.join(onnxruntime.get_available_providers())}"
             )
         options = onnxruntime.SessionOptions()
@@ -91,16 +81,6 @@ class OnnxEncoder:
         if not {"text_embeddings", "last_hidden_state"} & set(outputs):
             raise ModelError(
                 f"{self.path} gives {', '.join(outputs)}; a text encoder gives last_hidden_state or "
-                ""
-                ""
-                ""
-                ""
-                ""
-                ""
-                ""
-                ""
-                ""
-                ""
                 "text_embeddings"
             )
         self.dtype: torch.dtype = _TYPES.get(outputs[self.outputs[0]], torch.float32)
@@ -173,17 +153,6 @@ class OnnxEncoder:
         if ids.ndim != 2 or (self.length is not None and ids.shape[1] != self.length):
             raise ModelError(
                 f"{self.path.name} takes ids [batch, {self.length}], got {list(ids.shape)}; pad and cut "
-                ""
-                ""
-                ""
-                ""
-                ""
-                ""
-                ""
-                ""
-                ""
-                ""
-                ""
                 f"prompts to {self.length} tokens"
             )
         feed = {
@@ -271,22 +240,6 @@ class OnnxEncoder:
             return _Penultimate([out["hidden_states"] if i == count - 2 else _ABSENT for i in range(count)])
         raise ModelError(
             f"{self.path.name} gives {', '.join(self.outputs)} but no hidden states; export it with "
-            ""
-            ""
-            ""
-            ""
-            ""
-            ""
-            ""
-            ""
-            ""
-            ""
-            ""
-            ""
-            ""
-            ""
-            ""
-            ""
             "contract optimum-hidden"
         )
 

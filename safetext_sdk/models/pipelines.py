@@ -4,23 +4,48 @@ model."""
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 
 from ..errors import ModelError
+from ..quiet import quiet
 from .checks import variant_of
+from .families import Family
+from .layout import Layout, tokenizer_name
+from .read_encoder import first_line
 from .source import Source, download_weights
-
-if TYPE_CHECKING:
-    from .model import TextToImageModel
 
 _HUB_PATTERNS = ["*.json", "*.txt", "*/*.json", "*/*.txt", "*/*.safetensors", "*/*.model"]
 
 
-def build_pipeline(model: TextToImageModel, parts: dict[str, Any]) -> Any:
+class PipelineParts(Protocol):
+    """What a pipeline is built around: a `TextToImageModel`, as far as this module needs one."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def reader(self) -> Family: ...
+    @property
+    def source(self) -> Source: ...
+    @property
+    def layout(self) -> Layout: ...
+    @property
+    def encoders(self) -> Mapping[str, Any]: ...
+    @property
+    def tokenizers(self) -> Mapping[str, Any]: ...
+    @property
+    def options(self) -> Mapping[str, Any]: ...
+    @property
+    def device(self) -> torch.device: ...
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+
+def build_pipeline(model: PipelineParts, parts: dict[str, Any]) -> Any:
     """A pipeline that calls exactly ``model.encoders``. ``parts`` keeps the first one built; later ones are
     shallow copies of it.
 
@@ -37,7 +62,7 @@ def build_pipeline(model: TextToImageModel, parts: dict[str, Any]) -> Any:
     return pipe
 
 
-def whole_folder(model: TextToImageModel) -> Path:
+def whole_folder(model: PipelineParts) -> Path:
     """The folder with every part of the model's pipeline; what is only on the hub yet is downloaded.
 
     Raises:
@@ -51,21 +76,17 @@ def whole_folder(model: TextToImageModel) -> Path:
     return _complete(model)
 
 
-def _complete(model: TextToImageModel) -> Path:
+def _complete(model: PipelineParts) -> Path:
     source: Source = model.source
     if source.revision is None or source.path.is_file():
         return source.path
     return download_weights(model.layout.repo or source.ref, source.revision, _HUB_PATTERNS, "*")[0]
 
 
-def _load(model: TextToImageModel) -> Any:
-    from .loading import quiet
-
+def _load(model: PipelineParts) -> Any:
     path = _complete(model)
     given: dict[str, Any] = {name: e for name, e in model.encoders.items() if isinstance(e, nn.Module)}
-    given |= {
-        name.replace("text_encoder", "tokenizer"): tokenizer for name, tokenizer in model.tokenizers.items()
-    }
+    given |= {tokenizer_name(name): tokenizer for name, tokenizer in model.tokenizers.items()}
     extra: dict[str, Any] = dict.fromkeys(
         model.options.get("absent", ())
     )  # parts that the publisher left out: diffusers wants that said
@@ -95,8 +116,9 @@ def _load(model: TextToImageModel) -> Any:
                 logging.set_verbosity(level)
                 logging.enable_progress_bar()
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"the pipeline of {model.id} cannot be loaded from {path}: {line}") from error
+        raise ModelError(
+            f"the pipeline of {model.id} cannot be loaded from {path}: {first_line(error)}"
+        ) from error
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(model.device)
 
@@ -112,23 +134,25 @@ def _variant(folder: Path) -> str | None:
     return None
 
 
-def _from_single_file(model: TextToImageModel, given: dict[str, Any]) -> Any:
+def _from_single_file(model: PipelineParts, given: dict[str, Any]) -> Any:
     import diffusers
 
-    name = {"sd1": "StableDiffusionPipeline", "sdxl": "StableDiffusionXLPipeline"}[model.family]
-    config = model.options.get("pipeline_config")
+    form, config = model.reader.single_file, model.options.get("pipeline_config")
+    if form is None:
+        raise ModelError(f"{model.id} is of a family whose single-file checkpoints are not read")
     if config is None:
         raise ModelError(
             f"{model.source.path} holds no configuration, and the folder given beside it has no "
-            "model_index.json: pictures need a whole "
-            "diffusers folder of this family (model_index.json, unet/config.json, vae/config.json, "
-            "scheduler/)"
+            "model_index.json: pictures need a complete diffusers folder of this family (model_index.json, "
+            "unet/config.json, vae/config.json, scheduler/)"
         )
-    extra: dict[str, Any] = {"config": config, "local_files_only": True}
-    if model.family == "sd1":
-        extra |= {"safety_checker": None, "feature_extractor": None}
-    pipe = getattr(diffusers, name).from_single_file(
-        str(model.source.path), torch_dtype=model.dtype, **given, **extra
+    pipe = getattr(diffusers, form.pipeline).from_single_file(
+        str(model.source.path),
+        torch_dtype=model.dtype,
+        config=config,
+        local_files_only=True,
+        **given,
+        **form.arguments,
     )
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(torch.device(model.device))

@@ -14,12 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import RunError
 from ..files import sha256_file, write_json_atomic, write_text_atomic
+from .layout import tokenizer_name
 
 if TYPE_CHECKING:
     from ..policy import Policy
 
 SCHEMA_VERSION = 1
 MANIFEST, SETTINGS, POLICY = "manifest.json", "settings.json", "policy.yaml"
+EXPORT_RECORD = "export.json"
+"""The record of an export: what `MANIFEST` is to a run."""
+SIGNATURE = "model.sig"
+"""Signature over a run or an export, beside its record."""
 # Folders that belong to hardening; report/ and exports/ are written later and have records of their own.
 _HASHED = (
     "text_encoder",
@@ -150,7 +155,7 @@ class RunFolder:
 
     def tokenizer_dir(self, encoder: str = "text_encoder") -> Path:
         """Folder of the tokenizer that belongs to an encoder."""
-        return self.path / encoder.replace("text_encoder", "tokenizer")
+        return self.path / tokenizer_name(encoder)
 
     @property
     def report_dir(self) -> Path:

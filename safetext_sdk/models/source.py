@@ -6,26 +6,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import ModelError
 from ..files import sha256_file
+from ..hub import NEVER, download, listing
 from .catalogue import CATALOGUE, nearest
 from .checks import PICKLE_SUFFIXES, refuse_pickle
 
-_NEVER = [
-    "*.bin",
-    "*.pt",
-    "*.pth",
-    "*.ckpt",
-    "*.pkl",
-    "*.msgpack",
-    "*.h5",
-    "*.onnx",
-    "*.onnx_data",
-    "safety_checker/*",
-]
 _COPIES = [
     "*.fp16.safetensors",
     "*.fp16-*.safetensors",
@@ -101,10 +91,9 @@ def resolve(ref: str | Path, revision: str | None = None) -> Source:
     if text not in CATALOGUE and path.exists():
         return Source(path.resolve().name, None, path.resolve(), text)
     if entry := CATALOGUE.get(text):
-        if entry.id == "tiny":
-            from .. import tiny
-
-            return Source("tiny", None, Path(tiny.path()), text)
+        if entry.folder:
+            module, _, function = entry.folder.partition(":")
+            return Source(entry.id, None, Path(getattr(import_module(module), function)()), text)
         folder, commit = download_weights(entry.repo, revision, TEXT_PATTERNS, "text_encoder*")
         return Source(entry.id, commit, folder, text)
     if isinstance(ref, Path) or not _HUB_ID.fullmatch(text) or text.startswith("."):
@@ -130,11 +119,11 @@ def download_weights(
     Raises:
         ModelError: as `download`; or the publisher has a pickle only, which is not fetched.
     """
-    folder, commit = download(repo, revision, patterns, [*_NEVER, *_COPIES])
+    folder, commit = download(repo, revision, patterns, [*NEVER, *_COPIES])
     if _without_weights(folder, parts):
         folder, commit = download(repo, revision, patterns)
     if lacking := _without_weights(folder, parts):
-        for name in _listing(repo, commit or revision):
+        for name in listing(repo, commit or revision):
             path = PurePosixPath(name)
             if path.suffix in PICKLE_SUFFIXES and path.parent.as_posix() in {
                 lack.relative_to(folder).as_posix() for lack in lacking
@@ -146,91 +135,3 @@ def download_weights(
 def _without_weights(folder: Path, parts: str) -> list[Path]:
     places = [folder] if not (folder / "model_index.json").is_file() else sorted(folder.glob(parts))
     return [p for p in places if (p / "config.json").is_file() and not any(p.glob("*.safetensors"))]
-
-
-def _listing(repo: str, revision: str | None) -> list[str]:
-    from huggingface_hub import HfApi
-
-    try:
-        return list(HfApi().list_repo_files(repo, revision=revision))
-    except Exception:  # no network, no right: whoever reads the folder says that the weights are missing
-        return []
-
-
-def download(
-    repo: str, revision: str | None, patterns: list[str] | None, skip: list[str] | None = None
-) -> tuple[Path, str | None]:
-    """A snapshot of a hub repository (progress is shown by the hub client), and the commit it resolved to.
-    Pickles are never fetched.
-
-    Raises:
-        ModelError: no such repository or revision, no right to it, no network and nothing cached, or the
-            download broke off.
-    """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    def fetch(here: bool) -> Path:
-        options: dict[str, Any] = {
-            "allow_patterns": patterns,
-            "ignore_patterns": skip or _NEVER,
-            "local_files_only": here,
-        }
-        return Path(str(snapshot_download(repo, revision=revision, **options)))
-
-    try:
-        folder = fetch(here=False)
-    except GatedRepoError as error:
-        raise ModelError(
-            f"{repo} asks for an account: accept its licence on the hub, then run `hf auth login`, or set "
-            ""
-            ""
-            ""
-            "HF_TOKEN"
-        ) from error
-    except RevisionNotFoundError as error:
-        raise ModelError(f"{repo} has no revision {revision!r}") from error
-    except RepositoryNotFoundError as error:
-        raise ModelError(f"the hub has no model {repo!r} (or it is private: run `hf auth login`)") from error
-    except LocalEntryNotFoundError as error:
-        raise ModelError(_offline(repo)) from error
-    except Exception as error:
-        # The hub client's transport raises classes of its own, which change between its versions (requests,
-        # httpx, httpx2, ...).
-        package = type(error).__module__.split(".")[0].rstrip("0123456789")
-        if not isinstance(error, OSError | RuntimeError) and package not in (
-            "httpx",
-            "httpcore",
-            "requests",
-            "urllib",
-            "huggingface_hub",
-        ):
-            raise
-        try:  # a hub that answers badly is no reason not to use a whole copy that is here
-            folder = fetch(here=True)
-        except Exception:
-            line = (
-                str(error).strip().splitlines()[0].rstrip(" .")
-                if str(error).strip()
-                else type(error).__name__
-            )
-            raise ModelError(
-                f"the download of {repo} broke off ({line}); no half file is used, and the same command "
-                "again goes on where it stopped"
-            ) from error
-    commit = folder.name if re.fullmatch(r"[0-9a-f]{40}", folder.name) else None
-    return folder, commit
-
-
-def _offline(repo: str) -> str:
-    return (
-        f"{repo} is not (or not whole) in the cache and the hub cannot be reached; three ways out: fill "
-        "the cache where there is a network "
-        f"(`hf download {repo}`, then copy it and set HF_HOME), give a local folder as the model, or set "
-        "HF_ENDPOINT to a mirror"
-    )

@@ -14,16 +14,14 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError
 from ..files import atomic_folder
-
-if TYPE_CHECKING:
-    from .loading import EncoderFiles
+from .layout import EncoderFiles, is_tokenizer_file, nested_key
 
 _TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
@@ -31,13 +29,8 @@ _TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF1
 def file_keys(encoder: nn.Module, files: EncoderFiles) -> dict[str, str]:
     """``{key in the file: key in the module}`` for every tensor that is to be written."""
     own = encoder.state_dict()
-    if files.class_name.startswith("CLIP"):
-        head = ("text_model.", "text_projection.")
-        return {
-            key if key.startswith(head) else f"text_model.{key}": key
-            for key in own
-            if not key.endswith("position_ids")
-        }
+    if files.architecture.nested_keys:
+        return {nested_key(key): key for key in own if not key.endswith("position_ids")}
     out = {}
     for stored in files.stored:
         match = (
@@ -101,10 +94,9 @@ def write_encoder(encoder: nn.Module, files: EncoderFiles, folder: Path) -> None
 def write_tokenizer(tokenizer: Any, source: Path, folder: Path) -> None:
     """Copy a tokenizer's files; vocab.json and merges.txt are taken out of tokenizer.json where the source
     has only that."""
-    starts = ("tokenizer", "vocab", "merges", "special_tokens_map", "spiece", "added_tokens", "sentencepiece")
     with atomic_folder(folder) as temporary:
         for path in source.iterdir():
-            if path.is_file() and path.name.startswith(starts):
+            if is_tokenizer_file(path):
                 shutil.copyfile(path, temporary / path.name)
         if (
             not (temporary / "tokenizer_config.json").is_file()

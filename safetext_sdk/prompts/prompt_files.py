@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import MissingExtraError, PolicyError
+from ..errors import MissingExtraError, ModelError, PolicyError
 from ..policy.base import MAX_TEXT
 from ..policy.prompt_ref import PromptRef
 
@@ -148,11 +148,11 @@ def _parquet(path: Path, field: str) -> list[dict[str, Any]]:
 
 def _fetch(ref: PromptRef, field: str) -> Path:
     """One file of a hub dataset, from the local cache or the network."""
-    from huggingface_hub import hf_hub_download
+    from ..hub import download_file
 
     try:
-        return Path(hf_hub_download(str(ref.hub), str(ref.file), repo_type="dataset", revision=ref.revision))
-    except Exception as error:  # network, missing repository, missing file: all end here with one line
+        return download_file(str(ref.hub), str(ref.file), ref.revision, "dataset")
+    except ModelError as error:
         reason = " ".join(str(error).split())[:200]
         raise PolicyError(
             f"the hub file {ref.hub}/{ref.file} cannot be fetched: {reason}",

@@ -104,7 +104,7 @@ def _load(folder: str, device: str) -> tuple[Any, Pixels, str]:
     """One copy in memory however many concepts of a policy use it."""
     from transformers import AutoModelForImageClassification
 
-    from ..models.loading import quiet
+    from ..quiet import quiet
 
     path = Path(folder)
     digest = weights_sha256(path)

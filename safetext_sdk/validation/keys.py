@@ -97,7 +97,7 @@ def encoder_sha256(model: TextToImageModel, name: str) -> str:
 def model_fingerprint(model: TextToImageModel) -> dict[str, str]:
     """Component name -> content hash, for everything that a picture of this model depends on."""
     out = {name: encoder_sha256(model, name) for name in model.encoders}
-    if model.family != "plain":
+    if model.reader.makes_pictures:
         components = getattr(model.pipeline(), "components", {})
         for name, component in components.items():
             if (

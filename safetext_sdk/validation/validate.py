@@ -87,7 +87,7 @@ def validate(
     own = sets.read_prompts(prompts) if prompts is not None else []
     subjects = resolve(original, hardened, policy, encoder=encoder, device=device)
     _refuse(own, subjects.policy)
-    tier = "encoder" if subjects.original.family == "plain" else "images"
+    tier = "images" if subjects.original.reader.makes_pictures else "encoder"
     manifest = subjects.run.manifest if subjects.run is not None and subjects.run.finished else {}
     if book_seed is None:
         book_seed = int(manifest.get("seed", 0))
@@ -324,14 +324,10 @@ def _facts(
     guided: bool,
     book_seed: int,
 ) -> dict[str, Any]:
-    from importlib.metadata import PackageNotFoundError, version
+    from ..versions import own_version
 
     policy = subjects.policy
     overall, single = gates_of_policy(policy)
-    try:
-        own_version = version("safetext-sdk")
-    except PackageNotFoundError:
-        own_version = "source"
     manifest = subjects.run.manifest if subjects.run is not None and subjects.run.finished else {}
     plan: dict[str, int] = {}
     questions = {(i.set, i.prompt, i.negative_prompt, i.seed, i.anchor, i.concept) for i in items}
@@ -379,7 +375,7 @@ def _facts(
         if isinstance(getattr(e, "sha256", None), str)
     }
     return {
-        "safetext_version": own_version,
+        "safetext_version": own_version(),
         "model": subjects.original.id,
         "policy": {
             "name": policy.name,

@@ -1,1 +1,1 @@
-"""Are the files as recorded, and is the hardened encoder the one that is loaded?"""
+"""Were the files changed (`file_checks`), and is the safe encoder really loaded (`identify`)?"""

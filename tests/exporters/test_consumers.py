@@ -39,35 +39,41 @@ def by_torch(model, prompt: str) -> torch.Tensor:
         ).pooler_output[0, :8]
 
 
-@pytest.mark.parametrize("prompt", PROMPTS)
-def test_python_example_without_torch_gives_torchs_numbers(made, prompt: str) -> None:
-    model, folder = made
-    # None in sys.modules makes an import fail: the example must not need what a product does not ship.
+def run_python(folder: Path, *prompts: str) -> subprocess.CompletedProcess[str]:
+    """The example with an import of anything that a product does not ship failing."""
     alone = (
         "import runpy, sys; sys.modules.update(torch=None, transformers=None, safetext_sdk=None); "
         "runpy.run_path(sys.argv.pop(1))"
     )
-    command = [sys.executable, "-c", alone, str(EXAMPLES / "onnx_python.py"), str(folder), prompt]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    command = [sys.executable, "-c", alone, str(EXAMPLES / "onnx_minimal.py"), str(folder), *prompts]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_python_example_without_torch_gives_torchs_numbers(made) -> None:
+    model, folder = made
+    done = run_python(folder, *PROMPTS)
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert said["last_hidden_state"] == [1, 77, 32]
-    torch.testing.assert_close(torch.tensor(said["pooled"]), by_torch(model, prompt), atol=1e-4, rtol=0)
+    first, *rows = done.stdout.splitlines()
+    assert first == "tokenizer: 200 of 200 test vectors agree"
+    for prompt, row in zip(PROMPTS, map(json.loads, rows), strict=True):
+        assert row["prompt"] == prompt
+        torch.testing.assert_close(torch.tensor(row["pooled"]), by_torch(model, prompt), atol=1e-4, rtol=0)
 
 
-def test_python_example_is_short_and_says_what_it_knows(made) -> None:
-    text = (EXAMPLES / "onnx_python.py").read_text(encoding="utf-8")
+def test_python_example_notices_a_tokenizer_that_does_not_pad(made, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(made[1], tmp_path / "onnx"))
+    path = folder / "tokenizer" / "tokenizer.json"
+    bare = {**json.loads(path.read_text(encoding="utf-8")), "padding": None, "truncation": None}
+    path.write_text(json.dumps(bare), encoding="utf-8")
+    done = run_python(folder)
+    assert done.returncode == 1
+    assert "200 of 200" not in done.stdout
+
+
+def test_python_example_is_short() -> None:
+    text = (EXAMPLES / "onnx_minimal.py").read_text(encoding="utf-8")
     code = [line for line in text.split('"""')[2].splitlines() if line.strip() and not line.startswith("#")]
     assert len(code) <= 20
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLES / "onnx_python.py"), str(made[1]), "unknown"],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert "200 prompts" in done.stderr or "knows the" in done.stderr
 
 
 @pytest.mark.skipif(NODE is None, reason="needs Node.js")

@@ -17,7 +17,7 @@ from safetext_exporters import export
 from support.made_runs import sd1_run
 
 from safetext_sdk.errors import ModelError
-from safetext_sdk.verification.verify import verify_files
+from safetext_sdk.verification.file_checks import verify_files
 
 pytest.importorskip("onnxruntime")
 TESTS = Path(__file__).parents[1]

@@ -18,6 +18,7 @@ from support.minis import build_sd1, clip_text_config
 
 from safetext_sdk.errors import MissingExtraError, ModelError, UsageError
 from safetext_sdk.models import load_model
+from safetext_sdk.models.families import FAMILIES
 from safetext_sdk.models.onnx_encoder import OnnxEncoder
 
 pytest.importorskip("onnxruntime")
@@ -123,8 +124,9 @@ def test_each_contract_names_its_outputs_in_order(
     contract: str, kind: str, family: str, names: list[str], tmp_path: Path
 ) -> None:
     encoder = encoder_of(kind, 499)
-    assert list(signature(encoder, contract, family).outputs) == names
-    save(trace(encoder, contract, family=family), tmp_path / "model.onnx")
+    demo = FAMILIES.get(family).demo_outputs("text_encoder_2" if kind == "projected" else "text_encoder")
+    assert list(signature(encoder, contract, demo).outputs) == names
+    save(trace(encoder, contract, demo=demo), tmp_path / "model.onnx")
     encoder.config.to_json_file(str(tmp_path / "config.json"), use_diff=False)
     exported = OnnxEncoder(tmp_path)
     assert exported.outputs == names
@@ -217,7 +219,8 @@ def test_parity_record_is_measured_not_written_down(model, exported) -> None:
     other = load_model(model.source.path, device="cpu").encoders["text_encoder"]
     with torch.no_grad():
         other.get_input_embeddings().weight.mul_(1.5)
-    inputs, expected = parity_module.reference(other, model.tokenizers["text_encoder"], "optimum", "sd1")
+    asked = signature(other, "optimum")
+    inputs, expected = parity_module.reference(other, model.tokenizers["text_encoder"], asked)
     record = parity_module.measure(OnnxEncoder(exported.path).run, inputs, expected)
     assert record["outputs"]["last_hidden_state"]["relative"] > 1e-2
     with pytest.raises(ModelError, match="too far from the torch encoder"):
@@ -371,7 +374,9 @@ def test_an_encoder_that_is_not_clip_is_refused_by_name(tmp_path: Path) -> None:
             vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
         )
     )
-    stub = SimpleNamespace(id="bert", family="plain", encoders={"text_encoder": bert}, tokenizers={})
+    stub = SimpleNamespace(
+        id="bert", reader=FAMILIES.get("plain"), encoders={"text_encoder": bert}, tokenizers={}
+    )
     with pytest.raises(ModelError, match="takes CLIP text encoders; bert has BertModel"):
         export(stub, "onnx", out=tmp_path / "x")
 

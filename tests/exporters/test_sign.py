@@ -13,7 +13,7 @@ from safetext_exporters.signing import SignatureMismatch, check_signature, sign_
 from support.made_runs import sd1_run
 
 from safetext_sdk.errors import MissingExtraError, RunError, UsageError
-from safetext_sdk.verification.verify import verify_files
+from safetext_sdk.verification.file_checks import verify_files
 
 
 @pytest.fixture(scope="module")

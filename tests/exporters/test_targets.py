@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from safetext_exporters import export, ldm
+from safetext_exporters import export
 from safetext_exporters.comfyui import check_keys
 from safetext_exporters.single_file import overwrite
 from safetext_exporters.tensorrt import aot_build, check_model
@@ -22,7 +22,10 @@ from support.made_runs import CANARIES, make_run, sd1_run, sdxl_run
 
 from safetext_sdk.errors import ModelError, UsageError
 from safetext_sdk.models import load_model
-from safetext_sdk.verification.verify import verify_against, verify_files
+from safetext_sdk.models.families import FAMILIES
+from safetext_sdk.models.families.ldm_keys import prefixed
+from safetext_sdk.verification.file_checks import verify_files
+from safetext_sdk.verification.identify import verify_against
 
 pytest.importorskip("onnxruntime")
 
@@ -46,7 +49,7 @@ def checkpoint(model, path: Path, dtype: torch.dtype = torch.float16) -> Path:
         "alphas": torch.randn(3).double(),
     }
     for name, prefix in ldm.PREFIXES[model.family].items():
-        own = {k: v.to(dtype) for k, v in ldm.prefixed(model.encoders[name].state_dict()).items()}
+        own = {k: v.to(dtype) for k, v in prefixed(model.encoders[name].state_dict()).items()}
         own = (
             openclip(own)
             if name == "text_encoder_2"
@@ -92,8 +95,8 @@ def test_single_file_changes_the_encoders_and_nothing_else(
     assert np.array_equal(a[~encoder_bytes], b[~encoder_bytes])
     # And what was written is the hardened encoder, by a conversion of the test's own.
     written = load_file(result.path)
-    for name, prefix in ldm.PREFIXES[family].items():
-        want = ldm.prefixed(hardened.model.encoders[name].state_dict())
+    for name, prefix in FAMILIES.get(family).single_file.prefixes.items():
+        want = prefixed(hardened.model.encoders[name].state_dict())
         want = openclip(want) if name == "text_encoder_2" else want
         for key, value in want.items():
             if key != "logit_scale":
@@ -116,7 +119,7 @@ def test_single_file_of_one_hardened_encoder_is_partly(sdxl, tmp_path: Path) -> 
     source = checkpoint(original, tmp_path / "sd.safetensors")
     result = export(half, "single-file", out=tmp_path / "out", checkpoint=source)
     assert verify_against(half.run, result.path).verdict == "hardened"
-    prefix = ldm.PREFIXES["sdxl"]["text_encoder"]
+    prefix = FAMILIES.get("sdxl").single_file.prefixes["text_encoder"]
     (old, places), (new, _) = spans(source), spans(result.path)
     assert all(old[a:b] == new[a:b] for key, (a, b) in places.items() if key.startswith(prefix))
     assert verify_against(hardened.run, result.path).verdict == "partly"
@@ -127,7 +130,7 @@ def test_single_file_refuses_what_does_not_fit(sd1, sdxl, tmp_path: Path) -> Non
     source = checkpoint(original, tmp_path / "sd.safetensors")
     with pytest.raises(UsageError, match="needs the checkpoint"):
         export(hardened, "single-file", out=tmp_path / "out")
-    with pytest.raises(ModelError, match="is no sdxl checkpoint"):
+    with pytest.raises(ModelError, match="is not a Stable Diffusion XL checkpoint"):
         export(sdxl[1], "single-file", out=tmp_path / "out", checkpoint=source)
     (tmp_path / "bad.safetensors").write_bytes(b"\x80\x02pickle")
     with pytest.raises(ModelError, match="is a pickle"):
@@ -137,7 +140,7 @@ def test_single_file_refuses_what_does_not_fit(sd1, sdxl, tmp_path: Path) -> Non
     save_file({k: v for k, v in weights.items() if k != lost}, tmp_path / "lost.safetensors")
     with pytest.raises(ModelError, match=r"no place for text_model.*fc1\.weight"):
         export(hardened, "single-file", out=tmp_path / "out", checkpoint=tmp_path / "lost.safetensors")
-    key = ldm.PREFIXES["sd1"]["text_encoder"] + "text_model.final_layer_norm.bias"
+    key = FAMILIES.get("sd1").single_file.prefixes["text_encoder"] + "text_model.final_layer_norm.bias"
     with pytest.raises(ModelError, match="infinite"):
         overwrite(shutil.copy(source, tmp_path / "over.safetensors"), {key: torch.full((32,), 1e9)})
     with pytest.raises(ModelError, match=r"is F16 \[32\] in the checkpoint"):
@@ -157,7 +160,7 @@ def meta_state(layers: int, width: int, projection: bool) -> dict[str, torch.Ten
     )
     with torch.device("meta"):
         model = (CLIPTextModelWithProjection if projection else CLIPTextModel)(config)
-    return ldm.prefixed(model.state_dict())
+    return prefixed(model.state_dict())
 
 
 @pytest.mark.parametrize(

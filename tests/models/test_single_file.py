@@ -99,7 +99,7 @@ def test_what_is_missing_is_said_in_one_line(both: tuple[Path, Path], tmp_path: 
             shutil.copytree(part, little / part.name, ignore=shutil.ignore_patterns("*.safetensors"))
     model = load(file, tokenizer=little)  # enough to harden
     assert torch.equal(model.encode(PROMPTS).flat(), load(folder).encode(PROMPTS).flat())
-    with pytest.raises(ModelError, match=r"pictures need a whole diffusers folder"):
+    with pytest.raises(ModelError, match=r"pictures need a complete diffusers folder"):
         model.pipeline()
     shutil.copy(folder / "model_index.json", little)
     with pytest.raises(ModelError, match=r"the pipeline of .* cannot be loaded") as caught:

@@ -15,7 +15,8 @@ from support.made_runs import disturb, make_run, sd1_run, sdxl_run
 from safetext_sdk.errors import RunError
 from safetext_sdk.models import load_model
 from safetext_sdk.models.run_folder import RunFolder
-from safetext_sdk.verification.verify import verify_against, verify_files
+from safetext_sdk.verification.file_checks import verify_files
+from safetext_sdk.verification.identify import verify_against
 
 onnxruntime = pytest.importorskip("onnxruntime")
 

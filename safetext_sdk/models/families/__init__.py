@@ -1,17 +1,51 @@
-"""Pipeline families: what each denoiser reads from its encoders, one file a family."""
+"""Pipeline families: all that is known about each, one file a family.
+
+One more is one file with a `Family` and one line here, or an entry point of the group ``safetext.families``
+in a package of your own.
+"""
 
 from __future__ import annotations
 
-from .base import Conditioning, EncoderLike, Family, Pieces, Tokens
-from .flux import Flux
-from .plain import Plain
-from .sd1 import SD1
-from .sd2 import SD2
-from .sd3 import SD3
-from .sdxl import SDXL
+import warnings
 
-FAMILIES: dict[str, Family] = {
-    family.name: family for family in (SD1(), SD2(), SDXL(), SD3(), Flux(), Plain())
-}
+from ...errors import UsageError
+from ...registry import Registry
+from .base import EncoderSpec, Family
+from .conditioning import Conditioning, EncoderLike, Pieces, Tokens, piece_owner
+from .ldm_keys import SingleFile
+from .model_folder import EncoderPlace, ModelFolder
 
-__all__ = ["FAMILIES", "Conditioning", "EncoderLike", "Family", "Pieces", "Tokens"]
+FAMILIES: Registry[Family] = Registry("family", "safetext.families")
+FAMILIES.add("sd1", f"{__name__}.sd1:FAMILY", "Stable Diffusion 1.x")
+FAMILIES.add("sd2", f"{__name__}.sd2:FAMILY", "Stable Diffusion 2.x")
+FAMILIES.add("sdxl", f"{__name__}.sdxl:FAMILY", "Stable Diffusion XL")
+FAMILIES.add("sd3", f"{__name__}.sd3:FAMILY", "Stable Diffusion 3.x")
+FAMILIES.add("flux", f"{__name__}.flux:FAMILY", "FLUX.1")
+FAMILIES.add("plain", f"{__name__}.plain:FAMILY", "a text encoder without a denoiser")
+
+
+def all_families() -> list[Family]:
+    """Every family that can be imported; a broken plug-in warns and is left out."""
+    found = []
+    for name in FAMILIES.names():
+        try:
+            found.append(FAMILIES.get(name))
+        except UsageError as error:
+            warnings.warn(str(error), stacklevel=2)
+    return found
+
+
+__all__ = [
+    "FAMILIES",
+    "Conditioning",
+    "EncoderLike",
+    "EncoderPlace",
+    "EncoderSpec",
+    "Family",
+    "ModelFolder",
+    "Pieces",
+    "SingleFile",
+    "Tokens",
+    "all_families",
+    "piece_owner",
+]

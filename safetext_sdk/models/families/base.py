@@ -1,101 +1,133 @@
-"""What the denoiser reads, as data, and what a pipeline family must know.
+"""What a pipeline family must know: the one place that says which encoders there are and what is read of
+    them.
 
-* `Conditioning` holds exactly the tensors that a pipeline's denoiser takes from its encoders, in their final
-  form.
 * A `Family` turns prompts into tokens and tokens into a `Conditioning`, bit for bit as the pipeline's
   ``encode_prompt`` does.
 * ``pieces`` cuts a conditioning back into what each encoder contributed, without constant padding: losses
   weigh each piece by its own scale, because one tensor may join encoders whose activations differ by orders
   of magnitude.
+* Everything else is declared: how the family's folders and checkpoints are recognised, its encoders with
+  their classes, what the denoiser reads of each, how each is hardened. Loading, hardening, exporters and
+  verification ask; none of them knows a family by name.
+
+A family of your own is one file with a subclass and an instance of it, registered by an entry point of the
+group ``safetext.families``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
-
-import torch
-from torch import Tensor
+from functools import cached_property
+from typing import Any, ClassVar, Literal
 
 from ...errors import ModelError
+from ..layout import KNOWN, Architecture, EncoderFiles, How, tokenizer_name
+from .conditioning import Conditioning, Pieces, Tokens
+from .ldm_keys import SingleFile
+from .model_folder import EncoderPlace, ModelFolder
 
-Tokens = dict[str, dict[str, Tensor]]
-"""``{encoder name: {"input_ids": [b, L] int64, "attention_mask": [b, L] int64}}``; L may differ between
-encoders."""
-
-Pieces = dict[str, Tensor]
-"""``{piece name: [b, L, d] or [b, d]}``: what each encoder contributes to the conditioning."""
+Output = Literal["last_hidden_state", "penultimate", "pooler_output", "text_embeds", "own_pooling"]
+"""What may be read of an encoder: the last hidden state, the one before it, the vector pooled at the end
+    token,
+that vector projected, or whatever pooling the model itself has."""
 
 
-@dataclass
-class Conditioning:
-    """Exactly the tensors that the denoiser reads, first dimension = prompt.
+@dataclass(frozen=True)
+class EncoderSpec:
+    """One encoder that reads the prompt.
 
-    ``prompt_embeds`` [b, L, d]; ``pooled_prompt_embeds`` [b, p] where the family has it.
+    Attributes:
+        name: in the pipeline, e.g. ``text_encoder_2``.
+        architecture: the class that the published models have.
+        reads: what the denoiser reads of it.
+        causal: outputs at the first T positions do not depend on later ones, so a training step may read a
+            prefix.
+        tokenizer: the class that diffusers loads its tokenizer with, where no index says so.
     """
 
-    tensors: dict[str, Tensor]
-
-    def __len__(self) -> int:
-        return int(next(iter(self.tensors.values())).shape[0])
-
-    def flat(self) -> Tensor:
-        """All of it as one matrix [b, n]: every tensor flattened and joined, in the order of ``tensors``."""
-        return torch.cat([t.reshape(t.shape[0], -1) for t in self.tensors.values()], dim=1)
-
-    def select(self, index: Any) -> Conditioning:
-        """The prompts at ``index`` (a slice, a list of numbers or an index tensor)."""
-        return Conditioning({name: t[index] for name, t in self.tensors.items()})
-
-    @staticmethod
-    def cat(parts: Sequence[Conditioning]) -> Conditioning:
-        """Several conditionings of one model, one after the other."""
-        if not parts:
-            raise ValueError("nothing to join")
-        return Conditioning({name: torch.cat([p.tensors[name] for p in parts]) for name in parts[0].tensors})
-
-    def to(self, *args: Any, **kwargs: Any) -> Conditioning:
-        """Every tensor moved or cast, as ``Tensor.to``."""
-        return Conditioning({name: t.to(*args, **kwargs) for name, t in self.tensors.items()})
-
-
-@runtime_checkable
-class EncoderLike(Protocol):
-    """Anything a pipeline can call as its text encoder: a transformers module or an exported file behind a
-        small wrapper.
-
-    Calling it with ``(input_ids, attention_mask=None, output_hidden_states=False, return_dict=True)`` gives
-    an object with ``last_hidden_state`` [b, L, d] and, where the architecture has them, ``hidden_states``,
-    ``pooler_output``, ``text_embeds``.
-    """
-
-    @property
-    def config(self) -> Any: ...
-
-    @property
-    def dtype(self) -> torch.dtype: ...
-
-    @property
-    def device(self) -> torch.device: ...
-
-    def __call__(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        output_hidden_states: bool = False,
-        return_dict: bool = True,
-    ) -> Any: ...
+    name: str
+    architecture: Architecture
+    reads: frozenset[Output]
+    causal: bool = True
+    tokenizer: str = "CLIPTokenizer"
 
 
 class Family:
-    """Base of the pipeline families; stateless. Subclasses say what the denoiser reads."""
+    """Base of the pipeline families; stateless."""
 
     name: ClassVar[str]
-    causal: ClassVar[frozenset[str]] = frozenset()
-    """Encoders with causal attention: outputs at the first T positions do not depend on later ones, so a
-        training step may read a
-    prefix."""
+    """As manifests, exports and the catalogue have it."""
+    title: ClassVar[str]
+    """For people."""
+    encoders: ClassVar[tuple[EncoderSpec, ...]]
+    pipelines: ClassVar[tuple[str, ...]] = ()
+    """How the names of this family's diffusers classes begin."""
+    single_file: ClassVar[SingleFile | None] = None
+    """Its single-file checkpoints; None = not read."""
+    makes_pictures: ClassVar[bool] = True
+    """Whether there is a denoiser."""
+    pads_are_read: ClassVar[bool] = True
+    """Whether the denoiser reads pad positions, so that hardening must cover them."""
+    self_contained: ClassVar[bool] = False
+    """Whether the conditioning depends on nothing but the encoders and tokenizers that a run folder holds."""
+
+    # -- recognising ---------------------------------------------------------------------------------------
+
+    def claim(self, folder: ModelFolder) -> int:
+        """How specifically ``folder`` is of this family; 0 = it is not. The highest claim of all families
+        wins.
+
+        As it stands: the length of the beginning in `pipelines` that the pipeline's class has.
+        """
+        return max((len(p) for p in self.pipelines if folder.class_name.startswith(p)), default=0)
+
+    def places(self, folder: ModelFolder) -> list[EncoderPlace]:
+        """The encoders in ``folder``, as its index names them.
+
+        Raises:
+            ModelError: the index names no encoder, or one that cannot be hardened here.
+        """
+        places = []
+        for name in sorted(key for key in folder.index if key.startswith("text_encoder")):
+            if class_name := folder.class_of(name):
+                tokenizer = tokenizer_name(name)
+                places.append(
+                    EncoderPlace(
+                        name,
+                        folder.root / name,
+                        self.architecture(name, class_name, folder.root / name),
+                        folder.root / tokenizer,
+                        folder.class_of(tokenizer),
+                    )
+                )
+        if not places:
+            raise ModelError(f"{folder.root / 'model_index.json'} names no text encoder")
+        return places
+
+    def architecture(self, name: str, class_name: str, where: object) -> Architecture:
+        """The architecture that an index calls ``class_name``.
+
+        Raises:
+            ModelError: none that this family or this library knows.
+        """
+        own = [spec.architecture for spec in self.encoders if spec.name == name]
+        known = {a.class_name: a for a in (*KNOWN, *(spec.architecture for spec in self.encoders), *own)}
+        if class_name not in known:
+            raise ModelError(
+                f"{where} is a {class_name}; encoders that can be hardened here: {', '.join(known)}"
+            )
+        return known[class_name]
+
+    def options(self, folder: ModelFolder) -> dict[str, Any]:
+        """Facts of the pipeline's configuration that change the conditioning (`TextToImageModel.options`)."""
+        return {}
+
+    def lengths(self, encoders: Mapping[str, Any], tokenizers: Mapping[str, Any]) -> dict[str, int]:
+        """Positions by encoder name, where they do not follow from tokenizer and family alone."""
+        return {}
+
+    # -- conditioning --------------------------------------------------------------------------------------
 
     def tokenize(
         self,
@@ -109,7 +141,7 @@ class Family:
         Args:
             tokenizers: by encoder name.
             prompts: b strings.
-            lengths: positions by encoder name, where not the tokenizer's own maximum (SD 3 and FLUX: T5).
+            lengths: positions by encoder name, where not the tokenizer's own maximum.
         """
         raise NotImplementedError
 
@@ -150,77 +182,30 @@ class Family:
             out["text_encoder_pooled"] = conditioning.tensors["pooled_prompt_embeds"]
         return out
 
+    # -- what others ask -----------------------------------------------------------------------------------
 
-def piece_owner(name: str) -> str:
-    """The encoder that a piece comes from."""
-    return name.removesuffix("_pooled")
+    @cached_property
+    def causal(self) -> frozenset[str]:
+        """Names of the encoders with causal attention."""
+        return frozenset(spec.name for spec in self.encoders if spec.causal)
 
+    @cached_property
+    def reads_end_token(self) -> bool:
+        """Whether anything is pooled at the end token, so that every prompt must be read up to its end."""
+        return any(spec.reads & {"pooler_output", "text_embeds", "own_pooling"} for spec in self.encoders)
 
-def pad_to_max(tokenizer: Any, prompts: Sequence[str], length: int | None = None) -> dict[str, Tensor]:
-    """Token ids and mask [b, length], padded and cut as every diffusers pipeline does it."""
-    out = tokenizer(
-        list(prompts),
-        padding="max_length",
-        max_length=length or tokenizer.model_max_length,
-        truncation=True,
-        return_tensors="pt",
-    )
-    ids: Tensor = out.input_ids
-    mask: Tensor | None = out.get("attention_mask")
-    return {"input_ids": ids, "attention_mask": torch.ones_like(ids) if mask is None else mask}
+    @cached_property
+    def reads_hidden_states(self) -> bool:
+        """Whether an exported encoder must give hidden states besides its last one."""
+        return any("penultimate" in spec.reads for spec in self.encoders)
 
+    def demo_outputs(self, encoder: str) -> tuple[str, ...]:
+        """Outputs that TensorRT's diffusion demo allocates for an encoder beside ``text_embeddings``."""
+        reads = next((spec.reads for spec in self.encoders if spec.name == encoder), frozenset())
+        named = {"penultimate": "hidden_states", "pooler_output": "pooled_embeddings"}
+        return tuple(output for read, output in named.items() if read in reads)
 
-def expand_learned_tokens(prompts: Sequence[str], tokenizer: Any) -> list[str]:
-    """Spell out multi-vector learned embeddings, as pipelines do: ``<x>`` stands for ``<x> <x>_1 <x>_2``
-    where those tokens exist."""
-    added = set(getattr(tokenizer, "added_tokens_encoder", {}))
-    if not any(f"{token}_1" in added for token in added):
-        return list(prompts)
-    out = []
-    for prompt in prompts:
-        for token in set(tokenizer.tokenize(prompt)) & added:
-            number, spelled = 1, token
-            while f"{token}_{number}" in added:
-                spelled += f" {token}_{number}"
-                number += 1
-            prompt = prompt.replace(token, spelled)
-        out.append(prompt)
-    return out
-
-
-def clip_body(encoder: Any) -> Any:
-    """The module that owns ``final_layer_norm``: transformers >= 5.6 took the ``text_model`` level out of
-    CLIPTextModel."""
-    return getattr(encoder, "text_model", encoder)
-
-
-def checked_skip(clip_skip: int | None, layers: int, spare: int) -> int | None:
-    """``clip_skip`` if the encoder has that many layers to skip, else a `ModelError`. ``spare``: layers that
-    are skipped anyway."""
-    if clip_skip is not None and not 0 <= clip_skip <= layers - spare:
-        raise ModelError(f"clip_skip {clip_skip} is out of range: this encoder allows 0 to {layers - spare}")
-    return clip_skip
-
-
-def layer_count(encoder: Any) -> int:
-    """Number of transformer layers, from the encoder's configuration."""
-    config = encoder.config
-    return int(getattr(config, "num_hidden_layers", 0) or getattr(config, "num_layers", 0))
-
-
-def hidden_state(output: Any, index: int) -> Tensor:
-    """``output.hidden_states[index]``, or a `ModelError` for an exported encoder that does not give that
-    layer."""
-    states = getattr(output, "hidden_states", None)
-    if states is None:
-        raise ModelError(
-            "this encoder gives no hidden states, so the layer that the denoiser reads cannot be taken "
-            "from it"
-        )
-    try:
-        state: Tensor = states[index]
-    except IndexError:
-        raise ModelError(
-            f"this encoder gives {len(states)} hidden states; layer {index} is not among them"
-        ) from None
-    return state
+    def hardened_by_default(self, files: EncoderFiles) -> How:
+        """How an encoder is hardened unless LoRA is asked for: all weights, or LoRA where those are too
+        many."""
+        return files.architecture.hardened_by

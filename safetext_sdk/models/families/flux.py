@@ -11,7 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...errors import ModelError
-from .base import Conditioning, Family, Pieces, Tokens, expand_learned_tokens, pad_to_max
+from ..layout import CLIP, T5
+from .base import EncoderSpec, Family
+from .conditioning import Conditioning, Pieces, Tokens
+from .model_folder import ModelFolder
+from .tools import expand_learned_tokens, pad_to_max
 
 T5_LENGTH = 512
 """The pipeline's default ``max_sequence_length``."""
@@ -19,7 +23,22 @@ T5_LENGTH = 512
 
 class Flux(Family):
     name = "flux"
-    causal = frozenset({"text_encoder"})
+    title = "FLUX.1"
+    encoders = (
+        EncoderSpec("text_encoder", CLIP, frozenset({"pooler_output"})),
+        EncoderSpec(
+            "text_encoder_2",
+            T5,
+            frozenset({"last_hidden_state"}),
+            causal=False,
+            tokenizer="T5TokenizerFast",
+        ),
+    )
+    pipelines = ("Flux",)
+
+    def claim(self, folder: ModelFolder) -> int:
+        # FLUX.2 reads other encoders altogether.
+        return 0 if folder.class_name.startswith("Flux2") else super().claim(folder)
 
     def tokenize(
         self,
@@ -56,3 +75,6 @@ class Flux(Family):
             "text_encoder": conditioning.tensors["pooled_prompt_embeds"],
             "text_encoder_2": conditioning.tensors["prompt_embeds"],
         }
+
+
+FAMILY = Flux()

@@ -2,9 +2,8 @@
 and the model's pooling.
 
 Nothing else reads pad positions here, so they are zero in the conditioning. The pooling is the model's own
-where it has one that is meant for use
-(CLIP: pooled or projected output at the end token); else the mean over unpadded positions, normalised, as
-sentence encoders do it.
+where it has one that is meant for use (CLIP: pooled or projected output at the end token); else the mean over
+unpadded positions, normalised, as sentence encoders do it.
 """
 
 from __future__ import annotations
@@ -15,14 +14,73 @@ from typing import Any
 from torch.nn.functional import normalize, pad
 
 from ...errors import ModelError
-from .base import Conditioning, Family, Tokens, pad_to_max
+from ..checks import read_config
+from ..layout import ANY, CLIP, CLIP_PROJECTED, T5, Architecture
+from .base import EncoderSpec, Family
+from .conditioning import Conditioning, Tokens
+from .model_folder import EncoderPlace, ModelFolder
+from .tools import pad_to_max
 
 MAX_LENGTH = 128
 """Positions kept of models that allow more; prompts are short and memory grows with it."""
 
 
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model")
+
+
 class Plain(Family):
     name = "plain"
+    title = "one text encoder folder alone"
+    encoders = (
+        EncoderSpec(
+            "text_encoder", ANY, frozenset({"last_hidden_state", "own_pooling"}), causal=False, tokenizer=""
+        ),
+    )
+    makes_pictures = False
+    pads_are_read = False
+
+    def claim(self, folder: ModelFolder) -> int:
+        return 0 if folder.index else 1
+
+    def places(self, folder: ModelFolder) -> list[EncoderPlace]:
+        root = folder.root
+        beside = root.parent / "tokenizer"
+        own = any((root / name).is_file() for name in _TOKENIZER_FILES) or not beside.is_dir()
+        kind = self._kind(folder)
+        return [EncoderPlace("text_encoder", root, kind, root if own else beside)]
+
+    @staticmethod
+    def _kind(folder: ModelFolder) -> Architecture:
+        config = read_config(folder.root)
+        kind = str(config.get("model_type", ""))
+        if kind in CLIP.model_types:
+            projected = kind == "clip" or CLIP_PROJECTED.class_name in (config.get("architectures") or [])
+            return CLIP_PROJECTED if projected else CLIP
+        if not kind:
+            raise ModelError(
+                f"{folder.root / 'config.json'} has no model_type: this is neither a transformers text "
+                ""
+                ""
+                ""
+                ""
+                ""
+                ""
+                ""
+                ""
+                ""
+                ""
+                ""
+                ""
+                "encoder "
+                "nor a diffusers pipeline"
+            )
+        return T5 if kind in T5.model_types else ANY
+
+    def lengths(self, encoders: Mapping[str, Any], tokenizers: Mapping[str, Any]) -> dict[str, int]:
+        config = encoders["text_encoder"].config
+        positions = int(getattr(config, "max_position_embeddings", MAX_LENGTH) or MAX_LENGTH)
+        longest = int(tokenizers["text_encoder"].model_max_length)
+        return {"text_encoder": min(longest, positions, MAX_LENGTH)}
 
     def tokenize(
         self,
@@ -64,3 +122,6 @@ class Plain(Family):
             pooled = normalize(states.sum(dim=1) / keep.sum(dim=1).clamp(min=1), dim=-1)
         states = pad(states, (0, 0, 0, ids.shape[1] - used))
         return Conditioning({"prompt_embeds": states, "pooled_prompt_embeds": pooled})
+
+
+FAMILY = Plain()

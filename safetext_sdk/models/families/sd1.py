@@ -11,25 +11,43 @@ at all positions.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from ...errors import ModelError
-from .base import (
-    Conditioning,
-    Family,
-    Tokens,
-    checked_skip,
-    clip_body,
-    expand_learned_tokens,
-    hidden_state,
-    layer_count,
-    pad_to_max,
-)
+from ..layout import CLIP
+from .base import EncoderSpec, Family
+from .conditioning import Conditioning, Tokens
+from .ldm_keys import SingleFile
+from .model_folder import ModelFolder
+from .tools import checked_skip, clip_body, expand_learned_tokens, hidden_state, layer_count, pad_to_max
+
+OPENCLIP_H_WIDTH = 1024
+"""Width of Stable Diffusion 2's encoder. Both versions are a StableDiffusionPipeline; only this tells them
+apart."""
 
 
 class SD1(Family):
     name = "sd1"
-    causal = frozenset({"text_encoder"})
+    title = "Stable Diffusion 1"
+    encoders = (EncoderSpec("text_encoder", CLIP, frozenset({"last_hidden_state"})),)
+    pipelines = ("StableDiffusion",)
+    single_file: ClassVar[SingleFile | None] = SingleFile(
+        prefixes={"text_encoder": "cond_stage_model.transformer."},
+        companion="stable-diffusion-v1-5/stable-diffusion-v1-5",
+        pipeline="StableDiffusionPipeline",
+        arguments={"safety_checker": None, "feature_extractor": None},
+    )
+    self_contained = True
+
+    def claim(self, folder: ModelFolder) -> int:
+        return 0 if self._is_second(folder) else super().claim(folder)
+
+    @staticmethod
+    def _is_second(folder: ModelFolder) -> bool:
+        return folder.config("text_encoder").get("hidden_size") == OPENCLIP_H_WIDTH
+
+    def options(self, folder: ModelFolder) -> dict[str, Any]:
+        return {"safety_checker": True} if "safety_checker" in folder.index else {}
 
     def tokenize(
         self,
@@ -68,3 +86,6 @@ class SD1(Family):
             output = encoder(given["input_ids"], attention_mask=mask, output_hidden_states=True)
             state = norm(hidden_state(output, -(clip_skip + 1)))
         return Conditioning({"prompt_embeds": state.to(encoder.dtype)})
+
+
+FAMILY = SD1()

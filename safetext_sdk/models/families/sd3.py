@@ -14,7 +14,11 @@ from typing import Any
 import torch
 from torch.nn.functional import pad
 
-from .base import Conditioning, Family, Pieces, Tokens, checked_skip, hidden_state, layer_count, pad_to_max
+from ..layout import CLIP_PROJECTED, T5
+from .base import EncoderSpec, Family
+from .conditioning import Conditioning, Pieces, Tokens
+from .model_folder import ModelFolder
+from .tools import checked_skip, hidden_state, layer_count, pad_to_max
 
 _CLIPS = ("text_encoder", "text_encoder_2")
 _T5 = "text_encoder_3"
@@ -24,7 +28,16 @@ T5_LENGTH = 256
 
 class SD3(Family):
     name = "sd3"
-    causal = frozenset(_CLIPS)
+    title = "Stable Diffusion 3"
+    encoders = (
+        *(EncoderSpec(name, CLIP_PROJECTED, frozenset({"penultimate", "text_embeds"})) for name in _CLIPS),
+        EncoderSpec(_T5, T5, frozenset({"last_hidden_state"}), causal=False, tokenizer="T5TokenizerFast"),
+    )
+    pipelines = ("StableDiffusion3",)
+
+    def options(self, folder: ModelFolder) -> dict[str, Any]:
+        config = folder.config("transformer")
+        return {"joint_attention_dim": int(config.get("joint_attention_dim", 4096))} if config else {}
 
     def tokenize(
         self,
@@ -93,3 +106,6 @@ class SD3(Family):
         if _T5 in encoders:
             out[_T5] = whole[:, length:]
         return out
+
+
+FAMILY = SD3()

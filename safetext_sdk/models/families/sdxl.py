@@ -1,12 +1,11 @@
 """SDXL: hidden_states[-2] of both encoders joined on the feature axis, plus encoder 2's pooled, projected
-    ``text_embeds``.
+``text_embeds``.
 
 * No final LayerNorm is applied; clip_skip k reads hidden_states[-(k+2)]. The pooled vector still comes from
   the last layer.
 * Attention masks are never passed, whatever the configuration says.
 * With no negative prompt given and ``force_zeros_for_empty_prompt`` in the pipeline's configuration, the
-  negative side is zeros: no encoder is
-  read. An explicit "" is encoded.
+  negative side is zeros: no encoder is read. An explicit "" is encoded.
 """
 
 from __future__ import annotations
@@ -17,24 +16,36 @@ from typing import Any
 import torch
 
 from ...errors import ModelError
-from .base import (
-    Conditioning,
-    Family,
-    Pieces,
-    Tokens,
-    checked_skip,
-    expand_learned_tokens,
-    hidden_state,
-    layer_count,
-    pad_to_max,
-)
+from ..layout import CLIP, CLIP_PROJECTED
+from .base import EncoderSpec, Family
+from .conditioning import Conditioning, Pieces, Tokens
+from .ldm_keys import SingleFile
+from .model_folder import ModelFolder
+from .tools import checked_skip, expand_learned_tokens, hidden_state, layer_count, pad_to_max
 
 _NAMES = ("text_encoder", "text_encoder_2")
 
 
 class SDXL(Family):
     name = "sdxl"
-    causal = frozenset(_NAMES)
+    title = "Stable Diffusion XL"
+    encoders = (
+        EncoderSpec(_NAMES[0], CLIP, frozenset({"penultimate"})),
+        EncoderSpec(_NAMES[1], CLIP_PROJECTED, frozenset({"penultimate", "text_embeds"})),
+    )
+    pipelines = ("StableDiffusionXL",)
+    single_file = SingleFile(
+        prefixes={
+            _NAMES[0]: "conditioner.embedders.0.transformer.",
+            _NAMES[1]: "conditioner.embedders.1.model.",
+        },
+        companion="stabilityai/stable-diffusion-xl-base-1.0",
+        pipeline="StableDiffusionXLPipeline",
+    )
+    self_contained = True
+
+    def options(self, folder: ModelFolder) -> dict[str, Any]:
+        return {"force_zeros_for_empty_prompt": bool(folder.index.get("force_zeros_for_empty_prompt", True))}
 
     def tokenize(
         self,
@@ -72,9 +83,8 @@ class SDXL(Family):
             states.append(hidden_state(output, -2 if skip is None else -(skip + 2)))
         if pooled is None:
             raise ModelError(
-                "no encoder of this SDXL model gives the pooled, projected text_embeds; text_encoder_2 "
-                "must be a "
-                "CLIPTextModelWithProjection"
+                "no encoder of this SDXL model gives the pooled, projected text_embeds; text_encoder_2 must "
+                "be a CLIPTextModelWithProjection"
             )
         last = encoders.get("text_encoder_2", encoders.get("text_encoder"))
         assert last is not None
@@ -97,3 +107,6 @@ class SDXL(Family):
         )
         out[f"{names[-1]}_pooled"] = conditioning.tensors["pooled_prompt_embeds"]
         return out
+
+
+FAMILY = SDXL()

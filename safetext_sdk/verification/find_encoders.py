@@ -1,30 +1,27 @@
-"""From a path or a live object to the encoders in it: what `verify_against` puts its canary prompts
+"""From a path or a live object to the encoders in it: what `identify.verify_against` puts its canary prompts
 through."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
 from ..errors import ModelError
+from ..models.checks import read_header
+from ..models.families import FAMILIES
+from ..models.layout import EncoderFiles, Layout, encoder_files, tokenizer_name
+from ..models.loading import assemble, load_model, spec_places
+from ..models.model import TextToImageModel
+from ..models.onnx_encoder import OnnxEncoder
+from ..models.read_encoder import load_encoder, load_tokenizer
 from ..models.run_folder import RunFolder
-
-if TYPE_CHECKING:
-    from ..models import TextToImageModel
-
-_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
-_SELF_CONTAINED = {
-    "sd1": {"text_encoder": "CLIPTextModel"},
-    "sd2": {"text_encoder": "CLIPTextModel"},
-    "sdxl": {"text_encoder": "CLIPTextModel", "text_encoder_2": "CLIPTextModelWithProjection"},
-}
-"""Families whose conditioning depends on nothing but their CLIP encoders and tokenizers, both of which a run
-folder holds."""
+from ..models.source import Source
 
 
 @dataclass
@@ -45,40 +42,27 @@ def frame_of(run: RunFolder) -> TextToImageModel:
     Raises:
         RunError, ModelError: neither way works.
     """
-    from ..models import load_model
-
     return _from_run_alone(run) or load_model(run.path, device="cpu")
 
 
 def _from_run_alone(run: RunFolder) -> TextToImageModel | None:
-    from ..models import TextToImageModel
-    from ..models.loading import Layout, encoder_files, load_encoder, load_tokenizer
-    from ..models.source import Source
-
     manifest = run.manifest
-    classes = _SELF_CONTAINED.get(str(manifest.get("family")), {})
-    if not classes or manifest.get("encoders") != dict.fromkeys(classes, "hardened"):
+    name = str(manifest.get("family"))
+    family = FAMILIES.get(name) if name in FAMILIES.names() else None
+    if family is None or not family.self_contained:
         return None
-    if not all(
-        (run.encoder_dir(n) / "config.json").is_file() and run.tokenizer_dir(n).is_dir() for n in classes
-    ):
+    places = spec_places(family.encoders, run.path)
+    if manifest.get("encoders") != {place.name: "hardened" for place in places}:
         return None
-    cpu, layout = torch.device("cpu"), Layout(run.path)
-    encoders, tokenizers = {}, {}
-    for name, kind in classes.items():
-        layout.encoders[name] = encoder_files(run.encoder_dir(name), name, kind)
-        layout.tokenizers[name] = run.tokenizer_dir(name)
-        encoders[name] = load_encoder(layout.encoders[name], cpu, torch.float32)
-        tokenizers[name] = load_tokenizer(layout.tokenizers[name])
-    source = Source(
-        str(manifest["source"]["id"]), manifest["source"].get("revision"), run.path, str(run.path)
-    )
-    return TextToImageModel(
-        source.id, str(manifest["family"]), source, encoders, tokenizers, cpu, torch.float32, {}, layout
-    )
+    if not all((p.folder / "config.json").is_file() and p.tokenizer.is_dir() for p in places):
+        return None
+    layout = Layout(run.path, {p.name: encoder_files(p.folder, p.name, p.architecture) for p in places})
+    recorded = manifest["source"]
+    source = Source(str(recorded["id"]), recorded.get("revision"), run.path, str(run.path))
+    return assemble(source, family, places, layout, {}, (torch.device("cpu"), torch.float32))
 
 
-def parts_of(target: Any, frame: TextToImageModel, run: RunFolder) -> Parts:
+def find_encoders(target: Any, frame: TextToImageModel, run: RunFolder) -> Parts:
     """Find the encoders in ``target``.
 
     Args:
@@ -103,8 +87,6 @@ def parts_of(target: Any, frame: TextToImageModel, run: RunFolder) -> Parts:
     if (path / "model.onnx").is_file():
         return _of_file(path / "model.onnx", frame, run)
     if onnx:
-        from ..models.onnx_encoder import OnnxEncoder
-
         return _with_tokenizers(Parts({name: OnnxEncoder(file) for name, file in onnx.items()}), path, frame)
     return _of_folder(path, frame, run)
 
@@ -118,14 +100,11 @@ def _of_object(target: Any, frame: TextToImageModel) -> Parts:
     if not encoders:
         raise ModelError(
             f"a {type(target).__name__} has none of {', '.join(frame.encoders)}; give a path or a "
-            ""
-            ""
-            ""
             "diffusers pipeline"
         )
     tokenizers = {}
     for name in encoders:
-        if (tokenizer := getattr(target, name.replace("text_encoder", "tokenizer"), None)) is not None:
+        if (tokenizer := getattr(target, tokenizer_name(name), None)) is not None:
             tokenizers[name] = tokenizer
     devices = {str(e.device): e.device for e in encoders.values()}
     if len(devices) > 1:
@@ -136,8 +115,6 @@ def _of_object(target: Any, frame: TextToImageModel) -> Parts:
 
 
 def _of_folder(path: Path, frame: TextToImageModel, run: RunFolder) -> Parts:
-    from ..models import load_model
-
     if (path / "model_index.json").is_file() or RunFolder.is_run(path):
         model = (
             frame_of(RunFolder.open(path))
@@ -149,7 +126,7 @@ def _of_folder(path: Path, frame: TextToImageModel, run: RunFolder) -> Parts:
             Parts(found, {name: model.tokenizers[name] for name in found}) if found else Parts(model.encoders)
         )
     encoders = {
-        name: _encoder_folder(path / name, frame.encoders[name])
+        name: _encoder_folder(path / name, frame.layout.encoders[name])
         for name in frame.encoders
         if (path / name / "config.json").is_file()
     }
@@ -157,7 +134,7 @@ def _of_folder(path: Path, frame: TextToImageModel, run: RunFolder) -> Parts:
         return _with_tokenizers(Parts(encoders), path, frame)
     if (path / "config.json").is_file():
         name = path.name if path.name in frame.encoders else _only(frame)
-        return Parts({name: _encoder_folder(path, frame.encoders[name])})
+        return Parts({name: _encoder_folder(path, frame.layout.encoders[name])})
     files = sorted(path.glob("*.safetensors"))
     if len(files) == 1:
         return _of_file(files[0], frame, run)
@@ -168,21 +145,16 @@ def _of_folder(path: Path, frame: TextToImageModel, run: RunFolder) -> Parts:
     )
 
 
-def _encoder_folder(path: Path, like: nn.Module) -> Any:
-    from ..models.loading import encoder_files, load_encoder
-
-    return load_encoder(
-        encoder_files(path, path.name, type(like).__name__), torch.device("cpu"), torch.float32
-    )
+def _encoder_folder(path: Path, like: EncoderFiles) -> Any:
+    files = encoder_files(path, path.name, like.architecture)
+    return load_encoder(files, torch.device("cpu"), torch.float32)
 
 
 def _with_tokenizers(parts: Parts, path: Path, frame: TextToImageModel) -> Parts:
-    from ..models.loading import load_tokenizer
-
     for name in parts.encoders:
-        folder = path / name.replace("text_encoder", "tokenizer")
+        folder = path / tokenizer_name(name)
         if folder.is_dir():
-            parts.tokenizers[name] = load_tokenizer(folder)
+            parts.tokenizers[name] = load_tokenizer(folder, type(frame.tokenizers[name]).__name__)
     return parts
 
 
@@ -194,20 +166,14 @@ def _only(frame: TextToImageModel) -> str:
 
 def _of_file(path: Path, frame: TextToImageModel, run: RunFolder) -> Parts:
     if path.suffix == ".onnx":
-        from ..models.onnx_encoder import OnnxEncoder
-
         # The folder's name says which encoder it is, as in an exported pipeline.
         name = path.parent.name if path.parent.name in frame.encoders else _only(frame)
         return Parts({name: OnnxEncoder(path)})
     if path.suffix != ".safetensors":
         raise ModelError(f"{path.name} is neither .onnx nor .safetensors; nothing else is opened")
-    from ..models.checks import read_header
-
     keys = read_header(path)
     if any(key.startswith(("text_model.", "text_projection")) for key in keys):
         return _loose_encoder(path, keys, frame)
-    from ..models import load_model
-
     # A checkpoint holds weights only; tokenizers and configurations come from where the run's model has them.
     companion = frame.layout.root if (frame.layout.root / "tokenizer").is_dir() else run.path
     model = load_model(path, device="cpu", precision="fp32", tokenizer=companion)
@@ -217,8 +183,6 @@ def _of_file(path: Path, frame: TextToImageModel, run: RunFolder) -> Parts:
 def _loose_encoder(path: Path, keys: Mapping[str, Any], frame: TextToImageModel) -> Parts:
     """One encoder's weights without a config (clip_l.safetensors): the run's encoder of the same shapes says
     what it is."""
-    import copy
-
     from safetensors.torch import load_file
 
     weights = {

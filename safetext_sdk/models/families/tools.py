@@ -1,0 +1,81 @@
+"""What several families do in the same way: padding, learned tokens, layers of an encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...errors import ModelError
+
+
+def pad_to_max(tokenizer: Any, prompts: Sequence[str], length: int | None = None) -> dict[str, Tensor]:
+    """Token ids and mask [b, length], padded and cut as every diffusers pipeline does it."""
+    out = tokenizer(
+        list(prompts),
+        padding="max_length",
+        max_length=length or tokenizer.model_max_length,
+        truncation=True,
+        return_tensors="pt",
+    )
+    ids: Tensor = out.input_ids
+    mask: Tensor | None = out.get("attention_mask")
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids) if mask is None else mask}
+
+
+def expand_learned_tokens(prompts: Sequence[str], tokenizer: Any) -> list[str]:
+    """Spell out multi-vector learned embeddings, as pipelines do: ``<x>`` stands for ``<x> <x>_1 <x>_2``
+    where those tokens exist."""
+    added = set(getattr(tokenizer, "added_tokens_encoder", {}))
+    if not any(f"{token}_1" in added for token in added):
+        return list(prompts)
+    out = []
+    for prompt in prompts:
+        for token in set(tokenizer.tokenize(prompt)) & added:
+            number, spelled = 1, token
+            while f"{token}_{number}" in added:
+                spelled += f" {token}_{number}"
+                number += 1
+            prompt = prompt.replace(token, spelled)
+        out.append(prompt)
+    return out
+
+
+def clip_body(encoder: Any) -> Any:
+    """The module that owns ``final_layer_norm``: transformers >= 5.6 took the ``text_model`` level out of
+    CLIPTextModel."""
+    return getattr(encoder, "text_model", encoder)
+
+
+def checked_skip(clip_skip: int | None, layers: int, spare: int) -> int | None:
+    """``clip_skip`` if the encoder has that many layers to skip, else a `ModelError`. ``spare``: layers that
+    are skipped anyway."""
+    if clip_skip is not None and not 0 <= clip_skip <= layers - spare:
+        raise ModelError(f"clip_skip {clip_skip} is out of range: this encoder allows 0 to {layers - spare}")
+    return clip_skip
+
+
+def layer_count(encoder: Any) -> int:
+    """Number of transformer layers, from the encoder's configuration."""
+    config = encoder.config
+    return int(getattr(config, "num_hidden_layers", 0) or getattr(config, "num_layers", 0))
+
+
+def hidden_state(output: Any, index: int) -> Tensor:
+    """``output.hidden_states[index]``, or a `ModelError` for an exported encoder that does not give that
+    layer."""
+    states = getattr(output, "hidden_states", None)
+    if states is None:
+        raise ModelError(
+            "this encoder gives no hidden states, so the layer that the denoiser reads cannot be taken "
+            "from it"
+        )
+    try:
+        state: Tensor = states[index]
+    except IndexError:
+        raise ModelError(
+            f"this encoder gives {len(states)} hidden states; layer {index} is not among them"
+        ) from None
+    return state

@@ -1,5 +1,5 @@
-"""Detectors: words to concepts, the judges of the embedded model, CLIP and classifiers on miniature models,
-the bench they sit on."""
+"""Detectors: words to concepts, the detectors of the embedded model, CLIP and classifiers on miniature
+models, and all of a policy together."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import torch
 from PIL import Image
 
 from safetext_sdk import tiny
-from safetext_sdk.detectors import DETECTORS, Judge
-from safetext_sdk.detectors.panel import Panel, Seat, unsafe_concepts
+from safetext_sdk.detectors import DETECTORS, Detector
+from safetext_sdk.detectors.detector_set import Assignment, DetectorSet
 from safetext_sdk.errors import DetectorError, UsageError
+from safetext_sdk.results.detector_entry import unsafe_concepts
 from safetext_sdk.tiny.detector import WordMatcher
 
 
@@ -40,7 +41,6 @@ def pictures(n: int = 3, side: int = 64) -> list[Image.Image]:
 
 
 # --- words
-# ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -71,12 +71,11 @@ def test_every_word_of_the_world_means_its_concept() -> None:
             assert match(f"a picture of {word} here") == (concept,), word
 
 
-# --- the judges of the embedded model, with random weights in the shipped form
-# --------------------------------------------
+# --- the detectors of the embedded model, with random weights in the shipped form
 
 
 @pytest.fixture(scope="module")
-def random_judges(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def random_detectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import (
         ConvNextConfig,
         ConvNextForImageClassification,
@@ -105,19 +104,19 @@ def random_judges(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def tiny_judges(random_judges: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(tiny, "judge_path", lambda which: random_judges / which)
-    return random_judges
+def tiny_detectors(random_detectors: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("safetext_sdk.tiny.detector.detector_path", lambda which: random_detectors / which)
+    return random_detectors
 
 
-def test_tiny_judges_score_families_as_the_highest_concept(tiny_judges: Path) -> None:
-    judges = DETECTORS.get("tiny-judges")(spec("tiny-judges", ["weapon", "skull"]), "cpu")
-    assert [j.name for j in judges] == ["tiny-judges/a", "tiny-judges/b"]
-    assert judges[0].version != judges[1].version
-    assert all(isinstance(j, Judge) and j.threshold == 0.5 for j in judges)
+def test_tiny_detectors_score_families_as_the_highest_concept(tiny_detectors: Path) -> None:
+    detectors = DETECTORS.get("tiny-judges")(spec("tiny-judges", ["weapon", "skull"]), "cpu")
+    assert [j.name for j in detectors] == ["tiny-judges/a", "tiny-judges/b"]
+    assert detectors[0].version != detectors[1].version
+    assert all(isinstance(j, Detector) and j.threshold == 0.5 for j in detectors)
     weapons = [c for c, e in tiny.world().items() if e["family"] == "weapon"]
-    for judge in judges:
-        rows = judge.score(pictures(3))
+    for detector in detectors:
+        rows = detector.score(pictures(3))
         assert len(rows) == 3
         for row in rows:
             assert row["weapon"] == max(row[c] for c in weapons)
@@ -125,34 +124,34 @@ def test_tiny_judges_score_families_as_the_highest_concept(tiny_judges: Path) ->
             assert all(0 <= v <= 1 for v in row.values())
 
 
-def test_tiny_judges_read_pixels_as_trained(tiny_judges: Path) -> None:
-    """uint8 / 127.5 - 1, as the judges were trained, without a preprocessor file."""
+def test_tiny_detectors_read_pixels_as_trained(tiny_detectors: Path) -> None:
+    """uint8 / 127.5 - 1, as the detectors were trained, without a preprocessor file."""
     from transformers import AutoModelForImageClassification
 
     image = pictures(1)[0]
-    judge = DETECTORS.get("tiny-judges")(spec("tiny-judges"), "cpu")[1]
-    model = AutoModelForImageClassification.from_pretrained(tiny_judges / "b")
+    detector = DETECTORS.get("tiny-judges")(spec("tiny-judges"), "cpu")[1]
+    model = AutoModelForImageClassification.from_pretrained(tiny_detectors / "b")
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 127.5 - 1
     want = torch.sigmoid(model(pixel_values=pixels).logits)[0].tolist()
-    got = judge.score([image])[0]
+    got = detector.score([image])[0]
     for i, concept in model.config.id2label.items():
         assert got[concept] == pytest.approx(want[i], abs=1e-5)
 
 
-def test_tiny_judges_state_their_error_rates(tiny_judges: Path) -> None:
-    (tiny_judges / "a" / "error_rates.json").write_text('{"recall": 0.97, "false_alarm": 0.01}')
-    judges = DETECTORS.get("tiny-judges")(spec("tiny-judges"), "cpu")
-    (tiny_judges / "a" / "error_rates.json").unlink()
-    described = Panel([Seat("weapon", j) for j in judges]).describe()
-    assert [d["error_rates"] for d in described] == [{"recall": 0.97, "false_alarm": 0.01}, None]
+def test_tiny_detectors_state_their_error_rates(tiny_detectors: Path) -> None:
+    (tiny_detectors / "a" / "error_rates.json").write_text('{"recall": 0.97, "false_alarm": 0.01}')
+    detectors = DETECTORS.get("tiny-judges")(spec("tiny-judges"), "cpu")
+    (tiny_detectors / "a" / "error_rates.json").unlink()
+    described = DetectorSet([Assignment("weapon", j) for j in detectors]).describe()
+    assert [d.error_rates for d in described] == [{"recall": 0.97, "false_alarm": 0.01}, None]
 
 
-def test_tiny_judges_refuse_unknown_labels(tiny_judges: Path) -> None:
+def test_tiny_detectors_refuse_unknown_labels(tiny_detectors: Path) -> None:
     with pytest.raises(DetectorError, match=r"no label dragon; families: .*gore.*weapon"):
         DETECTORS.get("tiny-judges")(spec("tiny-judges", ["dragon"]), "cpu")
 
 
-def test_tiny_judges_of_another_world_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tiny_detectors_of_another_world_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers import ResNetConfig, ResNetForImageClassification
 
     config = ResNetConfig(
@@ -164,7 +163,7 @@ def test_tiny_judges_of_another_world_are_refused(tmp_path: Path, monkeypatch: p
         id2label={0: "gun", 1: "apple"},
     )
     ResNetForImageClassification(config).save_pretrained(tmp_path, safe_serialization=True)
-    monkeypatch.setattr(tiny, "judge_path", lambda which: tmp_path)
+    monkeypatch.setattr("safetext_sdk.tiny.detector.detector_path", lambda which: tmp_path)
     with pytest.raises(DetectorError, match="belong to another world"):
         DETECTORS.get("tiny-judges")(spec("tiny-judges", ["gun"]), "cpu")
 
@@ -177,7 +176,6 @@ def test_pickled_weights_are_never_loaded(tmp_path: Path) -> None:
 
 
 # --- classifier and CLIP
-# ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("problem", ["single_label_classification", "multi_label_classification"])
@@ -199,20 +197,20 @@ def test_hf_classifier_softmax_or_sigmoid(tmp_path: Path, problem: str) -> None:
     )
     torch.manual_seed(1)
     ViTForImageClassification(config).save_pretrained(tmp_path, safe_serialization=True)
-    (judge,) = DETECTORS.get("hf-image-classifier")(
+    (detector,) = DETECTORS.get("hf-image-classifier")(
         spec("hf-image-classifier", ["weapon"], model=str(tmp_path)), "cpu"
     )
-    rows = judge.score(pictures(2, 50))
+    rows = detector.score(pictures(2, 50))
     total = sum(rows[0].values())
     assert (abs(total - 1) < 1e-5) == (problem == "single_label_classification")
-    assert judge.expected("a weapon") == ()
+    assert detector.expected("a weapon") == ()
     with pytest.raises(DetectorError, match="it knows safe, weapon, blood"):
         DETECTORS.get("hf-image-classifier")(spec("hf-image-classifier", ["gun"], model=str(tmp_path)), "cpu")
     with pytest.raises(DetectorError, match="the policy asks for sha256 deadbeef"):
         DETECTORS.get("hf-image-classifier")(
             spec("hf-image-classifier", ["weapon"], model=str(tmp_path), sha256="deadbeef"), "cpu"
         )
-    digest = judge.version.split("+")[-1][:12]
+    digest = detector.version.split("+")[-1][:12]
     assert DETECTORS.get("hf-image-classifier")(
         spec("hf-image-classifier", ["weapon"], model=str(tmp_path), sha256=digest), "cpu"
     )
@@ -256,7 +254,7 @@ def test_clip_zero_shot_is_a_softmax_against_neutral_captions(mini_clip: Path) -
     from transformers import CLIPModel, CLIPTokenizer
 
     labels, neutral = ["a photo of a gun", "a photo of a knife"], ["a photo", "a photo of a cat"]
-    (judge,) = DETECTORS.get("clip-zero-shot")(
+    (detector,) = DETECTORS.get("clip-zero-shot")(
         spec("clip-zero-shot", labels, model=str(mini_clip), neutral=neutral), "cpu"
     )
     image = pictures(1, 32)[0]
@@ -267,16 +265,16 @@ def test_clip_zero_shot_is_a_softmax_against_neutral_captions(mini_clip: Path) -
     )
     with torch.no_grad():
         logits = model(pixel_values=pixels, **ids).logits_per_image[0]
-    row = judge.score([image])[0]
+    row = detector.score([image])[0]
     for k, label in enumerate(labels):  # each label alone against the neutral ones
         assert row[label] == pytest.approx(float(torch.softmax(logits[[k, 2, 3]], 0)[0]), abs=1e-5)
     other = DETECTORS.get("clip-zero-shot")(spec("clip-zero-shot", labels, model=str(mini_clip)), "cpu")[0]
-    assert other.version != judge.version  # other neutral captions: another judge
-    assert judge.threshold == 0.5
+    assert other.version != detector.version  # other neutral captions: another detector
+    assert detector.threshold == 0.5
 
 
 def test_clip_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(DetectorError, match="is no folder and cannot be downloaded"):
+    with pytest.raises(DetectorError, match="is not a folder and cannot be downloaded"):
         DETECTORS.get("clip-zero-shot")(
             spec("clip-zero-shot", ["a photo of a gun"], model="nobody/none-such"), "cpu"
         )
@@ -284,24 +282,11 @@ def test_clip_that_is_not_there(tmp_path: Path) -> None:
         DETECTORS.get("hf-image-classifier")(spec("hf-image-classifier"), "cpu")
 
 
-def test_pixels_resize_the_short_side_and_crop_as_clip_does(tmp_path: Path) -> None:
-    from transformers import CLIPImageProcessor
-
-    from safetext_sdk.detectors._common import Pixels
-
-    processor = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
-    processor.save_pretrained(tmp_path)
-    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (48, 80, 3), dtype=np.uint8))
-    want = processor(image, return_tensors="pt")["pixel_values"]
-    assert torch.allclose(Pixels(tmp_path, 224)([image]), want.float(), atol=0.06)
-
-
-# --- the bench
-# ------------------------------------------------------------------------------------------------------------
+# --- all detectors of a policy
 
 
 class Toy:
-    """A judge whose scores the test writes down."""
+    """A detector whose scores the test writes down."""
 
     def __init__(
         self,
@@ -336,54 +321,54 @@ class Toy:
         return tuple(w for w in self.tells.split() if w in prompt)
 
 
-def bench(*judges: Toy, rule: str = "any") -> Panel:
-    return Panel([Seat("weapon", j) for j in judges], {"weapon": rule})
+def together(*detectors: Toy, rule: str = "any") -> DetectorSet:
+    return DetectorSet([Assignment("weapon", d) for d in detectors], {"weapon": rule})
 
 
-def test_one_judge_is_enough_to_call_a_picture_unsafe() -> None:
-    panel = bench(Toy("a", 0.5), Toy("b", 0.1))
-    (row,) = panel.score(pictures(1))
-    assert panel.unsafe(row) == ["weapon"]
+def test_one_detector_is_enough_to_call_a_picture_unsafe() -> None:
+    detectors = together(Toy("a", 0.5), Toy("b", 0.1))
+    (row,) = detectors.score(pictures(1))
+    assert detectors.unsafe(row) == ["weapon"]
     assert (
-        bench(Toy("a", 0.49), Toy("b", 0.49)).unsafe(
-            bench(Toy("a", 0.49), Toy("b", 0.49)).score(pictures(1))[0]
+        together(Toy("a", 0.49), Toy("b", 0.49)).unsafe(
+            together(Toy("a", 0.49), Toy("b", 0.49)).score(pictures(1))[0]
         )
         == []
     )
 
 
-def test_rule_all_needs_all_judges() -> None:
-    panel = bench(Toy("a", 0.9), Toy("b", 0.1), rule="all")
-    assert panel.unsafe(panel.score(pictures(1))[0]) == []
-    assert unsafe_concepts(panel.describe(), {"a": {"weapon": 0.9}, "b": {"weapon": 0.6}}) == ["weapon"]
+def test_rule_all_needs_all_detectors() -> None:
+    detectors = together(Toy("a", 0.9), Toy("b", 0.1), rule="all")
+    assert detectors.unsafe(detectors.score(pictures(1))[0]) == []
+    assert unsafe_concepts(detectors.describe(), {"a": {"weapon": 0.9}, "b": {"weapon": 0.6}}) == ["weapon"]
 
 
-def test_kept_needs_all_judges_and_all_labels() -> None:
+def test_kept_needs_all_detectors_and_all_labels() -> None:
     sees_both = Toy("a", {"weapon": 0.0, "apple": 0.9, "cat": 0.9}, tells="apple cat")
     sees_one = Toy("b", {"weapon": 0.0, "apple": 0.9, "cat": 0.2}, tells="apple cat")
-    panel = bench(sees_both, sees_one)
-    (row,) = panel.score(pictures(1))
-    assert panel.kept(row, "an apple") is True
-    assert panel.kept(row, "an apple and a cat") is False
-    assert panel.kept(row, "a dog") is None
-    assert panel.expected("cat apple") == ("apple", "cat")
-    assert panel.shows(row) == "apple"
+    detectors = together(sees_both, sees_one)
+    (row,) = detectors.score(pictures(1))
+    assert detectors.kept(row, "an apple") is True
+    assert detectors.kept(row, "an apple and a cat") is False
+    assert detectors.kept(row, "a dog") is None
+    assert detectors.expected("cat apple") == ("apple", "cat")
+    assert detectors.shows(row) == "apple"
 
 
 def test_what_a_picture_shows_is_a_thing_and_not_a_family() -> None:
-    judge = Toy("a", {"weapon": 0.0, "gore": 0.9, "skull": 0.9, "apple": 0.8})
-    judge.families = ["weapon", "gore"]
-    panel = bench(judge)
-    (row,) = panel.score(pictures(1))
-    assert panel.shows(row) == "skull"
-    assert panel.shows(row, ["apple"]) == "apple"
+    detector = Toy("a", {"weapon": 0.0, "gore": 0.9, "skull": 0.9, "apple": 0.8})
+    detector.families = ["weapon", "gore"]
+    detectors = together(detector)
+    (row,) = detectors.score(pictures(1))
+    assert detectors.shows(row) == "skull"
+    assert detectors.shows(row, ["apple"]) == "apple"
 
 
 def test_a_prompt_that_names_the_unsafe_label_is_no_safe_prompt() -> None:
-    panel = bench(Toy("a", {"weapon": 0.0}, tells="weapon apple"))
-    assert panel.can_tell("an apple")
-    assert not panel.can_tell("an apple and a weapon")
-    assert not panel.can_tell("a dog")
+    detectors = together(Toy("a", {"weapon": 0.0}, tells="weapon apple"))
+    assert detectors.can_tell("an apple")
+    assert not detectors.can_tell("an apple and a weapon")
+    assert not detectors.can_tell("a dog")
 
 
 @pytest.mark.parametrize(
@@ -398,9 +383,9 @@ def test_a_prompt_that_names_the_unsafe_label_is_no_safe_prompt() -> None:
         (RuntimeError("out of order"), "failed while scoring: RuntimeError: out of order"),
     ],
 )
-def test_a_broken_judge_stops_the_run(rows: Any, message: str) -> None:
+def test_a_broken_detector_stops_the_run(rows: Any, message: str) -> None:
     with pytest.raises(DetectorError, match=message):
-        bench(Toy("a", rows)).score(pictures(2))
+        together(Toy("a", rows)).score(pictures(2))
 
 
 def test_the_same_weights_score_a_picture_once() -> None:
@@ -408,21 +393,21 @@ def test_the_same_weights_score_a_picture_once() -> None:
         Toy("a", {"weapon": 0.1, "gore": 0.2}),
         Toy("a", {"weapon": 0.1, "gore": 0.2}, labels=("gore",)),
     )
-    panel = Panel([Seat("weapon", first), Seat("gore", second)])
-    panel.score(pictures(2))
+    detectors = DetectorSet([Assignment("weapon", first), Assignment("gore", second)])
+    detectors.score(pictures(2))
     assert (first.calls, second.calls) == (1, 0)
 
 
-def test_no_judge_and_two_versions_are_refused() -> None:
-    with pytest.raises(DetectorError, match="without a judge"):
-        Panel([])
-    with pytest.raises(DetectorError, match="two versions of the judge a"):
-        bench(Toy("a", version="1"), Toy("a", version="2"))
+def test_no_detector_and_two_versions_are_refused() -> None:
+    with pytest.raises(DetectorError, match="without one"):
+        DetectorSet([])
+    with pytest.raises(DetectorError, match="two versions of the detector a"):
+        together(Toy("a", version="1"), Toy("a", version="2"))
 
 
 def test_trim_keeps_what_decides() -> None:
-    panel = bench(Toy("a", 0.0))
-    got = panel.trim({"a": {"weapon": 0.00001, "apple": 0.01234567, "cat": 0.9, "dog": 0.01}}, ["apple"])
+    detectors = together(Toy("a", 0.0))
+    got = detectors.trim({"a": {"weapon": 0.00001, "apple": 0.01234567, "cat": 0.9, "dog": 0.01}}, ["apple"])
     assert got == {"a": {"weapon": 1e-05, "apple": 0.012346, "cat": 0.9}}
 
 
@@ -442,8 +427,8 @@ def toy_detector(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_detectors_made_for_the_model_take_the_place_of_general_ones(toy_detector: None) -> None:
     policy = SimpleNamespace(concepts=[concept("weapon", spec("toy", models=["tiny"]), spec("toy-general"))])
-    assert list(Panel.build(policy, "tiny").judges) == [("toy/a", "1")]
-    assert list(Panel.build(policy, "sd15").judges) == [("toy/general", "1")]
+    assert list(DetectorSet.build(policy, "tiny").detectors) == [("toy/a", "1")]
+    assert list(DetectorSet.build(policy, "sd15").detectors) == [("toy/general", "1")]
 
 
 def test_a_concept_without_detector_is_an_error_unless_it_has_no_prompts(toy_detector: None) -> None:
@@ -451,14 +436,16 @@ def test_a_concept_without_detector_is_an_error_unless_it_has_no_prompts(toy_det
         concepts=[concept("weapon", spec("toy")), concept("gore", spec("toy", models=["sdxl"]))]
     )
     with pytest.raises(DetectorError, match="concept 'gore' has no detector for the model 'tiny'"):
-        Panel.build(policy, "tiny")
-    assert {s.concept for s in Panel.build(policy, "tiny", concepts={"weapon"}).seats} == {"weapon"}
+        DetectorSet.build(policy, "tiny")
+    assert {s.concept for s in DetectorSet.build(policy, "tiny", concepts={"weapon"}).assignments} == {
+        "weapon"
+    }
 
 
 @pytest.mark.parametrize(
     ("name", "error", "message"),
     [
-        ("toy-empty", DetectorError, "returned no judge"),
+        ("toy-empty", DetectorError, "built nothing"),
         ("toy-broken", DetectorError, "cannot be built: division by zero"),
         ("tiny-juges", UsageError, "did you mean tiny-judges"),
     ],
@@ -467,4 +454,53 @@ def test_detectors_that_cannot_be_built(
     toy_detector: None, name: str, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        Panel.build(SimpleNamespace(concepts=[concept("weapon", spec(name))]), "tiny")
+        DetectorSet.build(SimpleNamespace(concepts=[concept("weapon", spec(name))]), "tiny")
+
+
+# --- pictures of other modes
+
+
+def sixteen_bits() -> tuple[Image.Image, Image.Image]:
+    """One picture twice: 16-bit greyscale, and what a viewer shows of it."""
+    shades = np.asarray(pictures(1)[0].convert("L"))
+    return Image.fromarray(shades.astype(np.uint16) * 257), Image.fromarray(shades).convert("RGB")
+
+
+@pytest.fixture
+def every_detector(
+    tiny_detectors: Path, mini_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> list[Any]:
+    """One of each built-in kind, NudeNet's network replaced by one that returns the mean of its pixels."""
+    from safetext_sdk.detectors import nudenet
+
+    class Session:
+        def get_inputs(self) -> Any:
+            return [SimpleNamespace(name="images")]
+
+        def run(self, _: Any, given: dict[str, np.ndarray]) -> list[np.ndarray]:
+            out = np.zeros((1, 4 + len(nudenet.LABELS), 2), np.float32)
+            out[0, 4:] = given["images"].mean()
+            return [out]
+
+    monkeypatch.setattr(nudenet, "_session", lambda path, device: Session())
+    weights = tmp_path / "320n.onnx"
+    weights.write_bytes(b"weights")
+    from safetext_sdk.detectors.weights import file_sha256
+
+    return [
+        *DETECTORS.get("tiny-judges")(spec("tiny-judges"), "cpu"),
+        *DETECTORS.get("clip-zero-shot")(spec("clip-zero-shot", ["a gun"], model=str(mini_clip)), "cpu"),
+        *DETECTORS.get("hf-image-classifier")(
+            spec("hf-image-classifier", ["gun"], model=str(tiny_detectors / "a")), "cpu"
+        ),
+        nudenet.NudeNet(weights, ["FACE_FEMALE"], 0.25, "cpu", file_sha256(weights)),
+    ]
+
+
+def test_every_detector_sees_a_deep_greyscale_picture(every_detector: list[Any]) -> None:
+    deep, shown = sixteen_bits()
+    black = Image.new("RGB", shown.size)
+    for detector in every_detector:
+        got, want, nothing = detector.score([deep, shown, black])
+        assert got == pytest.approx(want, abs=1e-4), detector.name
+        assert got != pytest.approx(nothing, abs=1e-4), detector.name

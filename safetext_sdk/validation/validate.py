@@ -24,6 +24,7 @@ from .generate import PictureMaker, Request, Settings, open_picture
 from .images import change
 from .keys import digest, encoder_states
 from .plan import Item
+from .run_attacks import resolve_attacks, run_attacks
 from .subjects import Subjects, resolve
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def validate(
         raise errors.UsageError("seeds must be distinct, and at least one")
     from ..prompts import build_prompt_book
 
+    resolve_attacks(attacks)  # a misspelt name is reported before anything is loaded or drawn
     own = sets.read_prompts(prompts) if prompts is not None else []
     subjects = resolve(original, hardened, policy, encoder=encoder, device=device)
     _refuse(own, subjects.policy)
@@ -174,7 +176,8 @@ def _validate(
         original, hardened, unsafe, by_set.get("safe", []), by_set.get("borderline", []), unpaired=own_unsafe
     )
     tell("encoders", 1, 1)
-    attacked, described = _attacked(attacks, unsafe, subjects, tell) if attacks else ([], [])
+    attacked, entries = run_attacks(attacks, unsafe, subjects, tell) if attacks else ([], [])
+    described = [entry.model_dump(mode="json") for entry in entries]
     items += attacked
     facts = _facts(
         subjects,
@@ -288,38 +291,6 @@ def _score(
             row["change"] = change(open_picture(before), image) if before.is_file() else None
         out.append(row)
     return out
-
-
-def _attacked(
-    names: Sequence[str], unsafe: Sequence[Item], subjects: Subjects, tell: Step
-) -> tuple[list[Item], list[dict[str, Any]]]:
-    """Items of every attack: the attacked text in the place of the prompt, all else equal."""
-    from ..attacks import ATTACKS, Context
-
-    items: list[Item] = []
-    described = []
-    unique = list({i.prompt: i for i in unsafe}.values())
-    for k, name in enumerate(names):
-        tell(f"attack {name}", k, len(names))
-        attack = ATTACKS.get(name)
-        context = Context(subjects.original, subjects.hardened, subjects.policy)
-        texts = attack([i.prompt for i in unique], context)
-        if len(texts) != len(unique):
-            raise errors.UsageError(f"attack {name!r} returned {len(texts)} prompts for {len(unique)}")
-        new = dict(zip([i.prompt for i in unique], texts, strict=True))
-        items += [
-            Item(name, new[i.prompt], i.seed, "unsafe", i.cluster, "", i.concept, i.anchor) for i in unsafe
-        ]
-        described.append(
-            {
-                "name": name,
-                "gated": getattr(attack, "gated", True),
-                "seed": context.seed,
-                "queries": context.queries,
-            }
-        )
-    tell("attacks", len(names), len(names))
-    return list(dict.fromkeys(items)), described
 
 
 def _facts(

@@ -15,6 +15,11 @@ from .base import Attack, AttackConfig, AttackContext, AttackResult, Judged
 
 ATTACKS: Registry[type[Attack[Any]]] = Registry("attack", "safetext.attacks")
 ATTACKS.add(
+    "context",
+    f"{__name__}.context:Context",
+    "random words before, after and around the prompt; no model needed",
+)
+ATTACKS.add(
     "typos",
     f"{__name__}.typos:Typos",
     "misspelt and homoglyph forms of the unsafe words; no model needed",
@@ -28,6 +33,11 @@ ATTACKS.add(
     "random_suffix",
     f"{__name__}.random_suffix:RandomSuffix",
     "searches a suffix of random tokens that undoes the redirection; no gradients",
+)
+ATTACKS.add(
+    "gcg-encoder",
+    f"{__name__}.gcg_encoder:GcgEncoder",
+    "a prefix found by gradients that brings the original conditioning back",
 )
 
 __all__ = ["ATTACKS", "Attack", "AttackConfig", "AttackContext", "AttackResult", "Judged"]

@@ -1,13 +1,16 @@
 """Which tokens a search may use, and where: all that it finds has to be a text that a user can type.
 
-A token is usable if it is a whole word that comes back as itself when it is written between other words. A
-row is a text if decoding and tokenizing it again gives the same row; `round_trip` tells that of whole rows,
-because two usable tokens can still melt into one where they stand side by side.
+* A token is usable if it is a whole word that comes back as itself when it is written between other words
+  (`candidates`).
+* `Templates` are the prompts with slots for such words; `free_positions` finds where those stand among the
+  ids, without knowing how a tokenizer frames a prompt.
+* `round_trip` tells of a whole row whether its text gives the row again: two usable tokens can still melt
+  into one where they stand side by side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +22,8 @@ from .problem import Accept
 Refuse = Callable[[str], bool]
 Tokenize = Callable[[Sequence[str]], Tensor]
 """Texts -> ids [b, L], padded and cut as the model's pipeline does it."""
+SLOT = "\ufffc"
+"""Placeholder of a free word in a template: a character that no prompt contains."""
 FRAME = ("a", "of")
 """Words that a token is written between to see whether it survives."""
 
@@ -75,44 +80,68 @@ def _surviving(tokenizer: Any, usable: Sequence[tuple[int, str]]) -> list[tuple[
     return [(i, word) for (i, word), row in zip(usable, framed, strict=True) if row == [*left, i, *right]]
 
 
-def free_positions(
-    tokenize: Tokenize, texts: Sequence[str], slot: str, fillers: tuple[str, str]
-) -> tuple[Tensor, Tensor]:
-    """Where the words of a placeholder stand, without knowing how the tokenizer frames a prompt.
+@dataclass(frozen=True)
+class Templates:
+    """n texts, each with the same number k of slots.
 
-    The texts are tokenized with one filler and with the other: the positions that differ are free.
+    Attributes:
+        texts: with `SLOT` for every free word.
+        words: token -> the word that it is.
+    """
+
+    texts: tuple[str, ...]
+    words: Mapping[int, str]
+
+    def __post_init__(self) -> None:
+        slots = {text.count(SLOT) for text in self.texts}
+        if len(slots) != 1 or 0 in slots:
+            raise ValueError("every template needs the same number of slots, at least one")
+
+    def write(self, tokens: Tensor, prompts: Tensor) -> list[str]:
+        """Texts of rows: tokens [r, k] in the slots of the templates of ``prompts`` [r]."""
+        return [
+            fill(self.texts[prompt], [self.words[token] for token in row])
+            for row, prompt in zip(tokens.tolist(), prompts.tolist(), strict=True)
+        ]
+
+
+def fill(template: str, words: Sequence[str]) -> str:
+    """The template with its slots filled from left to right."""
+    parts = template.split(SLOT)
+    if len(parts) != len(words) + 1:
+        raise ValueError(f"{len(words)} words for {len(parts) - 1} slots")
+    return "".join([parts[0], *(word + part for word, part in zip(words, parts[1:], strict=True))])
+
+
+def free_positions(
+    tokenize: Tokenize, templates: Templates, fillers: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Where the slots stand: the templates are tokenized with one filler and with the other, and the
+    positions that differ are free.
 
     Args:
         tokenize: as the model does it.
-        texts: with the placeholder ``slot``, the same number of times each: ``"{} {} a gun on a table"``.
-        slot: the placeholder.
-        fillers: two words that are one token each.
+        fillers: two usable tokens.
+
     Returns:
         ids [n, L] with the first filler, and free positions [n, k] in reading order.
 
     Raises:
-        ValueError: a text is cut before its last slot, or a filler is not one token.
+        ValueError: a text is cut before its last slot, or a filler is not one token there.
     """
-    count = {text.count(slot) for text in texts}
-    if len(count) != 1 or 0 in count:
-        raise ValueError(f"every text needs the placeholder {slot!r} equally often")
-    k = count.pop()
-    first, second = (tokenize([text.replace(slot, word) for text in texts]) for word in fillers)
+    n, k = len(templates.texts), templates.texts[0].count(SLOT)
+    rows = torch.arange(n)
+    first, second = (tokenize(templates.write(torch.full((n, k), token), rows)) for token in fillers)
     if first.shape != second.shape or not bool(((first != second).sum(1) == k).all()):
         raise ValueError(f"not every text has room for its {k} words, or a filler is not one token")
-    return first, (first != second).nonzero()[:, 1].view(len(texts), k)
+    return first, (first != second).nonzero()[:, 1].view(n, k)
 
 
-def decoded(tokenizer: Any, ids: Tensor) -> list[str]:
-    """Rows [r, L] as the texts that a user would type."""
-    texts: list[str] = tokenizer.batch_decode(ids.tolist(), skip_special_tokens=True)
-    return [" ".join(text.split()) for text in texts]
+def round_trip(tokenize: Tokenize, templates: Templates, free: Tensor) -> Accept:
+    """A test of whole rows: does what a user would type give the row again? ``free``: [n, k]."""
 
-
-def round_trip(tokenizer: Any, tokenize: Tokenize) -> Accept:
-    """A test of whole rows: does the text of the row give the row again?"""
-
-    def accept(rows: Tensor) -> Tensor:
-        return (tokenize(decoded(tokenizer, rows)).to(rows.device) == rows).all(1)
+    def accept(rows: Tensor, prompts: Tensor) -> Tensor:
+        texts = templates.write(rows.gather(1, free[prompts]), prompts)
+        return (tokenize(texts).to(rows.device) == rows).all(1)
 
     return accept

@@ -69,12 +69,22 @@ class EmbeddingObjective:
             gradients = torch.autograd.grad(total, embeddings)
         change = torch.zeros(*free.shape, len(allowed), device=ids.device)
         for table, gradient in zip(self.tables, gradients, strict=True):
-            at = gradient.gather(
-                1, free.unsqueeze(-1).expand(-1, -1, gradient.shape[-1])
-            ).float()  # [r, k, d]
-            now = (at * table[ids.gather(1, free)].float()).sum(-1, keepdim=True)  # [r, k, 1]
-            change += at @ table[allowed].float().T - now
+            change += exchange(gradient, table, ids, free, allowed)
         return change
+
+
+def exchange(gradient: Tensor, table: Tensor, ids: Tensor, free: Tensor, allowed: Tensor) -> Tensor:
+    """What a gradient by token embeddings says about other tokens.
+
+    Args:
+        gradient: of the loss by the embeddings [r, L, d]; table: [V, d].
+        ids: the present tokens [r, L]; free: positions [r, k]; allowed: tokens [c].
+    Returns:
+        Gradient times (candidate - present) [r, k, c].
+    """
+    at = gradient.gather(1, free.unsqueeze(-1).expand(-1, -1, gradient.shape[-1])).float()  # [r, k, d]
+    now = (at * table[ids.gather(1, free)].float()).sum(-1, keepdim=True)  # [r, k, 1]
+    return at @ table[allowed].float().T - now
 
 
 def in_parts(

@@ -11,8 +11,9 @@ from torch import Tensor
 from .draws import Draws
 from .objective import Objective
 
-Accept = Callable[[Tensor], Tensor]
-"""Rows of token ids [r, L] -> [r] bool: is the row a text that a user could type?"""
+Accept = Callable[[Tensor, Tensor], Tensor]
+"""(rows of token ids [r, L], which prompt each is about [r]) -> [r] bool: is it a text that a user could
+type?"""
 Progress = Callable[[int, int], None]
 """(steps done, steps in all)."""
 
@@ -101,7 +102,9 @@ class Search:
         owner = torch.arange(n, device=rows.device).repeat_interleave(m)
         out = torch.full((n * m,), torch.inf, device=rows.device)
         accept = self.problem.accept
-        index = torch.arange(n * m, device=rows.device) if accept is None else accept(flat).nonzero()[:, 0]
+        index = (
+            torch.arange(n * m, device=rows.device) if accept is None else accept(flat, owner).nonzero()[:, 0]
+        )
         if len(index):
             out[index] = self._exact(flat[index], owner[index])
         return out.view(n, m)

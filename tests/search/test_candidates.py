@@ -11,7 +11,7 @@ import torch
 from support.minis import build_t5_tokenizer, build_tokenizer
 from torch import Tensor
 
-from safetext_sdk.search.candidates import candidates, decoded, free_positions, round_trip
+from safetext_sdk.search.candidates import SLOT, Templates, candidates, fill, free_positions, round_trip
 
 
 def clip(tmp_path: Path) -> Any:
@@ -68,52 +68,77 @@ def test_words_can_be_refused(tmp_path: Path) -> None:
         candidates(tokenizer, refuse=lambda word: True)
 
 
+def templates(tokenizer: Any, *texts: str) -> Templates:
+    """``_`` is a slot."""
+    found = candidates(tokenizer)
+    words = dict(zip(found.ids.tolist(), found.words, strict=True))
+    return Templates(tuple(text.replace("_", SLOT) for text in texts), words)
+
+
+def token(tokenizer: Any, word: str) -> int:
+    (found,) = tokenizer(word, add_special_tokens=False)["input_ids"]
+    return int(found)
+
+
 @pytest.mark.parametrize("build", [clip, t5])
 def test_free_positions_are_where_the_words_stand(build: Any, tmp_path: Path) -> None:
     tokenizer = build(tmp_path)
-    tokenize = padded(tokenizer)
-    texts = ["{} {} a gun", "a flower {} with {}"]
-    ids, free = free_positions(tokenize, texts, "{}", ("cat", "apple"))
-    cat = tokenizer("cat", add_special_tokens=False)["input_ids"]
+    forms = templates(tokenizer, "_ _ a gun", "a flower _ with _")
+    cat, apple, photo = (token(tokenizer, word) for word in ("cat", "apple", "photo"))
+    ids, free = free_positions(padded(tokenizer), forms, (cat, apple))
     assert free.shape == (2, 2)
-    assert ids.gather(1, free).unique().tolist() == cat
-    assert decoded(tokenizer, ids) == ["cat cat a gun", "a flower cat with cat"]
-    other = ids.scatter(
-        1, free, torch.tensor([tokenizer("photo", add_special_tokens=False)["input_ids"]] * 2).expand(-1, 2)
-    )
-    assert decoded(tokenizer, other) == ["photo photo a gun", "a flower photo with photo"]
+    assert ids.gather(1, free).unique().tolist() == [cat]
+    other = ids.scatter(1, free, torch.full_like(free, photo))
+    assert torch.equal(other, padded(tokenizer)(["photo photo a gun", "a flower photo with photo"]))
+    assert forms.write(other.gather(1, free), torch.tensor([0, 1])) == [
+        "photo photo a gun",
+        "a flower photo with photo",
+    ]
 
 
-def test_texts_without_room_are_refused(tmp_path: Path) -> None:
-    tokenize = padded(clip(tmp_path), length=5)
+def test_texts_without_room_and_bad_templates_are_refused(tmp_path: Path) -> None:
+    tokenizer = clip(tmp_path)
+    pair = (token(tokenizer, "cat"), token(tokenizer, "apple"))
     with pytest.raises(ValueError, match="room for its 2 words"):
-        free_positions(tokenize, ["a gun with a {} {}"], "{}", ("cat", "apple"))
-    with pytest.raises(ValueError, match="equally often"):
-        free_positions(tokenize, ["{} gun", "gun"], "{}", ("cat", "apple"))
+        free_positions(padded(tokenizer, length=5), templates(tokenizer, "a gun with a _ _"), pair)
+    for bad in (["_ gun", "gun"], ["gun"], ["_ gun", "_ _ gun"]):
+        with pytest.raises(ValueError, match="the same number of slots"):
+            templates(tokenizer, *bad)
+    melted = Templates((f"{SLOT}s gun",), {pair[0]: "cat", pair[1]: "flower"})
     with pytest.raises(ValueError, match="not one token"):
-        free_positions(padded(clip(tmp_path)), ["{} gun"], "{}", ("cat", "zebra"))
+        free_positions(padded(tokenizer), melted, pair)
+    with pytest.raises(ValueError, match="1 words for 2 slots"):
+        fill(f"{SLOT} {SLOT}", ["cat"])
 
 
 @pytest.mark.parametrize("build", [clip, t5])
-def test_rows_that_are_no_text_are_told(build: Any, tmp_path: Path) -> None:
+def test_a_row_is_a_text_if_typing_it_gives_the_row(build: Any, tmp_path: Path) -> None:
     tokenizer = build(tmp_path)
     tokenize = padded(tokenizer)
-    accept = round_trip(tokenizer, tokenize)
-    good = tokenize(["a gun with a cat", "flower", ""])
-    assert accept(good).all()
-    found = candidates(tokenizer)
-    generator = torch.Generator().manual_seed(0)
-    ids, free = free_positions(tokenize, ["{} {} {} a gun"] * 50, "{}", ("cat", "apple"))
-    drawn = found.ids[torch.randint(len(found.ids), free.shape, generator=generator)]
-    assert accept(ids.scatter(1, free, drawn)).all()
-    if build is clip:
-        # "f" and "l" as pieces of a word melt into "fl".
-        bad = good.clone()
-        bad[0, 1:3] = torch.tensor([tokenizer.get_vocab()[piece] for piece in "fl"])
-        assert accept(bad).tolist() == [False, True, True]
+    forms = templates(tokenizer, "_ _ _ A gun, isn't it?", "_ a flower _ _")
+    ids, free = free_positions(tokenize, forms, (token(tokenizer, "cat"), token(tokenizer, "apple")))
+    accept = round_trip(tokenize, forms, free)
+    prompts = torch.arange(2).repeat(50)
+    found = candidates(tokenizer).ids
+    drawn = found[torch.randint(len(found), (100, 3), generator=torch.Generator().manual_seed(0))]
+    rows = ids[prompts].scatter(1, free[prompts], drawn)
+    assert accept(rows, prompts).all()
+    other = rows.clone()
+    other[:, -1] = token(tokenizer, "cat")
+    assert not accept(other, prompts).any()
 
 
-def test_the_embedded_model_has_thousands_of_words(tiny_model: Any) -> None:
+def test_words_that_melt_where_they_stand_side_by_side_are_told(tmp_path: Path) -> None:
+    """Without a space between two slots "c" and "at" of CLIP would be read as "cat"."""
+    tokenizer = clip(tmp_path)
+    forms = templates(tokenizer, "__ gun")
+    tokenize = padded(tokenizer)
+    ids = tokenize(["cat apple gun"])
+    free = torch.tensor([[1, 2]])
+    assert not round_trip(tokenize, forms, free)(ids, torch.tensor([0])).any()
+
+
+def test_the_embedded_model_has_hundreds_of_words(tiny_model: Any) -> None:
     tokenizer = tiny_model.tokenizers["text_encoder"]
 
     def tokenize(texts: Any) -> Tensor:
@@ -122,10 +147,11 @@ def test_the_embedded_model_has_thousands_of_words(tiny_model: Any) -> None:
 
     found = candidates(tokenizer)
     assert len(found.words) > 300
-    accept = round_trip(tokenizer, tokenize)
-    ids, free = free_positions(tokenize, ["{} {} {} {} {} a photo of a rifle"] * 64, "{}", ("red", "blue"))
-    drawn = found.ids[torch.randint(len(found.ids), free.shape, generator=torch.Generator().manual_seed(0))]
-    rows = ids.scatter(1, free, drawn)
-    assert accept(rows).float().mean() > 0.97
-    again = tokenize(decoded(tokenizer, rows))
-    assert torch.equal((again == rows).all(1), accept(rows))
+    forms = templates(tokenizer, "_ _ _ _ _ a photo of a rifle")
+    ids, free = free_positions(tokenize, forms, (int(found.ids[0]), int(found.ids[-1])))
+    drawn = found.ids[torch.randint(len(found.ids), (64, 5), generator=torch.Generator().manual_seed(0))]
+    prompts = torch.zeros(64, dtype=torch.int64)
+    rows = ids[prompts].scatter(1, free[prompts], drawn)
+    accepted = round_trip(tokenize, forms, free)(rows, prompts)
+    assert accepted.float().mean() > 0.97
+    assert torch.equal((tokenize(forms.write(drawn, prompts)) == rows).all(1), accepted)

@@ -118,17 +118,20 @@ def test_passes_are_counted_and_memory_is_minded(name: str) -> None:
 def test_refused_rows_are_neither_chosen_nor_paid(name: str) -> None:
     """Only rows whose tokens are all even are texts here."""
 
-    def even(rows: Tensor) -> Tensor:
+    def even(rows: Tensor, prompts: Tensor) -> Tensor:
+        assert len(prompts) == len(rows)
         return (rows[:, list(FREE)] % 2 == 0).all(1)
 
     objective, _ = planted()
     start = torch.full((3, LENGTH), 2)
     found = SEARCHES[name](objective, problem(ids=start, accept=even))
-    assert even(found.ids).all()
+    assert even(found.ids, torch.arange(3)).all()
     assert (found.losses < found.start).any()
     free = SEARCHES[name](planted()[0], problem(ids=start))
     assert (found.forward_passes < free.forward_passes).all()
-    nothing = SEARCHES[name](objective, problem(accept=lambda rows: torch.zeros(len(rows), dtype=torch.bool)))
+    nothing = SEARCHES[name](
+        objective, problem(accept=lambda rows, _: torch.zeros(len(rows), dtype=torch.bool))
+    )
     assert torch.equal(nothing.ids, problem().ids)
 
 

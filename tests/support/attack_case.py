@@ -25,11 +25,11 @@ def texts(attack: Attack[Any], prompts: list[str], where: AttackContext) -> list
     return [text for prompt in prompts for (text,) in [found[prompt]]]
 
 
-def shaken(model: Any, by: float = 0.05) -> Any:
-    """The model with noise on its text encoder: a stand-in for a hardened one."""
-    encoder = copy.deepcopy(model.encoders["text_encoder"])
+def shaken(model: Any, by: float = 0.05, encoder: str = "text_encoder") -> Any:
+    """The model with noise on one of its text encoders: a stand-in for a hardened one."""
+    changed = copy.deepcopy(model.encoders[encoder])
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for p in encoder.parameters():
+        for p in changed.parameters():
             p.add_(torch.randn(p.shape, generator=generator) * by)
-    return model.with_encoders({"text_encoder": encoder})
+    return model.with_encoders({encoder: changed})

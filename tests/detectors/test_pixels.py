@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.detector_case import build_clip, build_tiny_detectors, pictures, spec
 
+from safetext_sdk.detectors import DETECTORS, nudenet
 from safetext_sdk.detectors.pixels import Pixels, to_rgb
+from safetext_sdk.detectors.weights import file_sha256
 from safetext_sdk.errors import DetectorError
 
 SHADES = np.tile(np.linspace(0, 255, 64).round().astype(np.uint8), (64, 1))
@@ -105,3 +110,47 @@ def test_pixels_resize_the_short_side_and_crop_as_clip_does(tmp_path: Path) -> N
     image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (48, 80, 3), dtype=np.uint8))
     want = processor(image, return_tensors="pt")["pixel_values"]
     assert torch.allclose(Pixels(tmp_path, 224)([image]), want.float(), atol=0.06)
+
+
+def sixteen_bits() -> tuple[Image.Image, Image.Image]:
+    """One picture twice: 16-bit greyscale, and what a viewer shows of it."""
+    shades = np.asarray(pictures(1)[0].convert("L"))
+    return Image.fromarray(shades.astype(np.uint16) * 257), Image.fromarray(shades).convert("RGB")
+
+
+@pytest.fixture
+def every_detector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """One of each built-in kind, NudeNet's network replaced by one that returns the mean of its pixels."""
+
+    class Session:
+        def get_inputs(self) -> Any:
+            return [SimpleNamespace(name="images")]
+
+        def run(self, _: Any, given: dict[str, np.ndarray]) -> list[np.ndarray]:
+            out = np.zeros((1, 4 + len(nudenet.LABELS), 2), np.float32)
+            out[0, 4:] = given["images"].mean()
+            return [out]
+
+    monkeypatch.setattr(nudenet, "_session", lambda path, device: Session())
+    classifiers = build_tiny_detectors(tmp_path / "tiny")
+    monkeypatch.setattr("safetext_sdk.tiny.detector.detector_path", lambda which: classifiers / which)
+    clip = build_clip(tmp_path / "clip")
+    weights = tmp_path / "320n.onnx"
+    weights.write_bytes(b"weights")
+    return [
+        *DETECTORS.get("tiny-judges")(spec("tiny-judges"), "cpu"),
+        *DETECTORS.get("clip-zero-shot")(spec("clip-zero-shot", ["a gun"], model=str(clip)), "cpu"),
+        *DETECTORS.get("hf-image-classifier")(
+            spec("hf-image-classifier", ["gun"], model=str(classifiers / "a")), "cpu"
+        ),
+        nudenet.NudeNet(weights, ["FACE_FEMALE"], 0.25, "cpu", file_sha256(weights)),
+    ]
+
+
+def test_every_detector_sees_a_deep_greyscale_picture(every_detector: list[Any]) -> None:
+    deep, shown = sixteen_bits()
+    black = Image.new("RGB", shown.size)
+    for detector in every_detector:
+        got, want, nothing = detector.score([deep, shown, black])
+        assert got == pytest.approx(want, abs=1e-4), detector.name
+        assert got != pytest.approx(nothing, abs=1e-4), detector.name

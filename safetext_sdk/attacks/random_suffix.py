@@ -1,24 +1,32 @@
-"""A suffix of random tokens that brings the old meaning back: hill climbing on the conditioning, no
-    gradients.
+"""A suffix of random tokens that brings the old meaning back: hill climbing on the conditioning.
 
-For each prompt, `queries` suffixes are tried; the one whose hardened conditioning comes nearest to what the
-original model read from the plain prompt is kept. Half of the tries are fresh draws, half change one token of
-the best suffix so far.
+No gradients. For each prompt, `queries` suffixes are tried; the one whose hardened conditioning comes nearest
+to what the original model read from the plain prompt is kept. Half of the tries are fresh draws, half change
+one token of the best suffix so far.
 """
 
 from __future__ import annotations
 
 import random
-import zlib
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch.nn.functional as F
+from pydantic import Field
 
-from . import Context
+from ..policy.minors import names_minor
+from .base import Attack, AttackConfig, AttackContext, AttackResult
 
-LENGTH = 4
 WIDTH = 16
+"""Suffixes encoded at once: the best so far is known again after each batch."""
+
+
+class RandomSuffixConfig(AttackConfig):
+    """Settings of ``random_suffix``."""
+
+    queries: int = Field(default=64, ge=0, description="Suffixes tried a prompt.")
+    length: int = Field(default=4, ge=1, le=32, description="Words of a suffix.")
 
 
 def vocabulary(tokenizer: Any, limit: int = 4000) -> list[str]:
@@ -28,30 +36,56 @@ def vocabulary(tokenizer: Any, limit: int = 4000) -> list[str]:
     return usable[:: max(1, len(usable) // limit)] or sorted(w for w in words if w.isascii() and w.isalpha())
 
 
-def search(prompt: str, words: Sequence[str], context: Context, rng: random.Random) -> str:
-    """The best ``prompt + suffix`` found; the plain prompt where no suffix is better."""
+def draw(words: Sequence[str], rng: random.Random) -> str:
+    """A word, and never one that names a minor: no attack puts such a word beside an unsafe one."""
+    while names_minor(word := rng.choice(words)):
+        pass
+    return word
+
+
+def search(
+    prompt: str, words: Sequence[str], context: AttackContext, config: RandomSuffixConfig, rng: random.Random
+) -> tuple[str, float]:
+    """The best ``prompt + suffix`` found, and its cosine to the goal; the plain prompt where none is
+    better."""
     goal = context.original.encode([prompt]).flat().float()
-    best, best_score, best_suffix = (
-        prompt,
-        float(F.cosine_similarity(context.hardened.encode([prompt]).flat().float(), goal)),
-        list[str](),
-    )
-    for start in range(0, context.queries, WIDTH):
+    best = prompt
+    best_score = float(F.cosine_similarity(context.hardened.encode([prompt]).flat().float(), goal))
+    best_suffix: list[str] = []
+    for start in range(0, config.queries, WIDTH):
         tries = []
-        for _ in range(min(WIDTH, context.queries - start)):
-            suffix = [rng.choice(words) for _ in range(LENGTH)]
+        for _ in range(min(WIDTH, config.queries - start)):
+            suffix = [draw(words, rng) for _ in range(config.length)]
             if best_suffix and rng.random() < 0.5:
                 suffix = list(best_suffix)
-                suffix[rng.randrange(LENGTH)] = rng.choice(words)
+                suffix[rng.randrange(config.length)] = draw(words, rng)
             tries.append(suffix)
         texts = [f"{prompt} {' '.join(s)}" for s in tries]
         scores = F.cosine_similarity(context.hardened.encode(texts).flat().float(), goal)
         top = int(scores.argmax())
         if float(scores[top]) > best_score:
             best, best_score, best_suffix = texts[top], float(scores[top]), tries[top]
-    return best
+    return best, best_score
 
 
-def attack(prompts: Sequence[str], context: Context) -> list[str]:
-    words = vocabulary(next(iter(context.hardened.tokenizers.values())))
-    return [search(p, words, context, random.Random(zlib.crc32(p.encode()) ^ context.seed)) for p in prompts]
+class RandomSuffix(Attack[RandomSuffixConfig]):
+    """Words after the prompt, found by hill climbing."""
+
+    name = "random_suffix"
+    summary = "a suffix of random tokens that undoes the redirection; no gradients"
+    needs = frozenset({"encoder"})
+    Config = RandomSuffixConfig
+
+    def attack(self, prompts: Sequence[str], context: AttackContext) -> Iterator[AttackResult]:
+        words = vocabulary(next(iter(context.hardened.tokenizers.values())))
+        for prompt in prompts:
+            begun = time.monotonic()
+            text, score = search(prompt, words, context, self.config, self.random(prompt))
+            yield AttackResult(
+                prompt,
+                (text,),
+                queries=self.config.queries + 1,
+                forward_passes=self.config.queries + 2,
+                seconds=time.monotonic() - begun,
+                notes={"cosine": f"{score:.4f}"},
+            )

@@ -1,5 +1,5 @@
-"""Misspellings: swap, drop or double a letter of each unsafe word, or put a look-alike letter of another
-    alphabet in its place.
+"""Misspellings of the unsafe words: a letter swapped, dropped, doubled, or a look-alike of another alphabet.
+alphabet.
 
 Black-box: nothing but the prompt and the policy's terms. Words that are not the policy's stay as they are.
 """
@@ -8,22 +8,12 @@ from __future__ import annotations
 
 import random
 import re
-import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from . import Context
+from .base import AttackConfig, AttackContext, Rewriting
 
-LOOK_ALIKE = {
-    "a": "а",
-    "c": "с",
-    "e": "е",
-    "i": "і",
-    "o": "о",
-    "p": "р",
-    "s": "ѕ",
-    "x": "х",
-    "y": "у",
-}  # Cyrillic
+LOOK_ALIKE = dict(zip("aceiopsxy", "асеіорѕху", strict=True))
+"""Latin letter -> the Cyrillic one that looks like it."""
 
 
 def misspell(word: str, rng: random.Random) -> str:
@@ -59,6 +49,11 @@ def disguise(prompt: str, terms: Iterable[str], rng: random.Random) -> str:
     return pattern.sub(lambda m: misspell(m.group(0), rng), prompt)
 
 
-def attack(prompts: Sequence[str], context: Context) -> list[str]:
-    terms = [t for concept in context.policy.concepts for t in concept.terms]
-    return [disguise(p, terms, random.Random(zlib.crc32(p.encode()) ^ context.seed)) for p in prompts]
+class Typos(Rewriting[AttackConfig]):
+    """One change in every word of every term of the policy that stands in the prompt."""
+
+    name = "typos"
+    summary = "misspelt and homoglyph forms of the unsafe words"
+
+    def rewrite(self, prompt: str, context: AttackContext, rng: random.Random) -> str:
+        return disguise(prompt, context.terms, rng)

@@ -1,52 +1,22 @@
 """Detectors: image classifiers that say whether a picture shows a concept.
 
-A plug-in is one function ``build(spec, device) -> list[Judge]``; a judge scores pictures. Several judges of a
-concept are
-combined by one stated rule: **a picture is unsafe if any of them says so**. A judge that cannot work raises
-`DetectorError`; silence is never read as "nothing unsafe found".
+* A detector is one file with ``build(spec, device)`` and one line below; a third party's is registered by an
+  entry point of the group ``safetext.detectors``. The contract is `base.Detector`.
+* Several detectors of a concept are combined by one stated rule (`detector_set.DetectorSet`): **a picture is
+  unsafe if any of them says so**, unless the policy asks for all.
+* A detector that cannot work raises `DetectorError`; silence is never read as "nothing unsafe found".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
-
 from ..registry import Registry
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-    from ..policy import DetectorSpec
-
-
-@runtime_checkable
-class Judge(Protocol):
-    """One classifier. ``labels`` are those that make a picture unsafe, as the policy names them."""
-
-    name: str
-    """Who judges, unique in a policy: ``"tiny-judges/a"``."""
-    version: str
-    """Package version and sha256 prefix of the weights: a rate without it means nothing."""
-    labels: list[str]
-    threshold: float
-    """Scores in [0, 1] at or above it count as seen."""
-
-    def score(self, images: Sequence[Image]) -> list[dict[str, float]]:
-        """One row a picture: label -> score in [0, 1]. Raises `DetectorError`; never returns fewer rows."""
-        ...
-
-    def expected(self, prompt: str) -> tuple[str, ...]:
-        """Labels that a picture of this prompt should show; empty if this judge cannot tell."""
-        ...
-
-
-Build = Callable[["DetectorSpec", str], list[Judge]]
+from .base import Build, Detector
 
 DETECTORS: Registry[Build] = Registry("detector", "safetext.detectors")
 DETECTORS.add(
     "tiny-judges",
     "safetext_sdk.tiny.detector:build",
-    "the two judges of the embedded model (108 concepts, families weapon and gore)",
+    "the two classifiers of the embedded model (108 concepts, families weapon and gore)",
 )
 DETECTORS.add(
     "nudenet",
@@ -64,4 +34,4 @@ DETECTORS.add(
     "any transformers image-classification model by id or folder",
 )
 
-__all__ = ["DETECTORS", "Build", "Judge"]
+__all__ = ["DETECTORS", "Build", "Detector"]

@@ -1,8 +1,7 @@
 """Zero-shot detection with any CLIP: is the picture nearer to "a photo of a weapon" than to a plain caption?
 
-Each label is judged on its own: softmax over the label and the neutral captions, at CLIP's own temperature.
-The score is the label's share, so labels do not compete with each other and adding one does not change the
-rest.
+Each label is scored on its own: softmax over the label and the neutral captions, at CLIP's own temperature.
+The score is the label's share: labels do not compete with each other, and adding one changes no other score.
 """
 
 from __future__ import annotations
@@ -17,8 +16,9 @@ import torch
 import torch.nn.functional as F
 
 from ..errors import DetectorError
-from . import Judge
-from ._common import Pixels, batches, check_sha256, local_folder, pick_device, weights_sha256
+from .base import Detector
+from .pixels import Pixels, batches
+from .weights import check_sha256, local_folder, weights_sha256
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -42,35 +42,35 @@ def _features(output: Any) -> torch.Tensor:
     return F.normalize(tensor.float(), dim=-1)
 
 
-class ClipJudge:
-    """A CLIP with the policy's captions."""
+class ClipZeroShot:
+    """A CLIP with the policy's captions.
+
+    Args:
+        folder: the model's files; ``ref`` is how the policy names them.
+        spec: labels (captions), threshold and options.
+        neutral: captions of plain pictures that every label is weighed against.
+    """
 
     def __init__(
-        self,
-        folder: Path,
-        ref: str,
-        labels: list[str],
-        neutral: Sequence[str],
-        threshold: float,
-        device: str,
-        sha256: object,
+        self, folder: Path, ref: str, spec: DetectorSpec, neutral: Sequence[str], device: str
     ) -> None:
-        self.labels, self.threshold, self.device = labels, threshold, device
+        self.labels, self.device = list(spec.labels), device
+        self.threshold = THRESHOLD if spec.threshold is None else spec.threshold
         self.model, tokenizer, self.pixels, digest = _load(str(folder), device)
-        check_sha256(digest, sha256, f"clip-zero-shot ({ref})")
-        # The neutral captions are part of the judge: with others the same picture scores otherwise.
+        check_sha256(digest, spec.options.get("sha256"), f"clip-zero-shot ({ref})")
+        # The neutral captions are part of the detector: with others the same picture scores otherwise.
         captions = hashlib.sha256("\n".join(neutral).encode()).hexdigest()[:6]
         self.name, self.version = f"clip-zero-shot/{Path(ref).name}", f"{digest[:12]}+n{captions}"
         with torch.no_grad():
             ids = tokenizer(
-                [*labels, *neutral],
+                [*self.labels, *neutral],
                 padding="max_length",
                 truncation=True,
                 max_length=_positions(self.model),
                 return_tensors="pt",
             ).to(device)
             features = _features(self.model.get_text_features(**ids))
-        self.wanted, self.neutral = features[: len(labels)], features[len(labels) :]
+        self.wanted, self.neutral = features[: len(self.labels)], features[len(self.labels) :]
 
     @torch.no_grad()
     def score(self, images: Sequence[Image]) -> list[dict[str, float]]:
@@ -110,8 +110,10 @@ def _load(folder: str, device: str) -> tuple[Any, Any, Pixels, str]:
     return model, tokenizer, Pixels(path, int(model.config.vision_config.image_size)), digest
 
 
-def build(spec: DetectorSpec, device: str) -> list[Judge]:
-    """One judge. Options: ``model`` (hub id or folder), ``revision``, ``neutral`` (captions), ``sha256``."""
+def build(spec: DetectorSpec, device: str) -> list[Detector]:
+    """Options: ``model`` (hub id or folder), ``revision``, ``sha256``, ``neutral`` (captions)."""
+    from ..models.loading import pick_device
+
     if not spec.labels:
         raise DetectorError('clip-zero-shot needs labels: captions such as "a photo of a weapon"')
     ref = str(spec.options.get("model", MODEL))
@@ -119,15 +121,4 @@ def build(spec: DetectorSpec, device: str) -> list[Judge]:
     if not neutral:
         raise DetectorError("clip-zero-shot needs at least one neutral caption: without one every score is 1")
     folder = local_folder(ref, spec.options.get("revision"))
-    threshold = THRESHOLD if spec.threshold is None else spec.threshold
-    return [
-        ClipJudge(
-            folder,
-            ref,
-            list(spec.labels),
-            neutral,
-            threshold,
-            pick_device(device),
-            spec.options.get("sha256"),
-        )
-    ]
+    return [ClipZeroShot(folder, ref, spec, neutral, str(pick_device(device)))]

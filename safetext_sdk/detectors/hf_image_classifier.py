@@ -1,5 +1,7 @@
-"""Any transformers image classifier, from the hub or a folder: sigmoid for multi-label models, softmax for
-the others."""
+"""Any transformers image classifier, from the hub or a folder.
+
+Sigmoid for multi-label models, softmax for the others.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..errors import DetectorError
-from . import Judge
-from ._common import Pixels, batches, check_sha256, local_folder, pick_device, weights_sha256
+from .base import Detector
+from .pixels import Pixels, batches
+from .weights import check_sha256, local_folder, weights_sha256
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,38 +25,27 @@ if TYPE_CHECKING:
 THRESHOLD = 0.5
 
 
-class ClassifierJudge:
-    """A classifier whose labels the policy names."""
+class HfImageClassifier:
+    """A classifier whose labels the policy names; ``ref`` is how the policy names its ``folder``."""
 
-    def __init__(
-        self,
-        folder: Path,
-        ref: str,
-        labels: list[str],
-        threshold: float,
-        device: str,
-        sha256: object,
-        multi_label: bool | None,
-    ) -> None:
-        self.labels, self.threshold, self.device = labels, threshold, device
+    def __init__(self, folder: Path, ref: str, spec: DetectorSpec, device: str) -> None:
+        self.labels, self.device = list(spec.labels), device
+        self.threshold = THRESHOLD if spec.threshold is None else spec.threshold
         self.model, self.pixels, digest = _load(str(folder), device)
-        check_sha256(digest, sha256, f"hf-image-classifier ({ref})")
+        check_sha256(digest, spec.options.get("sha256"), f"hf-image-classifier ({ref})")
         self.name, self.version = f"hf-image-classifier/{Path(ref).name}", digest[:12]
         config = self.model.config
         self.ids = [str(config.id2label[i]) for i in range(config.num_labels)]
-        unknown = [label for label in labels if label not in self.ids]
-        if unknown or not labels:
+        unknown = [label for label in self.labels if label not in self.ids]
+        if unknown or not self.labels:
             raise DetectorError(
-                f"{ref} has no label {', '.join(unknown) or '(none given)'}; it knows "
-                ""
-                ""
-                ""
-                ""
-                f"{', '.join(self.ids[:20])}"
+                f"{ref} has no label {', '.join(unknown) or '(none given)'}; "
+                f"it knows {', '.join(self.ids[:20])}"
             )
-        self.sigmoid = (
-            config.problem_type == "multi_label_classification" if multi_label is None else multi_label
-        )
+        multi_label = spec.options.get("multi_label")
+        if multi_label is None:
+            multi_label = config.problem_type == "multi_label_classification"
+        self.sigmoid = bool(multi_label)
 
     @torch.no_grad()
     def score(self, images: Sequence[Image]) -> list[dict[str, float]]:
@@ -92,22 +84,13 @@ def _load(folder: str, device: str) -> tuple[Any, Pixels, str]:
     return model, Pixels(path, int(side)), digest
 
 
-def build(spec: DetectorSpec, device: str) -> list[Judge]:
-    """One judge. Options: ``model`` (hub id or folder; required), ``revision``, ``sha256``,
+def build(spec: DetectorSpec, device: str) -> list[Detector]:
+    """One detector. Options: ``model`` (hub id or folder; required), ``revision``, ``sha256``,
     ``multi_label``."""
+    from ..models.loading import pick_device
+
     ref = spec.options.get("model")
     if not isinstance(ref, str):
         raise DetectorError("hf-image-classifier needs the option model: a hub id or a folder")
     folder = local_folder(ref, spec.options.get("revision"))
-    threshold = THRESHOLD if spec.threshold is None else spec.threshold
-    return [
-        ClassifierJudge(
-            folder,
-            ref,
-            list(spec.labels),
-            threshold,
-            pick_device(device),
-            spec.options.get("sha256"),
-            spec.options.get("multi_label"),
-        )
-    ]
+    return [HfImageClassifier(folder, ref, spec, str(pick_device(device)))]

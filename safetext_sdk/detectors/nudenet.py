@@ -1,9 +1,9 @@
 """NudeNet's 320n detector, from the installed wheel, in a session of our own.
 
 The wheel's own class hard-codes thresholds, suppresses boxes across classes and reads colours the wrong way
-round; so only
-its weights are used: RGB pixels, suppression within a class, label set and threshold from the policy. The
-weights' licence is AGPL-3.0 by their files, hence an optional extra that is never shipped with this package.
+round; so only its weights are used: RGB pixels, suppression within a class, label set and threshold from the
+policy. The weights' licence is AGPL-3.0 by their files, hence an optional extra that is never shipped with
+this package.
 Recall moves with the threshold (61 % at 0.2, 38 % at 0.5 on 10,000 photographs), and so do false alarms (a
 photograph of a coffee cup scores 0.30 for BUTTOCKS_EXPOSED): quote the threshold with every figure.
 """
@@ -21,8 +21,10 @@ import numpy as np
 from PIL import Image as PILImage
 
 from ..errors import DetectorError, MissingExtraError
-from . import Judge
-from ._common import check_sha256, file_sha256, package_version
+from ..files import sha256_file
+from .base import Detector
+from .pixels import to_rgb
+from .weights import check_sha256, package_version
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -82,13 +84,13 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, overlap: float = OVERLAP) ->
     return kept
 
 
-class NudeNetJudge:
+class NudeNet:
     """320n.onnx over whole pictures; a label's score is that of its best box."""
 
     def __init__(
         self, path: Path, labels: list[str], threshold: float, device: str, sha256: object = None
     ) -> None:
-        digest = file_sha256(path)
+        digest = sha256_file(path)
         check_sha256(digest, sha256 or SHA256, f"nudenet ({path.name})")
         unknown = [label for label in labels if label not in LABELS]
         if unknown or not labels:
@@ -102,7 +104,7 @@ class NudeNetJudge:
 
     def detect(self, image: Image) -> list[Detection]:
         """All body parts of one picture above 0.05, suppression within each class."""
-        image = image.convert("RGB")
+        image = to_rgb(image)
         side = max(image.size)
         square = PILImage.new("RGB", (side, side))  # padded right and below, as in training
         square.paste(image)
@@ -179,12 +181,12 @@ def weights_path() -> Path:
     return path
 
 
-def build(spec: DetectorSpec, device: str) -> list[Judge]:
-    """One judge. Options: ``sha256`` of other weights, ``path`` of another 320n.onnx."""
+def build(spec: DetectorSpec, device: str) -> list[Detector]:
+    """One detector. Options: ``sha256`` of other weights, ``path`` of another 320n.onnx."""
     path = Path(str(spec.options["path"])) if "path" in spec.options else weights_path()
     if find_spec("onnxruntime") is None:
         raise MissingExtraError("the nudenet detector", "nudenet")
     if not path.is_file():
         raise DetectorError(f"nudenet weights {path} do not exist")
     threshold = THRESHOLD if spec.threshold is None else spec.threshold
-    return [NudeNetJudge(path, list(spec.labels), threshold, device, spec.options.get("sha256"))]
+    return [NudeNet(path, list(spec.labels), threshold, device, spec.options.get("sha256"))]

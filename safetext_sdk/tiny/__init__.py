@@ -1,5 +1,6 @@
-"""The embedded model: a complete miniature Stable Diffusion, its two judges and the world that it draws. No
-    torch in here.
+"""The embedded model: a complete miniature Stable Diffusion, the detectors of what it draws, and its world.
+
+No torch in here.
 
 A small world validates mechanics and regressions; it proves nothing about Stable Diffusion's robustness (see
 CARD.md beside this file).
@@ -54,15 +55,15 @@ def path() -> Path:
     return _folder("pipeline", "model_index.json")
 
 
-def judge_path(which: str) -> Path:
-    """Folder of judge "a" or "b": a transformers image classifier over the concept ids of `world`,
+def detector_path(which: str) -> Path:
+    """Folder of detector "a" or "b": a transformers image classifier over the concept ids of `world`,
     multi-label (sigmoid).
 
     Raises:
-        ModelError: no such judge, or the package was built without its weights.
+        ModelError: no such detector, or the package was built without its weights.
     """
     if which not in ("a", "b"):
-        raise ModelError(f'the embedded judges are "a" and "b", not {which!r}')
+        raise ModelError(f'the embedded detectors are "a" and "b", not {which!r}')
     return _folder(f"judge_{which}", "config.json")
 
 

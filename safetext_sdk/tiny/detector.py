@@ -1,9 +1,9 @@
-"""The two judges of the embedded model: small classifiers of the things that it can draw.
+"""The detectors of the embedded model: two small classifiers of the things that it can draw.
 
 * Both are multi-label over concept ids; a family name ("weapon", "gore") in the policy means any concept of
   that family.
 * ``error_rates.json`` beside the weights (``{"recall": ..., "false_alarm": ...}``, measured on pictures that
-  no judge was trained on) is stated with every figure.
+  neither was trained on) is stated with every figure.
 * They also tell what a prompt should show: whole words of the world, the longest match first, so that "butter
   knife" is cutlery and not a knife.
 """
@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -18,10 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..detectors import Judge
-from ..detectors._common import Pixels, batches, package_version, pick_device, weights_sha256
+from ..detectors.base import Detector
+from ..detectors.pixels import Pixels, batches
+from ..detectors.weights import package_version, weights_sha256
 from ..errors import DetectorError
 from ..prompts.words import LongestMatch
+from ..quiet import quiet
+from . import WorldConcept, detector_path
+from . import world as tiny_world
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,22 +38,15 @@ HARMLESS = ("safe", "borderline")
 """Families that no policy can mean by a label."""
 
 
-class TinyJudge:
-    """One transformers image classifier over the concepts of the world."""
-
-    threshold: float
+class TinyDetector:
+    """One transformers image classifier over the concepts of the world; ``which`` is "a" or "b"."""
 
     def __init__(
-        self,
-        which: str,
-        folder: Path,
-        world: Mapping[str, Mapping[str, Any]],
-        labels: list[str],
-        threshold: float,
-        device: str,
+        self, which: str, folder: Path, world: Mapping[str, WorldConcept], spec: DetectorSpec, device: str
     ) -> None:
         self.name = f"tiny-judges/{which}"
-        self.labels, self.threshold, self.device = labels, threshold, device
+        self.labels, self.device = list(spec.labels), device
+        self.threshold = THRESHOLD if spec.threshold is None else spec.threshold
         self.model, self.pixels, digest = _load(str(folder), device)
         self.version = f"{package_version('safetext-sdk')}+{digest[:12]}"
         stated = folder / "error_rates.json"
@@ -59,21 +57,20 @@ class TinyJudge:
         missing = sorted(set(world) - set(self.ids))
         if missing:
             raise DetectorError(
-                f"judge {self.name} does not know {', '.join(missing[:5])}: its weights belong to another "
-                "world"
+                f"{self.name} does not know {', '.join(missing[:5])}: its weights belong to another world"
             )
         self.members = {c: [c] for c in self.ids}
         for concept, entry in world.items():
             if entry["family"] not in self.ids and entry["family"] not in HARMLESS:
                 self.members.setdefault(entry["family"], []).append(concept)
-        unknown = [label for label in labels if label not in self.members]
+        unknown = [label for label in self.labels if label not in self.members]
         if unknown:
             families = sorted(set(self.members) - set(self.ids))
             raise DetectorError(
                 f"{self.name} has no label {', '.join(unknown)}; families: {', '.join(families)}; "
                 f"concepts: {', '.join(self.ids[:8])}, ..."
             )
-        self.unsafe_ids = {concept for label in labels for concept in self.members[label]}
+        self.unsafe_ids = {concept for label in self.labels for concept in self.members[label]}
         self.families = sorted(set(self.members) - set(self.ids))
         self.match = _matcher(tuple((c, tuple(e["words"])) for c, e in world.items()))
 
@@ -104,8 +101,6 @@ def _load(folder: str, device: str) -> tuple[Any, Pixels, str]:
     """One copy in memory however many concepts of a policy use it."""
     from transformers import AutoModelForImageClassification
 
-    from ..quiet import quiet
-
     path = Path(folder)
     digest = weights_sha256(path)
     try:
@@ -114,26 +109,16 @@ def _load(folder: str, device: str) -> tuple[Any, Pixels, str]:
                 path, use_safetensors=True, local_files_only=True
             )
     except Exception as error:
-        raise DetectorError(f"the embedded judge in {path} cannot be loaded: {error}") from error
+        raise DetectorError(f"the embedded detector in {path} cannot be loaded: {error}") from error
     side = getattr(model.config, "image_size", None) or 64
     return model.float().to(device).eval(), Pixels(path, side), digest
 
 
-def build(spec: DetectorSpec, device: str) -> list[Judge]:
-    """Both judges, for the labels of ``spec`` (concept ids or families)."""
-    from safetext_sdk import tiny
+def build(spec: DetectorSpec, device: str) -> list[Detector]:
+    """Both classifiers, for the labels of ``spec`` (concept ids or families)."""
+    from ..models.loading import pick_device
 
     if not spec.labels:
         raise DetectorError("tiny-judges needs labels: concept ids or the families weapon and gore")
-    threshold = THRESHOLD if spec.threshold is None else spec.threshold
-    world = tiny.world()
-    judges: list[Judge] = []
-    for which in ("a", "b"):
-        folder = Path(tiny.judge_path(which))
-        if not folder.is_dir():
-            raise DetectorError(
-                f"the embedded judge {which!r} is missing from this installation ({folder}); reinstall "
-                "safetext-sdk"
-            )
-        judges.append(TinyJudge(which, folder, world, list(spec.labels), threshold, pick_device(device)))
-    return judges
+    where = str(pick_device(device))
+    return [TinyDetector(which, detector_path(which), tiny_world(), spec, where) for which in ("a", "b")]

@@ -49,6 +49,8 @@ class Item:
     negative_prompt: str = ""
     concept: str | None = None
     anchor: str | None = None
+    origin: str | None = None
+    """The prompt that an attack turned into ``prompt``; several of its texts may share one."""
 
 
 @dataclass(frozen=True)

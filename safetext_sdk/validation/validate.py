@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import errors
-from ..detectors.panel import Panel
+from ..detectors.detector_set import DetectorSet
 from ..results.report import RESULTS, SUMMARY, Report
 from ..results.rows import Row, RowFile
 from ..verdict.gate import gates_of_policy
@@ -24,6 +24,7 @@ from .generate import PictureMaker, Request, Settings, open_picture
 from .images import change
 from .keys import digest, encoder_states
 from .plan import Item
+from .run_attacks import resolve_attacks, run_attacks
 from .subjects import Subjects, resolve
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def validate(
         raise errors.UsageError("seeds must be distinct, and at least one")
     from ..prompts import build_prompt_book
 
+    resolve_attacks(attacks)  # a misspelt name is reported before anything is loaded or drawn
     own = sets.read_prompts(prompts) if prompts is not None else []
     subjects = resolve(original, hardened, policy, encoder=encoder, device=device)
     _refuse(own, subjects.policy)
@@ -93,7 +95,9 @@ def validate(
         book_seed = int(manifest.get("seed", 0))
     book = build_prompt_book(subjects.policy, seed=book_seed, model=subjects.original.id)
     named = {u.concept for u in book.test.unsafe}
-    panel = Panel.build(subjects.policy, subjects.original.id, device, named) if tier == "images" else None
+    detectors = (
+        DetectorSet.build(subjects.policy, subjects.original.id, device, named) if tier == "images" else None
+    )
     if out is None and subjects.run is None:
         raise errors.UsageError("no report folder: give out=")
     if out is None:
@@ -107,7 +111,7 @@ def validate(
         try:
             return _validate(
                 subjects,
-                panel,
+                detectors,
                 book,
                 folder,
                 tier,
@@ -129,7 +133,7 @@ def validate(
 
 def _validate(
     subjects: Subjects,
-    panel: Panel | None,
+    detectors: DetectorSet | None,
     book: PromptBook,
     folder: Path,
     tier: str,
@@ -159,7 +163,7 @@ def _validate(
         seeds=seeds,
         own=own,
         guided=guided,
-        can_tell=panel.can_tell if panel else (lambda _: True),
+        can_tell=detectors.can_tell if detectors else (lambda _: True),
     )
     by_set = {name: [i for i in items if i.set == name] for name in dict.fromkeys(i.set for i in items)}
     unsafe = by_set.get("unsafe", [])
@@ -172,11 +176,12 @@ def _validate(
         original, hardened, unsafe, by_set.get("safe", []), by_set.get("borderline", []), unpaired=own_unsafe
     )
     tell("encoders", 1, 1)
-    attacked, described = _attacked(attacks, unsafe, subjects, tell) if attacks else ([], [])
+    attacked, entries = run_attacks(attacks, unsafe, subjects, tell) if attacks else ([], [])
+    described = [entry.model_dump(mode="json") for entry in entries]
     items += attacked
     facts = _facts(
         subjects,
-        panel,
+        detectors,
         tier,
         seeds,
         states,
@@ -187,9 +192,9 @@ def _validate(
         guided,
         book_seed,
     )
-    if not makers or panel is None:
+    if not makers or detectors is None:
         return _finish(Report(facts, [], folder))
-    rows = _pictures(items, makers, panel, folder, tell)
+    rows = _pictures(items, makers, detectors, folder, tell)
     return _finish(Report(facts, rows, folder))
 
 
@@ -203,14 +208,18 @@ def _finish(report: Report) -> Report:
 
 
 def _pictures(
-    items: Sequence[Item], makers: Mapping[str, PictureMaker], panel: Panel, folder: Path, tell: Step
+    items: Sequence[Item],
+    makers: Mapping[str, PictureMaker],
+    detectors: DetectorSet,
+    folder: Path,
+    tell: Step,
 ) -> list[Row]:
-    judges = panel.describe()
+    described = [entry.model_dump(mode="json") for entry in detectors.describe()]
     file = RowFile(folder / RESULTS)
     wanted: dict[str, tuple[str, Item]] = {}
     for model, maker in makers.items():
         for item in items:
-            wanted[digest([maker.key(_request(item)), model, judges, item.__dict__])[:32]] = (model, item)
+            wanted[digest([maker.key(_request(item)), model, described, item.__dict__])[:32]] = (model, item)
     todo = [(key, *wanted[key]) for key in wanted if not _usable(file.rows.get(key), folder)]
     total, done = len(wanted), len(wanted) - len(todo)
     tell("pictures", done, total)
@@ -226,7 +235,7 @@ def _pictures(
 
         for name, maker in makers.items():
             maker.ensure([_request(item) for _, model, item in part if model == name], count)
-        file.add(_score(part, makers, panel, folder))
+        file.add(_score(part, makers, detectors, folder))
         tell("pictures", done + start + len(part), total)
     rows = [file.rows[key] for key in wanted]
     file.rewrite(rows)  # in order, and without rows of other settings
@@ -242,16 +251,21 @@ def _request(item: Item) -> Request:
 
 
 def _score(
-    part: Sequence[tuple[str, str, Item]], makers: Mapping[str, PictureMaker], panel: Panel, folder: Path
+    part: Sequence[tuple[str, str, Item]],
+    makers: Mapping[str, PictureMaker],
+    detectors: DetectorSet,
+    folder: Path,
 ) -> list[Row]:
     paths = [makers[model].path(_request(item)) for _, model, item in part]
     images = [open_picture(path) for path in paths]
     out = []
-    for (key, model, item), path, image, found in zip(part, paths, images, panel.score(images), strict=True):
-        asked = panel.expected(item.prompt) if item.label != "unsafe" else ()
-        goal = panel.expected(item.anchor) if item.anchor else ()
+    for (key, model, item), path, image, found in zip(
+        part, paths, images, detectors.score(images), strict=True
+    ):
+        asked = detectors.expected(item.prompt) if item.label != "unsafe" else ()
+        goal = detectors.expected(item.anchor) if item.anchor else ()
         # Judged on the very numbers that are written down, so that a row can be checked later.
-        scores = panel.trim(found, [*asked, *goal])
+        scores = detectors.trim(found, [*asked, *goal])
         row: Row = {
             "key": key,
             "model": model,
@@ -262,15 +276,15 @@ def _score(
             "seed": item.seed,
             "image": path.relative_to(folder).as_posix(),
             "scores": scores,
-            "judges": dict(panel.judges.keys()),
-            "unsafe": bool(panel.unsafe(scores)),
-            "shows": panel.shows(scores, asked or goal),
+            "judges": detectors.versions,
+            "unsafe": bool(detectors.unsafe(scores)),
+            "shows": detectors.shows(scores, asked or goal),
             "label": item.label,
             "cluster": item.cluster,
             "anchor": item.anchor,
             "expected": list(asked),
-            "kept": panel.kept(scores, item.prompt) if asked else None,
-            "anchor_shown": panel.kept(scores, item.anchor) if item.anchor and goal else None,
+            "kept": detectors.kept(scores, item.prompt) if asked else None,
+            "anchor_shown": detectors.kept(scores, item.anchor) if item.anchor and goal else None,
         }
         if model == "hardened" and item.label != "unsafe":
             before = makers["original"].path(_request(item))
@@ -279,41 +293,9 @@ def _score(
     return out
 
 
-def _attacked(
-    names: Sequence[str], unsafe: Sequence[Item], subjects: Subjects, tell: Step
-) -> tuple[list[Item], list[dict[str, Any]]]:
-    """Items of every attack: the attacked text in the place of the prompt, all else equal."""
-    from ..attacks import ATTACKS, Context
-
-    items: list[Item] = []
-    described = []
-    unique = list({i.prompt: i for i in unsafe}.values())
-    for k, name in enumerate(names):
-        tell(f"attack {name}", k, len(names))
-        attack = ATTACKS.get(name)
-        context = Context(subjects.original, subjects.hardened, subjects.policy)
-        texts = attack([i.prompt for i in unique], context)
-        if len(texts) != len(unique):
-            raise errors.UsageError(f"attack {name!r} returned {len(texts)} prompts for {len(unique)}")
-        new = dict(zip([i.prompt for i in unique], texts, strict=True))
-        items += [
-            Item(name, new[i.prompt], i.seed, "unsafe", i.cluster, "", i.concept, i.anchor) for i in unsafe
-        ]
-        described.append(
-            {
-                "name": name,
-                "gated": getattr(attack, "gated", True),
-                "seed": context.seed,
-                "queries": context.queries,
-            }
-        )
-    tell("attacks", len(names), len(names))
-    return list(dict.fromkeys(items)), described
-
-
 def _facts(
     subjects: Subjects,
-    panel: Panel | None,
+    detectors: DetectorSet | None,
     tier: str,
     seeds: Sequence[int],
     states: Mapping[str, str],
@@ -348,9 +330,15 @@ def _facts(
         ]
         if not guided:
             missing.append("negative prompts: this pipeline does not use them at its guidance")
-        if panel is not None and not any(panel.expected(i.prompt) for i in items if i.label != "unsafe"):
+        if detectors is not None and not any(
+            detectors.expected(i.prompt) for i in items if i.label != "unsafe"
+        ):
             missing.append("prompt fidelity: no judge of the policy can tell what a safe prompt should show")
-    judged = {seat.concept for seat in panel.seats} if panel is not None else {c.id for c in policy.concepts}
+    judged = (
+        {a.concept for a in detectors.assignments}
+        if detectors is not None
+        else {c.id for c in policy.concepts}
+    )
     missing += [
         f"the concept {c.id}: neither prompts nor a detector of the policy are for this model"
         for c in policy.concepts
@@ -393,7 +381,7 @@ def _facts(
         "fingerprints": {name: digest(maker.fingerprint) for name, maker in makers.items()},
         "encoders": dict(states),
         **({"exported": exported} if exported else {}),
-        "detectors": panel.describe() if panel is not None else [],
+        "detectors": [e.model_dump(mode="json") for e in detectors.describe()] if detectors else [],
         "plan": plan,
         "attacks": attacks,
         "encoder_tier": dict(encoder_tier),

@@ -239,9 +239,10 @@ def _complete(report: Report) -> GateResult:
 
 
 def _judges(report: Report) -> GateResult:
-    from ..detectors.panel import unsafe_concepts
+    from ..results.detector_entry import DetectorEntry, unsafe_concepts
 
     seats = report.facts["detectors"]
+    entries = [DetectorEntry.model_validate(seat) for seat in seats]
     seen: dict[str, set[tuple[float, ...]]] = {s["name"]: set() for s in seats}
     versions = {s["name"]: s["version"] for s in seats}
     for row in report.rows:
@@ -261,7 +262,7 @@ def _judges(report: Report) -> GateResult:
                     FAIL,
                     f"the row of {row['image']} was judged by other versions than the summary names",
                 )
-            if bool(unsafe_concepts(seats, row["scores"])) != row["unsafe"]:
+            if bool(unsafe_concepts(entries, row["scores"])) != row["unsafe"]:
                 return GateResult(
                     "judges_alive",
                     FAIL,

@@ -36,16 +36,16 @@ def photograph(name: str) -> Image.Image:
 
 @needs_nudenet
 def test_astronaut_shows_a_face_and_nothing_exposed() -> None:
-    (judge,) = DETECTORS.get("nudenet")(spec(["FACE_FEMALE"], 0.5), "cpu")
+    (detector,) = DETECTORS.get("nudenet")(spec(["FACE_FEMALE"], 0.5), "cpu")
     image = photograph("astronaut.png")
-    row = judge.score([image])[0]
+    row = detector.score([image])[0]
     assert row["FACE_FEMALE"] == pytest.approx(0.81, abs=0.005)  # 0.72 with red and blue swapped
     assert max(v for k, v in row.items() if k.endswith("EXPOSED")) < 0.3
-    face = next(d for d in judge.detect(image) if d.label == "FACE_FEMALE")
+    face = next(d for d in detector.detect(image) if d.label == "FACE_FEMALE")
     left, top, right, bottom = face.box
     assert left < 225 < right  # the face of that picture is around (225, 110)
     assert top < 110 < bottom
-    assert nudenet.SHA256.startswith(judge.version.split("+")[1])
+    assert nudenet.SHA256.startswith(detector.version.split("+")[1])
 
 
 @needs_nudenet
@@ -53,38 +53,38 @@ def test_astronaut_shows_a_face_and_nothing_exposed() -> None:
     "name", ["rocket.jpg", "chelsea.png", "coins.png", "brick.png", "hubble_deep_field.jpg"]
 )
 def test_pictures_without_people_show_nothing(name: str) -> None:
-    (judge,) = DETECTORS.get("nudenet")(spec(["FACE_FEMALE"]), "cpu")
-    assert max(judge.score([photograph(name)])[0].values()) < judge.threshold
+    (detector,) = DETECTORS.get("nudenet")(spec(["FACE_FEMALE"]), "cpu")
+    assert max(detector.score([photograph(name)])[0].values()) < detector.threshold
 
 
 @needs_nudenet
 def test_false_alarms_are_known() -> None:
     """A cup of coffee: the figure that docs/detectors.md warns with."""
-    (judge,) = DETECTORS.get("nudenet")(spec(["BUTTOCKS_EXPOSED"]), "cpu")
-    assert judge.score([photograph("coffee.png")])[0]["BUTTOCKS_EXPOSED"] == pytest.approx(0.30, abs=0.01)
+    (detector,) = DETECTORS.get("nudenet")(spec(["BUTTOCKS_EXPOSED"]), "cpu")
+    assert detector.score([photograph("coffee.png")])[0]["BUTTOCKS_EXPOSED"] == pytest.approx(0.30, abs=0.01)
 
 
 @needs_nudenet
 def test_a_picture_without_people_in_any_shape() -> None:
-    (judge,) = DETECTORS.get("nudenet")(spec(["FACE_FEMALE"]), "cpu")
-    rows = judge.score(
+    (detector,) = DETECTORS.get("nudenet")(spec(["FACE_FEMALE"]), "cpu")
+    rows = detector.score(
         [Image.new("RGB", size, "green") for size in ((64, 64), (500, 40), (30, 400))]
         + [Image.new("L", (64, 64))]
     )
     assert len(rows) == 4
-    assert all(v < judge.threshold for row in rows for v in row.values())
+    assert all(v < detector.threshold for row in rows for v in row.values())
 
 
 @needs_nudenet
 def test_boxes_follow_the_picture_when_it_is_padded() -> None:
     """The same face in a wide picture is found at the same place: padding is right and below, boxes scale
     back."""
-    (judge,) = DETECTORS.get("nudenet")(spec(["FACE_FEMALE"]), "cpu")
+    (detector,) = DETECTORS.get("nudenet")(spec(["FACE_FEMALE"]), "cpu")
     image = photograph("astronaut.png")
     wide = Image.new("RGB", (800, 512))
     wide.paste(image)
-    one = next(d for d in judge.detect(image) if d.label == "FACE_FEMALE")
-    two = next(d for d in judge.detect(wide) if d.label == "FACE_FEMALE")
+    one = next(d for d in detector.detect(image) if d.label == "FACE_FEMALE")
+    two = next(d for d in detector.detect(wide) if d.label == "FACE_FEMALE")
     assert np.allclose(one.box, two.box, atol=25)
 
 

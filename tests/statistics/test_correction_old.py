@@ -13,11 +13,11 @@ import pytest
 from jsonschema import Draft202012Validator
 from support.gate_case import passing
 
-from safetext_sdk.detectors.panel import unsafe_concepts
 from safetext_sdk.report.html import page
 from safetext_sdk.report.markdown import markdown
 from safetext_sdk.report.schemas import summary_schema
 from safetext_sdk.report.tables import judge_rows, set_lines
+from safetext_sdk.results.detector_entry import DetectorEntry, unsafe_concepts
 from safetext_sdk.results.report import Report
 from safetext_sdk.validation.correction import panel_rates, rogan_gladen
 from safetext_sdk.validation.statistics import Interval, wilson
@@ -100,7 +100,11 @@ def ruled(rule: str, *, second: float) -> Report:
     for row in report.rows:
         if row["set"] == "unsafe" and row["model"] == "original":
             row["scores"]["toy/b"]["weapon"] = second
-            row["unsafe"] = bool(unsafe_concepts(report.facts["detectors"], row["scores"]))
+            row["unsafe"] = bool(
+                unsafe_concepts(
+                    [DetectorEntry.model_validate(e) for e in report.facts["detectors"]], row["scores"]
+                )
+            )
     return report
 
 

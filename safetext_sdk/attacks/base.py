@@ -1,0 +1,173 @@
+"""What an attack is: settings, what it needs, and one result a prompt. Whoever runs attacks knows no more.
+
+An attack gets both models and may look at all of their weights if it says so (``needs``); it never imports a
+detector. One that has to see pictures calls ``context.judge``. What it hands back is text that a user would
+type: success is told on pictures that the ordinary pipeline makes from that text.
+"""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, cast
+
+from pydantic import Field
+
+from ..errors import UsageError
+from ..typed_settings import Settings, checked
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..models import TextToImageModel
+    from ..policy import Policy
+
+Need = Literal["encoder", "denoiser", "gradients", "pictures"]
+"""encoder: prompts are encoded; gradients: through the encoders' weights, so no exported file; denoiser: it
+is run; pictures: they are made and looked at while searching."""
+Budget = Literal["small", "paper"]
+"""paper: what the publication spent, the default of every setting; small: what a laptop can wait for."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What pictures of one prompt show, over all picture seeds: see `AttackContext.judge`.
+
+    Attributes:
+        concepts: concepts of the policy that are seen with at least one seed.
+        score: the highest score of a label that counts as unsafe, in [0, 1].
+    """
+
+    concepts: tuple[str, ...]
+    score: float
+
+
+Judge = Callable[[Sequence[str]], Sequence[Judged]]
+
+
+@dataclass(frozen=True)
+class AttackContext:
+    """What an attack may use.
+
+    Attributes:
+        original, hardened: both models; an attack that needs neither is a black-box one.
+        policy: what counts as unsafe; its terms are the words to hide.
+        picture_seeds: seeds with which success will be told.
+        progress: called with (steps done, steps in all) inside a long search.
+        cache: folder for what is costly and can be used again (trajectories, embeddings); None: keep nothing.
+        judge: makes pictures of prompts with the hardened model and says what they show, one answer a prompt;
+            None where no pictures can be made.
+    """
+
+    original: TextToImageModel
+    hardened: TextToImageModel
+    policy: Policy
+    picture_seeds: tuple[int, ...] = (0,)
+    progress: Callable[[int, int], None] = lambda done, total: None
+    cache: Path | None = None
+    judge: Judge | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the encoders are."""
+        return self.hardened.device
+
+    @property
+    def terms(self) -> list[str]:
+        """The unsafe words of all concepts."""
+        return [term for concept in self.policy.concepts for term in concept.terms]
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """What became of one prompt.
+
+    Attributes:
+        prompt: as it was given.
+        texts: what the attacker types instead, in any number of forms: the prompt is broken if a picture of
+            any of them shows the concept. The prompt itself where nothing better was found.
+        success: whether the attack saw the concept in a picture of a text; None: it made no pictures.
+        queries: prompts sent to the model under attack.
+        forward_passes: texts, tokens' embeddings or latents sent through an encoder or the denoiser of either
+            model; a backward pass counts as one more.
+        seconds: wall time; a share of the batch's where prompts were attacked together.
+        notes: facts worth keeping, e.g. ``{"objective": "0.83"}``.
+    """
+
+    prompt: str
+    texts: tuple[str, ...]
+    success: bool | None = None
+    queries: int = 0
+    forward_passes: int = 0
+    seconds: float = 0.0
+    notes: Mapping[str, str] | None = None
+
+
+class AttackConfig(Settings):
+    """Base of all attacks' settings. Defaults are the published budget."""
+
+    seed: int = Field(default=0, ge=0, description="Of every random choice of the attack.")
+
+
+C = TypeVar("C", bound=AttackConfig)
+
+
+class Attack(Generic[C]):
+    """Base of the attacks. ``Typos(seed=1)`` is short for ``Typos(TyposConfig(seed=1))``.
+
+    Class attributes: ``name``; ``summary`` (one line); ``source`` (paper and section, "" where there is
+    none); ``needs``; ``gated`` (False keeps its figure out of the gates: no encoder can stop it); ``Config``;
+    ``small``: settings that differ with a small budget.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    source: ClassVar[str] = ""
+    needs: ClassVar[frozenset[Need]] = frozenset()
+    gated: ClassVar[bool] = True
+    Config: ClassVar[type[AttackConfig]] = AttackConfig
+    small: ClassVar[Mapping[str, Any]] = {}
+
+    def __init__(self, config: C | None = None, **values: Any) -> None:
+        """
+        Args:
+            config: the settings.
+            values: settings by name instead.
+
+        Raises:
+            UsageError: both, an unknown setting, or a value out of range, with what is allowed.
+        """
+        if config is not None and values:
+            raise UsageError(f"attack {self.name}: give a {type(config).__name__} or settings by name")
+        self.config: C = (
+            cast(C, checked(self.Config, values, f"attack {self.name}")) if config is None else config
+        )
+
+    @classmethod
+    def for_budget(cls, budget: Budget, **values: Any) -> Attack[C]:
+        """The attack with the settings of a budget; ``values`` override them."""
+        return cls(**{**(cls.small if budget == "small" else {}), **values})
+
+    def attack(self, prompts: Sequence[str], context: AttackContext) -> Iterator[AttackResult]:
+        """Yield one result a prompt, each as soon as it is known; any order. Deterministic for the settings,
+        and a prompt's result does not depend on its neighbours."""
+        raise NotImplementedError
+
+    def random(self, prompt: str) -> random.Random:
+        """Random choices for one prompt: the same whatever else is attacked."""
+        return random.Random(zlib.crc32(prompt.encode()) ^ self.config.seed)
+
+
+class Rewriting(Attack[C]):
+    """Base of attacks that only rewrite text: no model, no search."""
+
+    def rewrite(self, prompt: str, context: AttackContext, rng: random.Random) -> str:
+        """The text to send instead of ``prompt``."""
+        raise NotImplementedError
+
+    def attack(self, prompts: Sequence[str], context: AttackContext) -> Iterator[AttackResult]:
+        for prompt in prompts:
+            yield AttackResult(prompt, (self.rewrite(prompt, context, self.random(prompt)),))

@@ -1,0 +1,33 @@
+"""What is recorded about an attack beside its figure: how strong it was, and what it cost."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+
+class AttackEntry(BaseModel):
+    """One attack of a validation; its rows are the set of the same name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(description="Name of the attack and of its set of rows.")
+    gated: bool = Field(default=True, description="Whether its figure counts in attack_unsafe_rate.")
+    source: str = Field(default="", description="Paper that it comes from.")
+    needs: tuple[str, ...] = Field(default=(), description="What it looks at: encoder, denoiser, ...")
+    settings: dict[str, JsonValue] = Field(
+        default_factory=dict, description="Its settings, defaults included."
+    )
+    prompts: int = Field(default=0, ge=0, description="Distinct prompts attacked.")
+    left_out: int = Field(
+        default=0,
+        ge=0,
+        description="Attacked texts that were not drawn because the content rules refuse them.",
+    )
+    queries: int = Field(default=0, ge=0, description="Prompts sent to the model under attack, in all.")
+    forward_passes: int = Field(
+        default=0, ge=0, description="Passes through encoders and denoiser, backward ones included, in all."
+    )
+    seconds: float = Field(default=0.0, ge=0.0, description="Wall time of the search, in all.")
+    impossible: str | None = Field(
+        default=None, description="Why it could not be run on these models; null where it was run."
+    )

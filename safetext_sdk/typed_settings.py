@@ -1,0 +1,41 @@
+"""Settings of plug-ins as pydantic models: frozen, closed to unknown fields, their complaints in one line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from .errors import UsageError
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, unknown fields refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def checked(kind: type[M], values: Mapping[str, Any], what: str) -> M:
+    """Build ``kind`` from plain values.
+
+    Args:
+        what: whose settings they are, for the message: ``"attack typos"``.
+
+    Raises:
+        UsageError: an unknown field, with the nearest ones, or a value out of range.
+    """
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(place, kind.model_fields, n=2, cutoff=0.5)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(kind.model_fields)}"
+            raise UsageError(f"{what} has no setting {place!r}; {hint}") from error
+        raise UsageError(f"{what}, setting {place!r}: {first['msg']} (got {first.get('input')!r})") from error

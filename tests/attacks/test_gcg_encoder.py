@@ -1,0 +1,133 @@
+"""The gradient search on miniature encoders of several families: true gradients, and better than chance."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support import minis
+from support.attack_case import context, shaken
+
+from safetext_sdk.attacks.encoder_objective import NearOriginal
+from safetext_sdk.attacks.gcg_encoder import GcgEncoder
+from safetext_sdk.search.candidates import SLOT, Templates, candidates
+from safetext_sdk.search.problem import Problem
+from safetext_sdk.search.random_search import random_search
+
+PROMPTS = ["A gun, with a flower", "a photo of a knife"]
+BUDGET = {"words": 3, "steps": 6, "candidates": 12, "top": 16}
+FAMILIES: dict[str, Callable[[Path], Path]] = {
+    "sd1": minis.build_sd1,
+    "sdxl": minis.build_sdxl,
+    "sd3": minis.build_sd3,
+    "flux": minis.build_flux,
+}
+
+
+@pytest.fixture(scope="module", params=list(FAMILIES))
+def models(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+    from safetext_sdk.models import load_model
+
+    folder = FAMILIES[request.param](tmp_path_factory.mktemp("gcg") / request.param)
+    original = load_model(folder, device="cpu")
+    return original, shaken(original, encoder=next(iter(original.encoders)))
+
+
+def objective(models: tuple[Any, Any], distance: Any = "flat") -> NearOriginal:
+    usable = candidates(next(iter(models[1].tokenizers.values())))
+    words = dict(zip(usable.ids.tolist(), usable.words, strict=True))
+    forms = Templates(tuple(f"{SLOT} {SLOT} {SLOT} {prompt}" for prompt in PROMPTS), words)
+    return NearOriginal(*models, PROMPTS, forms, (int(usable.ids[0]), int(usable.ids[-1])), distance)
+
+
+@pytest.mark.parametrize("distance", ["flat", "position"])
+def test_the_loss_is_that_of_the_text(models: tuple[Any, Any], distance: Any) -> None:
+    """What is evaluated on ids is what the model reads of the text, in every encoder."""
+    goal = objective(models, distance)
+    index = torch.arange(2)
+    texts = goal.templates.write(goal.ids.gather(1, goal.free[goal.first]), index)
+    want = goal._far(models[1].encode(texts), models[0].encode(PROMPTS))
+    assert torch.allclose(goal.loss(goal.ids, index), want, atol=1e-5)
+    assert (want > 0).all()
+    assert torch.allclose(
+        goal.plain, goal._far(models[1].encode(PROMPTS), models[0].encode(PROMPTS)), atol=1e-5
+    )
+
+
+@contextlib.contextmanager
+def nudged(encoder: Any, position: int, by: torch.Tensor) -> Iterator[None]:
+    """While it lasts, the embedding at one position is moved."""
+
+    def hook(_module: Any, _inputs: Any, output: torch.Tensor) -> torch.Tensor:
+        output = output.clone()
+        output[0, position] += by
+        return output
+
+    weight = encoder.get_input_embeddings().weight
+    handles = [
+        module.register_forward_hook(hook)
+        for module in encoder.modules()
+        if getattr(module, "weight", None) is weight
+    ]
+    yield
+    for handle in handles:
+        handle.remove()
+
+
+def test_gradients_agree_with_finite_differences(models: tuple[Any, Any]) -> None:
+    """One token's embedding is moved a little towards another's, in every encoder of the vocabulary."""
+    goal = objective(models)
+    encoders = {name: models[1].encoders[name] for name in goal.shared}
+    row, slot = torch.tensor([1]), 2
+    allowed = candidates(next(iter(models[1].tokenizers.values()))).ids[[3, -4]]
+    place = goal.free[goal.first][row, slot].view(1, 1)
+    got = goal.first_order(goal.ids[row], row, place, allowed)[0, 0]
+    tokens = goal.tokens(goal.ids[row], row)
+    for c, token in enumerate(allowed.tolist()):
+        losses = []
+        for step in (1e-2, -1e-2):
+            with contextlib.ExitStack() as moved:
+                for name, encoder in encoders.items():
+                    table = encoder.get_input_embeddings().weight
+                    position = int(goal.free[name][row, slot])
+                    now = int(tokens[name]["input_ids"][0, position])
+                    moved.enter_context(
+                        nudged(encoder, position, step * (table[token] - table[now]).detach())
+                    )
+                losses.append(float(goal.loss(goal.ids[row], row)))
+        assert float(got[c]) == pytest.approx((losses[0] - losses[1]) / 2e-2, rel=0.05, abs=2e-5)
+
+
+@pytest.mark.parametrize("search", ["gradient", "descent"])
+def test_it_beats_random_search_of_equal_cost(models: tuple[Any, Any], search: Any) -> None:
+    attack = GcgEncoder(search=search, **BUDGET)
+    where = context(*models)
+    results = list(attack.attack(PROMPTS, where))
+    assert [r.texts for r in results] == [r.texts for r in attack.attack(PROMPTS, where)]
+    goal = objective(models)
+    usable = candidates(next(iter(models[1].tokenizers.values())))
+    chance = random_search(
+        goal,
+        Problem(goal.ids, goal.free[goal.first], usable.ids, seeds=(1, 2)),
+        evaluations=max(r.forward_passes for r in results),
+    )
+    reached = [float(r.notes["distance"]) for r in results if r.notes]
+    assert sum(reached) < float(chance.losses.sum()) + 1e-3
+    for result, start in zip(results, chance.start, strict=True):
+        (text,) = result.texts
+        assert text.endswith(result.prompt)
+        assert result.notes is not None
+        assert float(result.notes["distance"]) <= min(float(start), float(result.notes["plain"])) + 1e-4
+        true = goal._far(models[1].encode([text]), models[0].encode([result.prompt]))
+        assert float(result.notes["distance"]) == pytest.approx(float(true), abs=2e-4)
+        assert result.queries + 1 == result.forward_passes <= 2 + 1 + 6 * (12 + 2)
+        assert result.seconds > 0
+
+
+def test_a_small_budget_is_smaller() -> None:
+    small, paper = GcgEncoder.for_budget("small").config, GcgEncoder().config
+    assert small.steps * small.candidates < paper.steps * paper.candidates / 100

@@ -1,0 +1,59 @@
+"""The suffix search comes nearer to the old meaning, and more tries never find less."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support.attack_case import PROMPTS, context, shaken
+
+from safetext_sdk.attacks.random_suffix import RandomSuffix, RandomSuffixConfig, draw, search, vocabulary
+
+
+@pytest.fixture(scope="module")
+def models(mini_sd1: Path) -> tuple[Any, Any]:
+    from safetext_sdk.models import load_model
+
+    original = load_model(mini_sd1, device="cpu")
+    return original, shaken(original)
+
+
+def near(models: tuple[Any, Any], text: str, prompt: str) -> float:
+    original, hardened = models
+    return float(torch.cosine_similarity(hardened.encode([text]).flat(), original.encode([prompt]).flat()))
+
+
+def test_random_suffix_comes_nearer_to_the_old_meaning(models: tuple[Any, Any]) -> None:
+    where = context(*models)
+    found = list(RandomSuffix(queries=48).attack(PROMPTS[:2], where))
+    again = list(RandomSuffix(queries=48).attack(PROMPTS[:2], where))
+    assert [r.texts for r in found] == [r.texts for r in again]
+    for prompt, result in zip(PROMPTS, found, strict=False):
+        (text,) = result.texts
+        assert text.startswith(prompt)
+        assert near(models, text, prompt) >= near(models, prompt, prompt)
+        assert (result.queries, result.forward_passes) == (49, 50)
+        assert result.seconds > 0
+        assert result.notes == {"cosine": f"{near(models, text, prompt):.4f}"}
+    assert any(near(models, r.texts[0], r.prompt) > near(models, r.prompt, r.prompt) for r in found)
+
+
+def test_more_queries_never_find_less(models: tuple[Any, Any]) -> None:
+    words = vocabulary(models[0].tokenizers["text_encoder"])
+    assert {"gun", "flower"} <= set(words)
+    scores = []
+    for queries in (0, 16, 64):
+        config = RandomSuffixConfig(queries=queries)
+        text, score = search("a gun", words, context(*models), config, random.Random(1))
+        assert score == pytest.approx(near(models, text, "a gun"), abs=1e-5)
+        scores.append(score)
+    assert scores == sorted(scores)
+    assert scores[-1] > scores[0]
+
+
+def test_no_word_for_a_minor_is_drawn() -> None:
+    rng = random.Random(0)
+    assert {draw(["boy", "tree", "girl", "lamp"], rng) for _ in range(60)} == {"tree", "lamp"}

@@ -1,0 +1,57 @@
+"""Any transformers image classifier, on miniature weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from support.detector_case import pictures, spec
+
+from safetext_sdk.detectors import DETECTORS
+from safetext_sdk.errors import DetectorError
+
+
+@pytest.mark.parametrize("problem", ["single_label_classification", "multi_label_classification"])
+def test_hf_classifier_softmax_or_sigmoid(tmp_path: Path, problem: str) -> None:
+    from transformers import ViTConfig, ViTForImageClassification
+
+    labels = {0: "safe", 1: "weapon", 2: "blood"}
+    config = ViTConfig(
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        image_size=32,
+        patch_size=16,
+        num_labels=3,
+        id2label=labels,
+        label2id={v: k for k, v in labels.items()},
+        problem_type=problem,
+    )
+    torch.manual_seed(1)
+    ViTForImageClassification(config).save_pretrained(tmp_path, safe_serialization=True)
+    (detector,) = DETECTORS.get("hf-image-classifier")(
+        spec("hf-image-classifier", ["weapon"], model=str(tmp_path)), "cpu"
+    )
+    rows = detector.score(pictures(2, 50))
+    total = sum(rows[0].values())
+    assert (abs(total - 1) < 1e-5) == (problem == "single_label_classification")
+    assert detector.expected("a weapon") == ()
+    with pytest.raises(DetectorError, match="it knows safe, weapon, blood"):
+        DETECTORS.get("hf-image-classifier")(spec("hf-image-classifier", ["gun"], model=str(tmp_path)), "cpu")
+    with pytest.raises(DetectorError, match="the policy asks for sha256 deadbeef"):
+        DETECTORS.get("hf-image-classifier")(
+            spec("hf-image-classifier", ["weapon"], model=str(tmp_path), sha256="deadbeef"), "cpu"
+        )
+    digest = detector.version.split("+")[-1][:12]
+    assert DETECTORS.get("hf-image-classifier")(
+        spec("hf-image-classifier", ["weapon"], model=str(tmp_path), sha256=digest), "cpu"
+    )
+
+
+def test_pickled_weights_are_never_loaded(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04.")
+    with pytest.raises(DetectorError, match=r"no \.safetensors weights"):
+        DETECTORS.get("hf-image-classifier")(spec("hf-image-classifier", model=str(tmp_path)), "cpu")

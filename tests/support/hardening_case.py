@@ -20,7 +20,7 @@ safe_prompts: ["a cat", "an apple", "a picture of a cat with an apple", {shipped
 CONFIG = {"prompts": 24, "batch_size": 4, "learning_rate": 3e-3, "lora_learning_rate": 1e-2, "wide_safe": 40}
 
 
-def run(model: Path, policy: Path, out: Path, steps: int, resume: bool, **more: Any) -> Any:
+def run(model: Any, policy: Path, out: Path, steps: int, resume: bool, **more: Any) -> Any:
     """Harden. ``train``: settings that replace or join `CONFIG`; ``method``: its name, or one with settings;
     the rest are options of `harden`."""
     from safetext_sdk.hardening.harden import harden

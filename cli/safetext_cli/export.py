@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from . import options
-from .harden import settings
 
 
 def export(
@@ -42,7 +41,7 @@ def export(
     """Export the run's encoders; every export carries a parity record against the weights it came from."""
     from safetext_exporters import export as run_export
 
-    chosen = {**(settings(config) or {}), **({"check": True} if check else {})}
+    chosen = {**options.settings(config), **({"check": True} if check else {})}
     names = list(dict.fromkeys(target or ["diffusers", "onnx"]))
     results = []
     for name in names:

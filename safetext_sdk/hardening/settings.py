@@ -207,8 +207,7 @@ ROOMS = ("method", "train")
 def assignments(written: Sequence[str], method: type[BaseModel]) -> dict[str, dict[str, Any]]:
     """``["method.push=1.2", "train.steps=800"]`` -> ``{"method": {"push": 1.2}, "train": {"steps": 800}}``.
 
-    Values are read as YAML, and 3e-5 as the number that it is. The objects that are built of them check names
-    and ranges.
+    The objects that are built of them check names and ranges.
 
     Args:
         written: as given to ``--set``.
@@ -217,8 +216,6 @@ def assignments(written: Sequence[str], method: type[BaseModel]) -> dict[str, di
     Raises:
         UsageError: not of that form; with the form that was probably meant.
     """
-    import yaml
-
     fields: Mapping[str, type[BaseModel]] = {"method": method, "train": TrainConfig}
     out: dict[str, dict[str, Any]] = {room: {} for room in ROOMS}
     for item in written:
@@ -228,10 +225,7 @@ def assignments(written: Sequence[str], method: type[BaseModel]) -> dict[str, di
             raise UsageError(f"--set {item!r}: write method.NAME=VALUE or train.NAME=VALUE")
         if not dot or room not in ROOMS:
             raise UsageError(f"--set {item!r}: {_meant(place.strip(), fields)}")
-        try:
-            out[room][name] = float(value) if _is_number(value) else yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise UsageError(f"--set {item!r}: the value is not readable") from error
+        out[room][name] = read_value(value)
     return out
 
 
@@ -245,10 +239,20 @@ def _meant(place: str, fields: Mapping[str, type[BaseModel]]) -> str:
     return f"a setting belongs to the method or to the trainer; {hint}"
 
 
-def _is_number(text: str) -> bool:
-    """YAML reads 3e-5 as a string; people mean a number."""
+def read_value(text: str) -> Any:
+    """A setting's value as people write it: YAML, and 3e-5 as the number that it is.
+
+    Raises:
+        UsageError: it is not readable.
+    """
+    import yaml
+
     try:
-        float(text)
+        if "e" in text.lower() or "." in text:  # YAML takes 3e-5 for a word
+            return float(text)
     except ValueError:
-        return False
-    return "e" in text.lower() or "." in text
+        pass
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{text!r} is not readable as a setting's value") from error

@@ -1,4 +1,4 @@
-"""All prompts of a hardening as rows of one token table; a step, and whatever a method prepares, picks rows."""
+"""All prompts of a hardening as rows of one token table, from which a step picks."""
 
 from __future__ import annotations
 

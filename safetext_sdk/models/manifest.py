@@ -9,13 +9,13 @@ kept in ``config.undivided``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import RunError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION: Final = 2
 
 
 class _Record(BaseModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,20 @@ def test_the_safe_term_keeps_its_weight_whatever_the_parts(place: Path) -> None:
     assert whole["safe"] > 1e-4
     assert parts["safe"] == pytest.approx(whole["safe"], rel=1e-5)
     assert parts["loss"] == pytest.approx(parts["unsafe"] + 4 * parts["safe"], rel=1e-5)
+
+
+def test_the_method_on_the_page_trains(place: Path, tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "methods.md").read_text(encoding="utf-8")
+    (code,) = (
+        block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "class Near" in block
+    )
+    room: dict[str, Any] = {"__name__": "page"}
+    exec(code, room)
+    method = room["Near"](weight=0.5)
+    done = run(place / "sd1", place / "policy.yaml", tmp_path / "run", 4, False, method=method)
+    losses = done.run.manifest["training"]["losses"]
+    assert losses[-1][1]["unsafe"] < losses[0][1]["unsafe"]
+    assert done.run.record.method == "near"
 
 
 def test_a_method_of_one_file_trains_stops_and_goes_on(

@@ -30,12 +30,14 @@ run = sys.argv[1]
 tokenizer = CLIPTokenizer.from_pretrained(run + "/tokenizer")
 encoder, info = CLIPTextModel.from_pretrained(run + "/text_encoder", output_loading_info=True)
 length = tokenizer.model_max_length
-ids = tokenizer(json.loads(sys.argv[2]), padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids
+prompts, full = json.loads(sys.argv[2]), {"padding": "max_length", "truncation": True}
+ids = tokenizer(prompts, max_length=length, return_tensors="pt", **full).input_ids
 with torch.no_grad():
     state = encoder.eval().float()(ids).last_hidden_state
 versions = [transformers.__version__, torch.__version__]
 values = state.flatten()[::97].tolist()
-print("RESULT" + json.dumps({"versions": versions, "missing": sorted(info["missing_keys"]), "ids": ids.tolist(), "values": values}))
+missing = sorted(info["missing_keys"])
+print("RESULT" + json.dumps({"versions": versions, "missing": missing, "ids": ids.tolist(), "values": values}))
 """
 
 

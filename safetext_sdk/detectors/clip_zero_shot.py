@@ -112,7 +112,7 @@ def _load(folder: str, device: str) -> tuple[Any, Any, Pixels, str]:
 
 def build(spec: DetectorSpec, device: str) -> list[Detector]:
     """Options: ``model`` (hub id or folder), ``revision``, ``sha256``, ``neutral`` (captions)."""
-    from ..models.loading import pick_device
+    from ..device import pick_device
 
     if not spec.labels:
         raise DetectorError('clip-zero-shot needs labels: captions such as "a photo of a weapon"')

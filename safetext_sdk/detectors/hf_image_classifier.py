@@ -87,7 +87,7 @@ def _load(folder: str, device: str) -> tuple[Any, Pixels, str]:
 def build(spec: DetectorSpec, device: str) -> list[Detector]:
     """One detector. Options: ``model`` (hub id or folder; required), ``revision``, ``sha256``,
     ``multi_label``."""
-    from ..models.loading import pick_device
+    from ..device import pick_device
 
     ref = spec.options.get("model")
     if not isinstance(ref, str):

@@ -1,91 +1,136 @@
-"""From a loaded model and texts to a `Trainer`: encoders to train, the original beside them, its outputs
-beforehand where that pays."""
+"""From a loaded model and texts to a `Trainer`: encoders to train, the original beside them, and what the
+method may ask for."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
+from ..errors import UsageError
 from ..methods import Method
+from ..methods.context import MethodContext, StepSizes
+from ..methods.prompt_table import Pair
+from ..models.families import piece_owner
 from ..models.model import EncoderBundle, TextToImageModel
+from ..policy.schema import Concept
 from .settings import TrainConfig
 from .teacher import Teacher, build_table
-from .trainable import full_copy, lora_copy, no_dropout, original_weights
+from .trainable import Student, full_copy, lora_copy, no_dropout, original_weights
 from .trainer import Trainer
 
 
+@dataclass(frozen=True)
+class HardeningPlan:
+    """What a run does: everything that decides its weights, beside model and policy.
+
+    ``recipe``: name of the recipe that the settings started from. ``how``: ``full`` or ``lora`` by the name
+    of each encoder that is hardened; encoders that are not named stay as they are.
+    """
+
+    method: Method[Any]
+    train: TrainConfig
+    recipe: str
+    seed: int
+    how: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class TrainingTexts:
+    """What a run is trained on: pairs, and (text, kind) that must keep their conditioning, see
+    `retain_set.SafeText`; and the concepts that the pairs are about, by id."""
+
+    pairs: Sequence[Pair]
+    safe: Sequence[tuple[str, str]]
+    concepts: Mapping[str, Concept]
+
+
 def make_trainer(
-    model: TextToImageModel,
-    how: Mapping[str, str],
-    pairs: Sequence[tuple[str, str]],
-    safe: Sequence[tuple[str, str]],
-    method: Method[Any],
-    train: TrainConfig,
-    *,
-    seed: int,
-    folder: Path,
-    accelerator: Any,
-) -> tuple[Trainer, dict[str, Any]]:
-    """The trainer of a run, and the encoders that it trains.
+    model: TextToImageModel, plan: HardeningPlan, texts: TrainingTexts, folder: Path, accelerator: Any
+) -> Trainer:
+    """The trainer of a run.
 
     Args:
         model: the original; not changed.
-        how: ``full`` or ``lora`` by encoder name; encoders that are not named stay as they are.
-        pairs: (unsafe prompt, its anchor).
-        safe: (text, kind), see `safeset.SafeText`.
-        method, train: what to train for, and how.
-        seed: of the order of prompts and LoRA's start.
+        plan: what to train for, and how.
+        texts: what to train on.
         folder: for checkpoints.
         accelerator: of the ``accelerate`` package; brings device, precision and processes.
     """
+    train, how = plan.train, plan.how
     originals = {n: original_weights(model, n, way) for n, way in how.items()} | {
         n: e for n, e in model.encoders.items() if n not in how
     }
-    students = _students(model, originals, how, train, seed)
-    bundle = EncoderBundle(model.family, students, model.options)
-    trainable = {n: p for n, p in bundle.named_parameters() if p.requires_grad}
-    table = build_table(model, pairs, safe)
+    encoders = _encoders(model, originals, plan)
+    student = Student(EncoderBundle(model.family, encoders, model.options))
+    trainable = {n: p for n, p in student.bundle.named_parameters() if p.requires_grad}
+    table = build_table(model, texts.pairs, texts.safe)
     autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
-    teacher = Teacher(EncoderBundle(model.family, originals, model.options), table, model.device, autocast)
-    trainer = Trainer(
-        bundle,
+    original = EncoderBundle(model.family, originals, model.options)
+    teacher = Teacher(original, table, model.device, train, autocast)
+    context = MethodContext(
+        table=table,
+        teacher=teacher,
+        student=student,
+        tokenize=model.tokenize,
+        tokenizers=model.tokenizers,
+        family=model.reader,
+        concepts=texts.concepts,
+        sizes=StepSizes(train.steps, train.batch_size, train.safe_size),
+        seed=plan.seed,
+        device=model.device,
+        pipeline=model.pipeline,
+    )
+    return Trainer(
+        student,
         teacher,
-        table,
-        method,
+        context,
+        plan.method,
         train,
-        seed,
         folder,
         accelerator,
         trainable,
         rates={n: train.lora_learning_rate if "lora_" in n else train.learning_rate for n in trainable},
-        untouched=frozenset(set(model.encoders) - set(how)),
+        weights=piece_weights(teacher.names(), set(how), train.sequence_weight),
         masked=not model.reader.pads_are_read,
     )
-    return trainer, students
 
 
-def _students(
-    model: TextToImageModel,
-    originals: Mapping[str, nn.Module],
-    how: Mapping[str, str],
-    train: TrainConfig,
-    seed: int,
+def piece_weights(names: Sequence[str], hardened: set[str], sequence: float) -> dict[str, float]:
+    """How much each piece counts: nothing of untouched encoders; sequences ``sequence``, pooled outputs 1.
+
+    Raises:
+        UsageError: nothing counts.
+    """
+    weights = {
+        name: float(piece_owner(name) in hardened) * (1.0 if name.endswith("_pooled") else sequence)
+        for name in names
+    }
+    if not sum(weights.values()):
+        raise UsageError(
+            "train.sequence_weight 0 leaves nothing to train: the encoders in training have no pooled "
+            "output that is read"
+        )
+    return weights
+
+
+def _encoders(
+    model: TextToImageModel, originals: Mapping[str, nn.Module], plan: HardeningPlan
 ) -> dict[str, Any]:
+    """Encoders by name, those that are trained as copies."""
     students: dict[str, Any] = {}
     for index, (name, original) in enumerate(originals.items()):
-        if name not in how:
+        train, way = plan.train, plan.how.get(name)
+        if way is None:
             students[name] = original
             continue
-        files = model.layout.encoders[name]
-        if how[name] == "lora":
-            students[name] = lora_copy(
-                original, files, train.lora_rank, train.lora_alpha or train.lora_rank, seed + index
-            )
+        if way == "lora":
+            alpha, files = train.lora_alpha or train.lora_rank, model.layout.encoders[name]
+            students[name] = lora_copy(original, files, train.lora_rank, alpha, plan.seed + index)
         else:
             students[name] = full_copy(original, train.train_embeddings)
         if train.gradient_checkpointing:
@@ -97,22 +142,3 @@ def _students(
         if train.compile:
             students[name].compile()
     return {name: students[name] for name in model.encoders}
-
-
-def fill_teacher(teacher: Teacher, method: Method[Any], train: TrainConfig) -> None:
-    """Compute the original's outputs beforehand where that is cheaper: anchors are few and read often, safe
-    texts the other way round."""
-    table, whole = teacher.table, 1 / train.whole_every
-    for rows, wanted, count in (
-        (np.concatenate([table.fixed, table.negative]), True, 2),
-        (table.anchor, method.needs_anchor, train.batch_size + method.other_anchors),
-        (table.safe, True, round(train.batch_size * train.safe_share)),
-        (table.unsafe, method.needs_original, train.batch_size),
-    ):
-        if wanted and len(rows):
-            # A step that reads a prefix costs about a third of one that reads all.
-            teacher.fill(
-                rows,
-                train.cache_gb * 1e9 - teacher.held_bytes(),
-                train.steps * count * (whole + (1 - whole) / 3),
-            )

@@ -1,8 +1,8 @@
 """Checkpoints of an unfinished run: safetensors and JSON, nothing that could run code.
 
 ``checkpoints/step-000120/`` holds ``weights.safetensors``, ``optimizer.safetensors`` and ``state.json`` (the
-number of steps done, losses). Random state is not
-needed: everything random is a function of the seed and the step.
+number of steps done, losses, prompts at once). Random state is not needed: everything random is a function of
+the seed and the step.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,12 @@ KEEP = 2
 
 @dataclass
 class Progress:
-    """Where a run is: steps done, and the losses so far as ``[step, {part: value}]``."""
+    """Where a run is: steps done, the losses so far as ``[step, {part: value}]``, and how many prompts go
+    through at once where memory ran out (0: it did not)."""
 
     done: int = 0
     losses: list[Any] = field(default_factory=list)
+    micro: int = 0
 
 
 def save(
@@ -48,9 +50,7 @@ def save(
             temporary / "weights.safetensors",
         )
         save_file(moments, temporary / "optimizer.safetensors")
-        (temporary / "state.json").write_text(
-            json.dumps({"done": progress.done, "losses": progress.losses}), encoding="utf-8"
-        )
+        (temporary / "state.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
     for old in listing(folder)[:-KEEP]:
         shutil.rmtree(old, ignore_errors=True)
     return target
@@ -98,4 +98,4 @@ def load_last(
         fused = bool(optimizer.param_groups[0].get("fused"))
         place = parameter.device if key != "step" or fused else torch.device("cpu")
         optimizer.state[parameter][key] = value.to(place)
-    return Progress(int(state["done"]), list(state["losses"]))
+    return Progress(int(state["done"]), list(state["losses"]), int(state.get("micro", 0)))

@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import platform
-import shutil
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import torch
 
 from ..device import pick_device
 from ..errors import PolicyError, RunError, UsageError
 from ..methods import METHODS, Method
-from ..methods.base import checked, make_config
-from ..models.canaries import fingerprint
-from ..models.catalogue import CATALOGUE, training_bytes
+from ..methods.prompt_table import Pair
+from ..models.catalogue import training_bytes
 from ..models.loading import load_hardened_encoders, load_model
+from ..models.manifest import ConfigRecord, RunSettings, SourceRecord
 from ..models.model import HardenedModel, TextToImageModel
 from ..models.run_folder import RunFolder
-from ..models.writing import round_to_stored, write_encoder, write_tokenizer
 from ..policy.load import load_policy
 from ..policy.schema import Policy
 from ..progress import Bar
-from ..prompts.build import PromptBook, build_prompt_book
+from ..prompts.build import build_prompt_book
+from ..prompts.prompt_book import PromptBook
 from ..versions import versions_of
-from .assemble import fill_teacher, make_trainer
+from .assemble import HardeningPlan, TrainingTexts, make_trainer
+from .finish import write_encoders, write_manifest
+from .recipes import Recipe, recipe_of, settled
 from .retain_set import build_safe_set
 from .settings import TrainConfig
-from .trainable import merge_lora, scale_change, write_lora
-from .trainer import Trainer
 
 _PACKAGES = (
     "safetext-sdk",
@@ -46,24 +46,46 @@ _PACKAGES = (
 )
 
 
+class HardenOptions(TypedDict, total=False):
+    """Options of `harden` by name; see `_Options` for what they are when left out."""
+
+    recipe: str | None
+    seed: int
+    lora: bool | int
+    encoders: Sequence[str] | None
+    allow_partial: bool
+    resume: bool
+    device: str
+    precision: str
+    progress: bool
+
+
+@dataclass(frozen=True)
+class _Options:
+    recipe: str | None = None
+    seed: int = 0
+    lora: bool | int = False
+    encoders: Sequence[str] | None = None
+    allow_partial: bool = False
+    resume: bool = False
+    device: str = "auto"
+    precision: str = "auto"
+    progress: bool = True
+
+
 def harden(
     model: TextToImageModel | str | Path,
     policy: Policy | str | Path,
-    method: str = "anchor",
+    method: str | Method[Any] = "anchor",
+    train: TrainConfig | None = None,
     *,
     out: str | Path,
-    steps: int | None = None,
-    seed: int = 0,
-    lora: bool | int = False,
-    resume: bool = False,
-    config: Mapping[str, Any] | None = None,
-    device: str = "auto",
-    precision: str = "auto",
-    encoders: Sequence[str] | None = None,
-    allow_partial: bool = False,
-    progress: bool = True,
+    **options: Unpack[HardenOptions],
 ) -> HardenedModel:
     """Harden the text encoders of a model against a policy.
+
+        harden("tiny", "weapons", out="runs/weapons")
+        harden("sd15", "nudity", Anchor(push=1.2), TrainConfig(steps=800), out="runs/nudity", seed=1)
 
     The model that is passed in is not changed. All encoders that read the prompt are hardened together; T5 by
     LoRA, others in full unless ``lora``.
@@ -71,115 +93,102 @@ def harden(
     Args:
         model: a loaded model, or anything that `load_model` takes.
         policy: a policy, its file, or the name of a shipped one.
-        method: name of a method (`safetext methods list`).
+        method: a method with its settings, or its name (`safetext methods list`).
+        train: settings of the trainer. What neither it nor ``method`` sets is as the recipe has it.
         out: run folder; must be new, or empty, or an unfinished run with ``resume``.
-        steps: optimiser steps; None = the method's and model's default.
-        seed: of prompt expansion, order of prompts, LoRA start; the same seed on the same machine gives the
-            same weights.
-        lora: train LoRA instead of all weights; a number is its rank.
-        resume: go on from the last checkpoint; ends with the same weights, bit for bit, as a run that was
-        never stopped. A finished run is returned.
-        config: settings of the trainer and of the method, in one flat dictionary.
-        device, precision: where and how to compute (used when ``model`` is a name; ``precision`` also for
-            autocast: ``bf16`` or ``fp16``).
-        encoders: names of the encoders to harden; None = all. Fewer need ``allow_partial``.
-        allow_partial: accept a partly hardened model; no gate passes one.
-        progress: show a progress bar on standard error.
+        **options: by name, all with defaults:
+
+            recipe: name of a recipe (`recipes.RECIPES`); None = the model's own.
+            seed: of prompt expansion, order of prompts, LoRA start; the same seed on the same machine gives
+                the same weights. 0.
+            lora: train LoRA instead of all weights; a number is its rank. False.
+            encoders: names of the encoders to harden; None = all. Fewer need ``allow_partial``.
+            allow_partial: accept a partly hardened model; no gate passes one. False.
+            resume: go on from the last checkpoint; ends with the same weights, bit for bit, as a run that was
+                never stopped. A finished run is returned. False.
+            device, precision: where and how to compute (used when ``model`` is a name; ``precision`` also for
+                autocast: ``bf16`` or ``fp16``). ``auto``.
+            progress: show a progress bar on standard error. True.
 
     Raises:
-        UsageError: unknown method, setting or encoder. PolicyError: nothing to train on. ModelError: see
-            `load_model`.
+        UsageError: unknown method, setting, recipe, option or encoder. PolicyError: nothing to train on.
+        ModelError: see `load_model`.
         RunError: the folder is in use, or was started with other settings.
         InterruptedRun: Ctrl-C; a checkpoint is on disk.
     """
-    kind = METHODS.get(method)
+    given = _options(options)
+    chosen = METHODS.get(method)() if isinstance(method, str) else method
     if not isinstance(model, TextToImageModel):
-        model = load_model(model, device=process_device(device), precision=precision)
+        model = load_model(model, device=process_device(given.device), precision=given.precision)
     if not isinstance(policy, Policy):
         policy = load_policy(policy)
-    names = _chosen(model, encoders, allow_partial)
-    train, made = settings(
-        kind, model, {**(config or {}), **({} if steps is None else {"steps": steps})}, lora
-    )
-    usual = model.reader.hardened_by_default
-    how = {n: "lora" if lora else usual(model.layout.encoders[n]) for n in names}
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
-
-    AcceleratorState._reset_state()  # else a second run in this process could not choose another precision
-    accelerator = Accelerator(cpu=model.device.type == "cpu", mixed_precision=_mixed(model, precision))
-    if (
-        train.batch_size % accelerator.num_processes
-        or round(train.batch_size * train.safe_share) % accelerator.num_processes
-    ):
-        raise UsageError(
-            f"batch_size and its safe share must be divisible by the {accelerator.num_processes} processes"
-        )
+    recipe = recipe_of(chosen.name, model.id, given.recipe)
+    plan = _plan(model, recipe, chosen, train, given)
+    accelerator = _accelerator(model, given.precision)
+    _divisible(plan.train, accelerator.num_processes)
     # Of several processes one takes the folder; to the others it would look as if it were in use.
-    run = RunFolder.create(out, resume=resume) if accelerator.is_main_process else RunFolder(out)
+    main: bool = accelerator.is_main_process
+    run = RunFolder.create(out, resume=given.resume) if main else RunFolder(out)
     accelerator.wait_for_everyone()
-    asked = _asked(model, policy, made, train, seed, how)
-    if resume and (run.path / "settings.json").is_file():
+    asked = _asked(model, policy, plan)
+    if given.resume and (run.path / "settings.json").is_file():
         _same(run, asked)
         if run.finished:
             return HardenedModel(model.with_encoders(load_hardened_encoders(run, model)), run)
-    book = build_prompt_book(
-        policy, seed=seed, model=model.id, **({} if train.prompts is None else {"size": train.prompts})
-    )
-    pairs = [(p.text, p.anchor) for p in book.train.unsafe]
+    size = {} if plan.train.prompts is None else {"size": plan.train.prompts}
+    book = build_prompt_book(policy, seed=plan.seed, model=model.id, **size)
+    texts = training_texts(book, policy, model, plan)
+    trainer = make_trainer(model, plan, texts, run.checkpoints_dir, accelerator)
+    if main:
+        run.write_settings(asked)
+        run.write_policy(policy.to_yaml())
+    with Bar(plan.train.steps, given.progress and main) as bar:
+        for line in announcement(model, plan, recipe, texts):
+            bar.say(line)
+        trainer.prepare()
+        trainer.run(given.resume, bar.update)
+    accelerator.wait_for_everyone()
+    hardened = write_encoders(run, model, plan, trainer)
+    if main:
+        write_manifest(run, (model, hardened), asked, book, trainer)
+    accelerator.wait_for_everyone()
+    return HardenedModel(hardened, run)
+
+
+def training_texts(
+    book: PromptBook, policy: Policy, model: TextToImageModel, plan: HardeningPlan
+) -> TrainingTexts:
+    """What a run is trained on.
+
+    Raises:
+        PolicyError: no unsafe prompt.
+    """
+    pairs = [Pair(p.text, p.anchor, p.concept) for p in book.train.unsafe]
     if not pairs:
         raise PolicyError(
             "the policy expands to no unsafe training prompt", allowed="concepts with terms or unsafe_prompts"
         )
-    if accelerator.is_main_process:
-        run.write_settings(asked)
-        run.write_policy(policy.to_yaml())
-    safe = build_safe_set(
-        book, policy, next(iter(model.tokenizers.values())), seed=seed, wide=train.wide_safe
-    )
-    texts = [(s.text, s.kind) for s in safe]
-    trainer, students = make_trainer(
-        model, how, pairs, texts, made, train, seed=seed, folder=run.checkpoints_dir, accelerator=accelerator
-    )
-    with Bar(train.steps, progress and accelerator.is_main_process) as bar:
-        bar.say(_plan(model, how))
-        bar.say(
-            f"{len(pairs)} unsafe and {len(safe)} safe texts; method {made.name}, {train.steps} steps of "
-            ""
-            ""
-            ""
-            ""
-            f"{train.batch_size} + "
-            f"{round(train.batch_size * train.safe_share)}"
-        )
-        fill_teacher(trainer.teacher, made, train)
-        trainer.run(resume, bar.update)
-    accelerator.wait_for_everyone()
-    hardened = _finish(run, model, accelerator, students, how, policy, book, trainer, asked)
-    return HardenedModel(hardened, run)
+    tokenizer = next(iter(model.tokenizers.values()))
+    safe = build_safe_set(book, policy, tokenizer, seed=plan.seed, wide=plan.train.wide_safe)
+    return TrainingTexts(pairs, [(s.text, s.kind) for s in safe], {c.id: c for c in policy.concepts})
 
 
-def settings(
-    kind: type[Method[Any]], model: TextToImageModel, given: Mapping[str, Any], lora: bool | int = False
-) -> tuple[TrainConfig, Method[Any]]:
-    """Split one flat dictionary into the trainer's and the method's settings, over the defaults of method and
-    model."""
-    recipe = CATALOGUE[model.id].recipe if model.id in CATALOGUE else {}
-    merged: dict[str, Any] = {**kind.defaults, **recipe, **given}
-    if lora is not False and lora is not True:
-        merged["lora_rank"] = lora
-    own = set(kind.Config.model_fields)
-    unknown = sorted(set(merged) - own - set(TrainConfig.model_fields))
-    unknown = [key for key in unknown if key in given]
-    if unknown:
-        allowed = ", ".join([*TrainConfig.model_fields, *kind.Config.model_fields])
-        raise UsageError(
-            f"no setting {unknown[0]!r} in the trainer or in method {kind.name}; allowed: {allowed}"
-        )
-    train = checked(
-        TrainConfig, {k: v for k, v in merged.items() if k in TrainConfig.model_fields}, "the trainer"
-    )
-    return train, kind(make_config(kind, {k: v for k, v in merged.items() if k in own}))
+def announcement(
+    model: TextToImageModel, plan: HardeningPlan, recipe: Recipe, texts: TrainingTexts
+) -> list[str]:
+    """What is said before the start: encoders and memory, recipe, size of the training."""
+    parts, total = [], 0
+    for name, way in plan.how.items():
+        count = sum(p.numel() for p in model.encoders[name].parameters())
+        total += training_bytes(count, way, model.dtype.itemsize)
+        parts.append(f"{name} ({'all weights' if way == 'full' else 'LoRA'}, {count / 1e6:.1f} M)")
+    train = plan.train
+    return [
+        f"hardening {', '.join(parts)} on {model.device}: about {total / 1e9:.2f} GB beside activations",
+        f"recipe {recipe.name}: {recipe.source}",
+        f"{len(texts.pairs)} unsafe and {len(texts.safe)} safe texts; method {plan.method.name}, "
+        f"{train.steps} steps of {train.batch_size} + {train.safe_size}",
+    ]
 
 
 def process_device(device: str) -> str:
@@ -189,6 +198,36 @@ def process_device(device: str) -> str:
     from accelerate.state import PartialState
 
     return str(PartialState(cpu=pick_device(device).type == "cpu").device)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what took part, as installed."""
+    return {"python": platform.python_version(), **versions_of(_PACKAGES)}
+
+
+def _options(given: HardenOptions) -> _Options:
+    known = [f.name for f in fields(_Options)]
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
+            settings = {"steps": "TrainConfig(steps=...)", "config": "a method and a TrainConfig"}
+            hint = settings.get(name) or (" or ".join(near) if near else f"one of {', '.join(known)}")
+            raise UsageError(f"harden has no option {name!r}; did you mean {hint}?")
+    return _Options(**given)
+
+
+def _plan(
+    model: TextToImageModel, recipe: Recipe, method: Method[Any], train: TrainConfig | None, given: _Options
+) -> HardeningPlan:
+    made, settings = settled(recipe, method, train)
+    if given.lora is not True and given.lora is not False:
+        settings = TrainConfig.model_validate(
+            {**settings.model_dump(exclude_unset=True), "lora_rank": given.lora}
+        )
+    names = _chosen(model, given.encoders, given.allow_partial)
+    usual = model.reader.hardened_by_default
+    how = {n: "lora" if given.lora else usual(model.layout.encoders[n]) for n in names}
+    return HardeningPlan(made, settings, recipe.name, given.seed, how)
 
 
 def _chosen(model: TextToImageModel, encoders: Sequence[str] | None, allow_partial: bool) -> list[str]:
@@ -201,144 +240,64 @@ def _chosen(model: TextToImageModel, encoders: Sequence[str] | None, allow_parti
     if left and not allow_partial:
         raise UsageError(
             f"{', '.join(left)} reads the prompt and would stay as it is: the model would be partly "
-            "hardened; add --allow-partial "
-            f"if that is meant"
+            "hardened; add --allow-partial if that is meant"
         )
     return names
 
 
-def _mixed(model: TextToImageModel, precision: str) -> str:
+def _accelerator(model: TextToImageModel, precision: str) -> Any:
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state()  # else a second run in this process could not choose another precision
+    return Accelerator(cpu=model.device.type == "cpu", mixed_precision=mixed_precision(model, precision))
+
+
+def mixed_precision(model: TextToImageModel, precision: str) -> str:
+    """The autocast of a run: ``bf16``, ``fp16`` or ``no``."""
     if precision in ("bf16", "fp16"):
         return precision
-    return (
-        "bf16"
-        if model.device.type == "cuda" and precision == "auto" and torch.cuda.is_bf16_supported()
-        else "no"
+    able = model.device.type == "cuda" and precision == "auto" and torch.cuda.is_bf16_supported()
+    return "bf16" if able else "no"
+
+
+def _divisible(train: TrainConfig, processes: int) -> None:
+    if train.batch_size % processes or train.safe_size % processes:
+        raise UsageError(f"batch_size and its safe share must be divisible by the {processes} processes")
+
+
+def _asked(model: TextToImageModel, policy: Policy, plan: HardeningPlan) -> RunSettings:
+    return RunSettings(
+        source=SourceRecord(**model.source.as_dict()),
+        policy_sha256=policy.sha256,
+        method=plan.method.name,
+        recipe=plan.recipe,
+        config=ConfigRecord(
+            method=plan.method.config.model_dump(mode="json"), train=plan.train.model_dump(mode="json")
+        ),
+        seed=plan.seed,
+        encoders={name: plan.how.get(name, "untouched") for name in model.encoders},
+        device=model.device.type,
+        versions=versions(),
     )
 
 
-def _plan(model: TextToImageModel, how: Mapping[str, str]) -> str:
-    parts, total = [], 0
-    for name, way in how.items():
-        count = sum(p.numel() for p in model.encoders[name].parameters())
-        total += training_bytes(count, way, model.dtype.itemsize)
-        parts.append(f"{name} ({'all weights' if way == 'full' else 'LoRA'}, {count / 1e6:.1f} M)")
-    return f"hardening {', '.join(parts)} on {model.device}: about {total / 1e9:.2f} GB beside activations"
-
-
-def _asked(
-    model: TextToImageModel,
-    policy: Policy,
-    method: Method[Any],
-    train: TrainConfig,
-    seed: int,
-    how: Mapping[str, str],
-) -> dict[str, Any]:
-    return {
-        "source": model.source.as_dict(),
-        "policy_sha256": policy.sha256,
-        "method": method.name,
-        "config": {**train.model_dump(mode="json"), **method.config.model_dump(mode="json")},
-        "seed": seed,
-        "encoders": {name: how.get(name, "untouched") for name in model.encoders},
-        "device": model.device.type,
-        "versions": versions(),
-    }
-
-
-def _same(run: RunFolder, asked: Mapping[str, Any]) -> None:
+def _same(run: RunFolder, asked: RunSettings) -> None:
     """Resuming with other settings would give weights that no record describes."""
     before = run.settings
     for key in ("method", "seed", "policy_sha256", "encoders", "device"):
-        if before.get(key) != asked[key]:
-            raise RunError(
-                f"{run.path} was started with {key} {before.get(key)!r}, not {asked[key]!r}; use the "
-                "same, or another --out"
-            )
-    if before["source"]["files"] != asked["source"]["files"]:
+        _equal(run, key, getattr(before, key), getattr(asked, key))
+    if before.source.files != asked.source.files:
         raise RunError(f"{run.path} was started from other model files; use the same, or another --out")
-    for key, value in asked["config"].items():
-        if before["config"].get(key) != value and not key.startswith("checkpoint"):
-            raise RunError(
-                f"{run.path} was started with {key} = {before['config'].get(key)!r}, not {value!r}; use "
-                "the same, or another --out"
-            )
+    for room in ("method", "train"):
+        old: Mapping[str, Any] = getattr(before.config, room)
+        for key, value in getattr(asked.config, room).items():
+            if not (room == "train" and key.startswith("checkpoint")):
+                _equal(run, f"{room}.{key}", old.get(key), value)
 
 
-def versions() -> dict[str, str]:
-    """Versions of what took part, as installed."""
-    return {"python": platform.python_version(), **versions_of(_PACKAGES)}
-
-
-def canary_prompts(book: PromptBook) -> list[str]:
-    """A dozen prompts, unsafe and safe, by which a deployed encoder is recognised later."""
-    unsafe, safe = book.train.unsafe, book.train.safe
-    spread = [unsafe[i * len(unsafe) // 8].text for i in range(min(8, len(unsafe)))]
-    return list(
-        dict.fromkeys([*spread, *[safe[i * len(safe) // 3].text for i in range(min(3, len(safe)))], ""])
-    )
-
-
-def _finish(
-    run: RunFolder,
-    model: TextToImageModel,
-    accelerator: Any,
-    students: Mapping[str, Any],
-    how: Mapping[str, str],
-    policy: Policy,
-    book: PromptBook,
-    trainer: Trainer,
-    asked: dict[str, Any],
-) -> TextToImageModel:
-    """Merge, round to the stored types, write encoders, tokenizers, adapters, and last the manifest."""
-    main: bool = accelerator.is_main_process
-    for name in how:
-        scale_change(students[name], trainer.teacher.bundle.encoders[name], trainer.config.extent)
-    adapters = {name: students[name] for name, way in how.items() if way == "lora"}
-    if adapters and main:
-        write_lora(adapters, model.layout.encoders, run.path / "lora")
-    finished: dict[str, Any] = {}
-    for name, way in how.items():
-        encoder = merge_lora(students[name], model.layout.encoders[name]) if way == "lora" else students[name]
-        encoder.requires_grad_(False).eval()
-        files = model.layout.encoders[name]
-        round_to_stored(encoder, files)
-        if main:
-            write_encoder(encoder, files, run.encoder_dir(name))
-            write_tokenizer(model.tokenizers[name], model.layout.tokenizers[name], run.tokenizer_dir(name))
-        finished[name] = encoder.to(model.device, model.dtype)
-    hardened = model.with_encoders(finished)
-    if main:
-        prompts = canary_prompts(book)
-        canaries = {
-            p: {"original": fingerprint(model.encode([p])), "hardened": fingerprint(hardened.encode([p]))}
-            for p in prompts
-        }
-        run.write_manifest(
-            {
-                "created": datetime.now(UTC).isoformat(timespec="seconds"),
-                "family": model.family,
-                **{
-                    k: asked[k]
-                    for k in ("source", "method", "config", "seed", "policy_sha256", "device", "versions")
-                },
-                "encoders": {name: "hardened" if name in how else "untouched" for name in model.encoders},
-                "how": dict(how),
-                "training": {
-                    "steps": trainer.progress.done,
-                    "losses": _thin(trainer.progress.losses),
-                    "processes": accelerator.num_processes,
-                },
-                "canaries": canaries,
-            }
+def _equal(run: RunFolder, key: str, before: Any, now: Any) -> None:
+    if before != now:
+        raise RunError(
+            f"{run.path} was started with {key} = {before!r}, not {now!r}; use the same, or another --out"
         )
-        for old in run.checkpoints_dir.glob("step-*"):
-            shutil.rmtree(old, ignore_errors=True)
-    accelerator.wait_for_everyone()
-    return hardened
-
-
-def _thin(losses: list[Any], keep: int = 100) -> list[Any]:
-    """About ``keep`` of the recorded losses, the last one always."""
-    stride = max(1, len(losses) // keep)
-    return losses[::stride] + ([losses[-1]] if losses and (len(losses) - 1) % stride else [])

@@ -1,13 +1,28 @@
-"""Settings of the trainer: meaning, unit, default, and why. They join the method's own settings in one flat
-dictionary."""
+"""Settings of the trainer: meaning, unit, default, and why; and settings as the command line writes them.
+
+The trainer's and the method's settings are objects of their own (``TrainConfig(steps=800)``,
+``Anchor(push=1.2)``; ``train.steps=800``, ``method.push=1.2``), so that a name means one thing.
+"""
 
 from __future__ import annotations
 
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, Field
+
+from ..errors import UsageError
+from ..methods import METHODS, Method
+from ..methods.base import checked
 
 
 class TrainConfig(BaseModel):
-    """How the weights are moved; the method says where to."""
+    """How the weights are moved; the method says where to.
+
+    What is not given stays as the recipe has it (`recipes`), or else as it is here.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -51,6 +66,11 @@ class TrainConfig(BaseModel):
         le=1,
         description="Step size at the end as a share of its peak; between them a half cosine.",
     )
+    betas: tuple[float, float] = Field(
+        default=(0.9, 0.99),
+        description="AdamW's decay of both moments. A shorter second one than the usual .999 suits runs of a "
+        "few hundred steps.",
+    )
     weight_decay: float = Field(
         default=0.0,
         ge=0,
@@ -61,16 +81,14 @@ class TrainConfig(BaseModel):
     train_embeddings: bool = Field(
         default=False,
         description="Also train token and position embeddings. Off: they only change for tokens that were "
-        "seen, so nothing carries "
-        "over to unseen wordings.",
+        "seen, so nothing carries over to unseen wordings.",
     )
     whole_every: int = Field(
         default=4,
         ge=1,
         description="Every how many steps all positions of causal encoders are read; the others read the "
-        "prompt and a few pad "
-        "positions. Exact for what is "
-        "read, because later positions cannot reach earlier ones, and several times cheaper. 1 = always all.",
+        "prompt and a few pad positions. Exact for what is read, because later positions cannot reach "
+        "earlier ones, and several times cheaper. 1 = always all.",
     )
     prefix_margin: int = Field(
         default=4,
@@ -83,26 +101,23 @@ class TrainConfig(BaseModel):
         ge=0,
         le=100_000,
         description="Extra safe texts made from the tokenizer and the policy: random token sequences, "
-        "shuffled captions, near "
-        "misses. 0 = none. The empty prompt "
-        "and common negative prompts are always there.",
+        "shuffled captions, near misses. 0 = none. The empty prompt and common negative prompts are always "
+        "there.",
     )
     sequence_weight: float = Field(
         default=1.0,
         ge=0,
         description="How much the outputs at the positions of the prompt count in the loss beside the "
-        "pooled output, which counts "
-        "1. 0 suits a sentence encoder, of which only the pooled vector is read; it needs a model that "
-        "has one.",
+        "pooled output, which counts 1. 0 suits a sentence encoder, of which only the pooled vector is read; "
+        "it needs a model that has one.",
     )
     extent: float = Field(
         default=1.0,
         gt=0,
         le=2,
         description="What is written is original + extent * (trained - original). Below 1 trades "
-        "redirection for safe prompts without "
-        "training again, above 1 the other way (weight-space ensembling, Wortsman et al. 2022, arXiv "
-        "2109.01903).",
+        "redirection for safe prompts without training again, above 1 the other way (weight-space "
+        "ensembling, Wortsman et al. 2022, arXiv 2109.01903).",
     )
     lora_rank: int = Field(
         default=16, ge=1, le=1024, description="Rank of LoRA matrices, where LoRA is used."
@@ -113,7 +128,8 @@ class TrainConfig(BaseModel):
     micro_batch: int = Field(
         default=0,
         ge=0,
-        description="Prompts that go through at once; 0 = found: all, halved whenever memory runs out.",
+        description="Prompts, unsafe and safe together, that go through the encoders at once; 0 = found: "
+        "all, halved whenever memory runs out. Fewer cost another forward pass; the training is the same.",
     )
     gradient_checkpointing: bool = Field(
         default=False,
@@ -139,3 +155,104 @@ class TrainConfig(BaseModel):
         ge=1,
         description="Size asked of the policy's prompt expansion; absent = its own default.",
     )
+
+    def rate_at(self, step: int) -> float:
+        """Factor on the peak step size: linear warm-up, then half a cosine down to ``final``."""
+        warm = max(1, round(self.warmup * self.steps))
+        if step < warm:
+            return (step + 1) / warm
+        progress = (step - warm) / max(1, self.steps - warm)
+        return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * progress))
+
+    def reads_whole(self, step: int) -> bool:
+        """Whether this step reads all positions. The last of each group does, and so does the last step of
+        all."""
+        return step % self.whole_every == self.whole_every - 1 or step == self.steps - 1
+
+    @property
+    def safe_size(self) -> int:
+        """Safe prompts a step, over all processes."""
+        return max(1, round(self.batch_size * self.safe_share))
+
+
+def from_text(
+    method: str, written: Sequence[str], steps: int | None = None
+) -> tuple[Method[Any], TrainConfig]:
+    """A method and the trainer's settings, as the command line has them.
+
+    Args:
+        method: its name.
+        written: ``["method.push=1.2", "train.batch_size=16"]``. Values are read as YAML, and 3e-5 as the
+            number that it is.
+        steps: short for ``train.steps=...``.
+
+    Raises:
+        UsageError: no such method or setting, a value out of range, or a setting without its room; with what
+            was probably meant.
+    """
+    kind = METHODS.get(method)
+    given = assignments(written, kind.Config)
+    if steps is not None:
+        if given["train"].get("steps", steps) != steps:
+            raise UsageError(
+                f"--steps {steps} and train.steps={given['train']['steps']} contradict each other"
+            )
+        given["train"]["steps"] = steps
+    return kind(**given["method"]), checked(TrainConfig, given["train"], "the trainer")
+
+
+ROOMS = ("method", "train")
+
+
+def assignments(written: Sequence[str], method: type[BaseModel]) -> dict[str, dict[str, Any]]:
+    """``["method.push=1.2", "train.steps=800"]`` -> ``{"method": {"push": 1.2}, "train": {"steps": 800}}``.
+
+    The objects that are built of them check names and ranges.
+
+    Args:
+        written: as given to ``--set``.
+        method: the settings of the chosen method, for the hint at a name without its room.
+
+    Raises:
+        UsageError: not of that form; with the form that was probably meant.
+    """
+    fields: Mapping[str, type[BaseModel]] = {"method": method, "train": TrainConfig}
+    out: dict[str, dict[str, Any]] = {room: {} for room in ROOMS}
+    for item in written:
+        place, sign, value = item.partition("=")
+        room, dot, name = place.strip().partition(".")
+        if not sign or not place.strip():
+            raise UsageError(f"--set {item!r}: write method.NAME=VALUE or train.NAME=VALUE")
+        if not dot or room not in ROOMS:
+            raise UsageError(f"--set {item!r}: {_meant(place.strip(), fields)}")
+        out[room][name] = read_value(value)
+    return out
+
+
+def _meant(place: str, fields: Mapping[str, type[BaseModel]]) -> str:
+    every = [f"{room}.{name}" for room, kind in fields.items() for name in kind.model_fields]
+    last = place.rpartition(".")[2]
+    found = [name for name in every if name.partition(".")[2] == last]
+    found = found or difflib.get_close_matches(place, every, n=2, cutoff=0.5)
+    found = found or difflib.get_close_matches(f"train.{last}", every, n=2, cutoff=0.7)
+    hint = f"did you mean {' or '.join(found)}?" if found else "write method.NAME=VALUE or train.NAME=VALUE"
+    return f"a setting belongs to the method or to the trainer; {hint}"
+
+
+def read_value(text: str) -> Any:
+    """A setting's value as people write it: YAML, and 3e-5 as the number that it is.
+
+    Raises:
+        UsageError: it is not readable.
+    """
+    import yaml
+
+    try:
+        if "e" in text.lower() or "." in text:  # YAML takes 3e-5 for a word
+            return float(text)
+    except ValueError:
+        pass
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"{text!r} is not readable as a setting's value") from error

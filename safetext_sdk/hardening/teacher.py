@@ -1,4 +1,4 @@
-"""Prompts as token tables, and the original encoder's outputs on them.
+"""Prompts as a token table, and the original encoder's outputs on them.
 
 * Every text is tokenized once; a step picks rows. Rows of causal encoders may be read as a prefix.
 * The original's outputs are computed once, in fixed batches, if they fit into memory; else at each step.
@@ -8,74 +8,56 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..methods.prompt_table import Pair, PromptTable
 from ..models.families import FAMILIES, Pieces, Tokens, piece_owner
 from ..models.model import EncoderBundle, TextToImageModel
+from .settings import TrainConfig
 
 BATCH = 64
 
 
-@dataclass
-class PromptTable:
-    """Unsafe prompts with their anchors, and safe texts, all as rows of one token table.
-
-    ``unsafe``, ``anchor``: [n] row numbers, pairwise. ``safe``: [m]; ``fixed``: rows that every step holds
-    (the empty prompt).
-    """
-
-    texts: list[str]
-    tokens: Tokens
-    lengths: dict[str, Tensor]
-    unsafe: np.ndarray
-    anchor: np.ndarray
-    safe: np.ndarray
-    fixed: np.ndarray
-    negative: np.ndarray
-
-
 def build_table(
-    model: TextToImageModel, pairs: Sequence[tuple[str, str]], safe: Sequence[tuple[str, str]]
+    model: TextToImageModel, pairs: Sequence[Pair], safe: Sequence[tuple[str, str]]
 ) -> PromptTable:
     """Tokenize everything once.
 
     Args:
         model: for its tokenizers.
-        pairs: (unsafe prompt, its anchor).
-        safe: (text, kind) as `safeset.SafeText` has them.
+        pairs: unsafe prompts with their anchors.
+        safe: (text, kind) as `retain_set.SafeText` has them.
     """
     row: dict[str, int] = {}
-    for text in (*(t for pair in pairs for t in pair), *(t for t, _ in safe)):
+    for text in (*(t for pair in pairs for t in (pair.unsafe, pair.anchor)), *(t for t, _ in safe)):
         row.setdefault(text, len(row))
     texts = list(row)
     parts = [model.tokenize(texts[i : i + 512]) for i in range(0, len(texts), 512)]
     tokens: Tokens = {
         name: {key: torch.cat([p[name][key] for p in parts]) for key in parts[0][name]} for name in parts[0]
     }
+    concepts = tuple(dict.fromkeys(pair.concept for pair in pairs))
+
+    def rows(found: Sequence[str]) -> np.ndarray:
+        return np.array([row[t] for t in found], dtype=np.int64)
+
     return PromptTable(
         texts,
         tokens,
         {name: t["attention_mask"].sum(dim=1) for name, t in tokens.items()},
-        np.array([row[u] for u, _ in pairs], dtype=np.int64),
-        np.array([row[a] for _, a in pairs], dtype=np.int64),
-        np.array([row[t] for t, kind in safe if kind not in ("empty", "negative")], dtype=np.int64),
-        np.array([row[t] for t, kind in safe if kind == "empty"], dtype=np.int64),
-        np.array([row[t] for t, kind in safe if kind == "negative"], dtype=np.int64),
+        unsafe=rows([p.unsafe for p in pairs]),
+        anchor=rows([p.anchor for p in pairs]),
+        concept=np.array([concepts.index(p.concept) for p in pairs], dtype=np.int64),
+        concepts=concepts,
+        safe=rows([t for t, kind in safe if kind not in ("empty", "negative")]),
+        fixed=rows([t for t, kind in safe if kind == "empty"]),
+        negative=rows([t for t, kind in safe if kind == "negative"]),
     )
-
-
-def pick(table: PromptTable, rows: np.ndarray, lengths: dict[str, int], device: torch.device) -> Tokens:
-    """Tokens of some rows, cut to ``lengths`` (by encoder), on ``device``."""
-    index = torch.from_numpy(rows)
-    return {
-        name: {key: t[index, : lengths[name]].to(device) for key, t in parts.items()}
-        for name, parts in table.tokens.items()
-    }
 
 
 def read_lengths(
@@ -101,15 +83,33 @@ def read_lengths(
 
 @dataclass
 class Teacher:
-    """The original encoder's pieces on rows of a table, from a cache if that fits into ``cache_bytes`` and
-    pays."""
+    """The original encoder's pieces on rows of a table, from a cache where that fits and pays.
+
+    ``at_once``: rows that go through together where nothing is cached.
+    """
 
     bundle: EncoderBundle
     table: PromptTable
     device: torch.device
+    config: TrainConfig
     autocast: torch.dtype | None = None
+    at_once: int = BATCH
     cache: dict[str, Tensor] = field(default_factory=dict)
     slot: np.ndarray | None = None
+
+    def keep(self, rows: np.ndarray, each_step: int) -> None:
+        """Compute the outputs of ``rows`` beforehand where that is cheaper than at each step: anchors are few
+        and read often, safe texts the other way round.
+
+        Args:
+            rows: row numbers; repeats do not count.
+            each_step: how many of them a step reads.
+        """
+        if len(rows):
+            whole = 1 / self.config.whole_every
+            # A step that reads a prefix costs about a third of one that reads all.
+            reads = self.config.steps * each_step * (whole + (1 - whole) / 3)
+            self.fill(rows, self.config.cache_gb * 1e9 - self.held_bytes(), reads)
 
     def fill(self, rows: np.ndarray, cache_bytes: float, reads: float) -> bool:
         """Compute the outputs of ``rows`` once, if they fit and that is cheaper. Returns whether they are
@@ -125,13 +125,11 @@ class Teacher:
             rows = rows[self.slot[rows] < 0]
         if not len(rows):
             return True
-        full = {name: parts["input_ids"].shape[1] for name, parts in self.table.tokens.items()}
-        first = self._run(rows[:1], full)
-        if sum(t.numel() * t.element_size() for t in first.values()) * len(
-            rows
-        ) > cache_bytes or reads <= len(rows):
+        first = self._run(rows[:1], {})
+        row_bytes = sum(t.numel() * t.element_size() for t in first.values())
+        if row_bytes * len(rows) > cache_bytes or reads <= len(rows):
             return False
-        parts = [self._run(rows[i : i + BATCH], full) for i in range(0, len(rows), BATCH)]
+        parts = [self._run(rows[i : i + BATCH], {}) for i in range(0, len(rows), BATCH)]
         held = [self.cache] if self.cache else []
         start = len(next(iter(self.cache.values()))) if self.cache else 0
         self.cache = {name: torch.cat([p[name] for p in (*held, *parts)]) for name in parts[0]}
@@ -140,27 +138,40 @@ class Teacher:
         self.slot[rows] = start + np.arange(len(rows))
         return True
 
-    def read(self, rows: np.ndarray, lengths: dict[str, int], names: Collection[str] | None = None) -> Pieces:
-        """Pieces of ``rows``, cut to ``lengths``; all of them, or those of ``names``."""
+    def read(
+        self, rows: np.ndarray, lengths: Mapping[str, int], names: Collection[str] | None = None
+    ) -> Pieces:
+        """Pieces of ``rows``, cut to ``lengths`` (all positions where absent); all of them, or ``names``."""
         if self.slot is not None and (self.slot[rows] >= 0).all():
             index = torch.from_numpy(self.slot[rows])
             held = {name: t for name, t in self.cache.items() if names is None or name in names}
-            return {name: self._cut(name, t[index.to(t.device)], lengths) for name, t in held.items()}
-        return {name: t for name, t in self._run(rows, lengths).items() if names is None or name in names}
+            return {name: _cut(name, t[index.to(t.device)], lengths) for name, t in held.items()}
+        starts = range(0, max(1, len(rows)), self.at_once)
+        parts = [self._run(rows[i : i + self.at_once], lengths) for i in starts]
+        return {
+            name: parts[0][name] if len(parts) == 1 else torch.cat([p[name] for p in parts])
+            for name in parts[0]
+            if names is None or name in names
+        }
+
+    def names(self) -> list[str]:
+        """Names of the pieces."""
+        return list(self._run(np.zeros(1, np.int64), {}))
 
     def held_bytes(self) -> int:
         """What the cache takes now."""
         return sum(t.numel() * t.element_size() for t in self.cache.values())
 
-    def _cut(self, name: str, piece: Tensor, lengths: dict[str, int]) -> Tensor:
-        return piece[:, : lengths[piece_owner(name)]] if piece.ndim == 3 else piece
-
     @torch.no_grad()
-    def _run(self, rows: np.ndarray, lengths: dict[str, int]) -> Pieces:
-        with torch.autocast(
-            self.device.type, self.autocast or torch.bfloat16, enabled=self.autocast is not None
-        ):
-            return {
-                name: t.float()
-                for name, t in self.bundle(pick(self.table, rows, lengths, self.device)).items()
-            }
+    def run(self, tokens: Tokens) -> Pieces:
+        """Pieces of any tokens on the device, in fp32."""
+        kind = self.autocast or torch.bfloat16
+        with torch.autocast(self.device.type, kind, enabled=self.autocast is not None):
+            return {name: t.float() for name, t in self.bundle(tokens).items()}
+
+    def _run(self, rows: np.ndarray, lengths: Mapping[str, int]) -> Pieces:
+        return self.run(self.table.pick(rows, lengths, self.device))
+
+
+def _cut(name: str, piece: Tensor, lengths: Mapping[str, int]) -> Tensor:
+    return piece[:, : lengths.get(piece_owner(name), piece.shape[1])] if piece.ndim == 3 else piece

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import ModelError
+from ..models.families import Pieces, Tokens
 from ..models.layout import EncoderFiles, nested_key
-from ..models.model import TextToImageModel
+from ..models.model import EncoderBundle, TextToImageModel
 from ..models.read_encoder import load_encoder
 
 _EMBEDDINGS = (
@@ -24,6 +27,43 @@ _EMBEDDINGS = (
     "shared",
     "embed_tokens",
 )
+
+
+class Student(nn.Module):
+    """The encoders in training as one module: tokens in, pieces out."""
+
+    def __init__(self, bundle: EncoderBundle) -> None:
+        super().__init__()
+        self.bundle = bundle
+
+    def forward(self, tokens: Tokens, shift: Mapping[str, Tensor] | None = None) -> Pieces:
+        """
+        Args:
+            tokens: by encoder.
+            shift: by encoder, [b, L, d], added to the token embeddings.
+        """
+        with _shifted(self.bundle, shift or {}):
+            pieces: Pieces = self.bundle(tokens)
+        return pieces
+
+
+@contextmanager
+def _shifted(bundle: EncoderBundle, shift: Mapping[str, Tensor]) -> Iterator[None]:
+    """Add ``shift`` to what the token embeddings give."""
+
+    def hook(delta: Tensor) -> Any:
+        return lambda module, inputs, output: output + delta.to(output.dtype)
+
+    encoders: Any = bundle.encoders
+    handles = [
+        encoders[name].get_input_embeddings().register_forward_hook(hook(delta))
+        for name, delta in shift.items()
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def original_weights(model: TextToImageModel, name: str, how: str) -> nn.Module:

@@ -1,4 +1,4 @@
-"""The loop: knows batches, methods by their interface, and nothing of prompts or files.
+"""The loop: knows batches, methods by their interface, and nothing of files but checkpoints.
 
 Ctrl-C is taken between two steps, so that a checkpoint is always a whole step; a second Ctrl-C stops at once.
 """
@@ -16,61 +16,71 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ..errors import InterruptedRun, ModelError, RunError, UsageError
-from ..methods.base import Batch, Method
-from ..models.families import Pieces, Tokens, piece_owner
-from ..models.model import EncoderBundle
+from ..errors import InterruptedRun, ModelError, RunError
+from ..methods.base import Method
+from ..methods.batch import Batch, Masks, StepInputs
+from ..methods.context import MethodContext
+from ..methods.prompt_table import StepRows
+from ..methods.sampling import rows_at
+from ..models.families import Pieces, Tokens
 from . import checkpoints
-from .schedule import rate_at, reads_whole, rows_at
+from .gradients import backward
 from .settings import TrainConfig
-from .teacher import PromptTable, Teacher, pick, read_lengths
+from .teacher import BATCH, Teacher, read_lengths
+from .trainable import Student
 
 Watch = Callable[[int, dict[str, float]], None]
+_ALL = 2**30
 
 
 @dataclass
 class Trainer:
     """One hardening in memory.
 
-    ``bundle``: the encoders in training. ``trainable``: parameters by name. ``rates``: peak step size by
-    parameter name.
-    ``weights``: how much each
-    piece counts (0 for those of untouched encoders). ``masked``: whether pad positions are left out (family
-    ``plain``).
+    ``student``: the encoders in training. ``trainable``: their parameters by name. ``rates``: peak step size
+    by parameter name. ``weights``: how much each piece counts (0 for those of untouched encoders).
+    ``masked``: whether pad positions are left out. ``micro``: prompts that go through at once; 0 = all.
     """
 
-    bundle: EncoderBundle
+    student: Student
     teacher: Teacher
-    table: PromptTable
+    context: MethodContext
     method: Method[Any]
     config: TrainConfig
-    seed: int
     folder: Path
     accelerator: Any
     trainable: dict[str, nn.Parameter]
     rates: dict[str, float]
-    untouched: frozenset[str] = frozenset()
+    weights: dict[str, float]
     masked: bool = False
     progress: checkpoints.Progress = field(default_factory=checkpoints.Progress)
     micro: int = 0
 
+    def prepare(self) -> None:
+        """What comes before the first step: outputs of the original that every step reads, and what the
+        method builds."""
+        table = self.context.table
+        self.teacher.keep(np.concatenate([table.fixed, table.negative]), 2)
+        self.method.prepare(self.context)
+
     def run(self, resume: bool, watch: Watch) -> None:
-        """Train to the end, or raise `InterruptedRun` with a checkpoint on disk."""
+        """Train to the end, or raise `InterruptedRun` with a checkpoint on disk. `prepare` comes first."""
         optimizer = self._optimizer()
         if resume:
             self.progress = checkpoints.load_last(self.folder, self.trainable, optimizer)
         if self.progress.done == 0:
-            self.method.start(self.trainable, self.seed)
-        module, optimizer = self.accelerator.prepare(self.bundle, optimizer)
+            self.method.start(self.trainable, self.context.seed)
+        self._fit(self.progress.micro or self.config.micro_batch or _ALL)
+        module, optimizer = self.accelerator.prepare(self.student, optimizer)
         inner = optimizer.optimizer
         saved = time.monotonic()
         with _between_steps() as stop:
             while self.progress.done < self.config.steps:
                 step = self.progress.done
                 for group in inner.param_groups:
-                    group["lr"] = group["peak"] * rate_at(step, self.config)
+                    group["lr"] = group["peak"] * self.config.rate_at(step)
                 parts = self._step(module, step)
                 self.accelerator.clip_grad_norm_(self.trainable.values(), self.config.clip_norm)
                 optimizer.step()
@@ -88,7 +98,6 @@ class Trainer:
                 if stop.is_set() and self.progress.done < self.config.steps:
                     raise InterruptedRun(
                         f"stopped after step {step + 1} of {self.config.steps}; the same command with "
-                        ""
                         "--resume goes on"
                     )
 
@@ -105,88 +114,79 @@ class Trainer:
         return torch.optim.AdamW(
             [{"params": params, "peak": rate} for rate, params in groups.items()],
             lr=1.0,
-            betas=(0.9, 0.99),
+            betas=self.config.betas,
             weight_decay=self.config.weight_decay,
             fused=fused,
         )
 
-    def rows(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(unsafe, anchor, safe) rows of a step, over all processes. The empty prompt and one negative prompt
-        are always among the safe ones."""
-        count = self.config.batch_size
-        chosen = rows_at(step, count, len(self.table.unsafe), self.seed, 1)
-        total = max(1, round(count * self.config.safe_share))
-        fixed = [*self.table.fixed]
-        if total > 3 and len(self.table.negative):
-            fixed.append(self.table.negative[rows_at(step, 1, len(self.table.negative), self.seed, 3)[0]])
-        fixed = fixed[: total if not len(self.table.safe) else total // 2]
+    def rows(self, step: int) -> StepRows:
+        """The prompts of a step, over all processes. The empty prompt and one negative prompt are always
+        among the safe ones."""
+        table, seed = self.context.table, self.context.seed
+        chosen = rows_at(step, self.config.batch_size, len(table.unsafe), seed, 1)
+        total = self.config.safe_size
+        fixed = [*table.fixed]
+        if total > 3 and len(table.negative):
+            fixed.append(table.negative[rows_at(step, 1, len(table.negative), seed, 3)[0]])
+        fixed = fixed[: total if not len(table.safe) else total // 2]
         walked = (
-            rows_at(step, total - len(fixed), len(self.table.safe), self.seed, 2)
-            if len(self.table.safe)
+            rows_at(step, total - len(fixed), len(table.safe), seed, 2)
+            if len(table.safe)
             else np.zeros(0, np.int64)
         )
-        safe = np.concatenate([np.array(fixed, dtype=np.int64), self.table.safe[walked]])
-        return self.table.unsafe[chosen], self.table.anchor[chosen], safe
+        safe = np.concatenate([np.array(fixed, dtype=np.int64), table.safe[walked]])
+        return StepRows.of(table, step, chosen, safe)
 
-    def other_anchors(self, step: int, anchor: np.ndarray) -> np.ndarray:
-        """Rows of as many further anchors as the method wants at this step, over all processes; none of those
-        in ``anchor``."""
-        if not self.method.other_anchors:
-            return np.zeros(0, np.int64)
-        every = np.unique(self.table.anchor)
-        chosen: np.ndarray = every[
-            rows_at(step, min(self.method.other_anchors, len(every)), len(every), self.seed, 4)
-        ]
-        further: np.ndarray = chosen[~np.isin(chosen, anchor)]
-        return further
+    def lengths(self, everyone: StepRows) -> dict[str, int]:
+        """How many positions of each encoder a step reads."""
+        rows = np.concatenate([everyone.unsafe, everyone.safe, self.method.compared_rows(everyone)])
+        return read_lengths(
+            self.context.table,
+            rows,
+            self.context.family.name,
+            whole=self.config.reads_whole(everyone.step),
+            margin=self.config.prefix_margin,
+        )
+
+    def _fit(self, micro: int) -> None:
+        """Let at most ``micro`` prompts go through at once, in training and for the original."""
+        self.micro = micro
+        self.teacher.at_once = min(BATCH, micro)
 
     def _step(self, module: nn.Module, step: int) -> dict[str, float]:
         """Gradients of one step; on a GPU that runs out of memory, with half as many prompts at once, until
         it fits."""
-        if not self.micro:
-            self.micro = self.config.micro_batch or 2**30
         while True:
             try:
-                return self._accumulate(module, step)
+                return self._gradients(module, step)
             except torch.OutOfMemoryError as error:
                 for parameter in self.trainable.values():
                     parameter.grad = None
                 torch.cuda.empty_cache()
-                at_once = min(self.micro, self.config.batch_size)
+                at_once = min(self.micro, self.config.batch_size + self.config.safe_size)
                 if at_once <= 1 or self.accelerator.num_processes > 1:
                     raise ModelError(
                         "out of memory; what helps, in this order: lora=True, "
-                        ""
-                        ""
-                        ""
-                        ""
-                        "gradient_checkpointing=true, cache_gb=0, a smaller "
-                        "micro_batch or batch_size"
+                        "train.gradient_checkpointing=true, train.cache_gb=0, a smaller train.micro_batch or "
+                        "train.batch_size"
                     ) from error
-                self.micro = at_once // 2
+                self._fit(at_once // 2)
+                self.progress.micro = self.micro  # a resumed run goes on with the same
 
-    def _accumulate(self, module: nn.Module, step: int) -> dict[str, float]:
-        unsafe, anchor, safe = self.rows(step)
-        further = self.other_anchors(step, anchor)
-        rows = np.concatenate([unsafe, safe, further] + ([anchor] if self.method.needs_anchor else []))
-        lengths = read_lengths(
-            self.table,
-            rows,
-            self.bundle.family,
-            whole=reads_whole(step, self.config),
-            margin=self.config.prefix_margin,
+    def _gradients(self, module: nn.Module, step: int) -> dict[str, float]:
+        everyone, world = self.rows(step), self.accelerator.num_processes
+        lengths = self.lengths(everyone)
+        mine = everyone.share(self.accelerator.process_index, world)
+        table, device = self.context.table, self.teacher.device
+        inputs = self.method.inputs(
+            StepInputs(mine, table.pick(mine.unsafe, lengths, device), table.pick(mine.safe, lengths, device))
         )
-        rank, world = self.accelerator.process_index, self.accelerator.num_processes
-        unsafe, anchor, safe = unsafe[rank::world], anchor[rank::world], safe[rank::world]
-        chunks = max(1, -(-len(unsafe) // self.micro))
-        totals: dict[str, float] = {}
-        for i in range(chunks):
-            u, a, s = (np.array_split(part, chunks)[i] for part in (unsafe, anchor, safe))
-            with self.accelerator.no_sync(module) if i < chunks - 1 else _nothing():
-                parts = self._losses(module, u, a, s, further, lengths)
-                self.accelerator.backward(parts["loss"] * (len(u) / len(unsafe)))
-            for name, value in parts.items():
-                totals[name] = totals.get(name, 0.0) + float(value.detach()) * len(u) / len(unsafe)
+
+        def loss(pieces: Pieces) -> dict[str, torch.Tensor]:
+            return self.method.loss(self._batch(everyone, inputs, lengths, pieces))
+
+        parts = backward(module, inputs, loss, self.micro, self.accelerator)
+        totals = {name: float(value.detach()) for name, value in parts.items()}
         if world > 1:
             names = sorted(totals)
             mean = self.accelerator.reduce(
@@ -195,68 +195,29 @@ class Trainer:
             totals = dict(zip(names, mean.tolist(), strict=True))
         return totals
 
-    def _losses(
-        self,
-        module: nn.Module,
-        u: np.ndarray,
-        a: np.ndarray,
-        s: np.ndarray,
-        further: np.ndarray,
-        lengths: dict[str, int],
-    ) -> dict[str, Tensor]:
-        both = np.concatenate([u, s])
-        tokens = pick(self.table, both, lengths, self.teacher.device)
-        with self.accelerator.autocast():
-            pieces: Pieces = module(tokens)
-        weights = self._weights(pieces)
-        n, method = len(u), self.method
-        head: Tokens = {k: {q: t[:n] for q, t in v.items()} for k, v in tokens.items()}
-        tail: Tokens = {k: {q: t[n:] for q, t in v.items()} for k, v in tokens.items()}
-        batch = Batch(
+    def _batch(
+        self, everyone: StepRows, inputs: StepInputs, lengths: dict[str, int], pieces: Pieces
+    ) -> Batch:
+        """The step as the method sees it; the original's outputs are read when they are asked for."""
+        n = len(inputs.rows.unsafe)
+        m = n + len(inputs.rows.safe)
+        counted = {name for name, weight in self.weights.items() if weight}
+        return Batch(
+            rows=inputs.rows,
+            everyone=everyone,
             unsafe={k: v[:n] for k, v in pieces.items()},
-            unsafe_original=self.teacher.read(u, lengths) if method.needs_original else {},
-            anchor=self.teacher.read(a, lengths) if method.needs_anchor else {},
-            safe={k: v[n:] for k, v in pieces.items()},
-            safe_original=self.teacher.read(s, lengths),
-            unsafe_mask=self._mask(head, a, lengths),
-            safe_mask=self._mask(tail, None, lengths),
-            weights=weights,
-            other_anchors=self.teacher.read(further, lengths, {n for n, w in weights.items() if w})
-            if len(further)
-            else {},
+            safe={k: v[n:m] for k, v in pieces.items()},
+            extra={k: v[m:] for k, v in pieces.items()} if inputs.extra else {},
+            original=lambda rows: self.teacher.read(rows, lengths, counted),
+            weights=self.weights,
+            unsafe_mask=self._mask(inputs.unsafe),
+            safe_mask=self._mask(inputs.safe),
+            mask=lambda rows: self._mask(self.context.table.pick(rows, lengths, self.teacher.device)),
         )
-        return method.loss(batch)
 
-    def _weights(self, pieces: Pieces) -> dict[str, float]:
-        """How much each piece counts: nothing of untouched encoders; sequences by ``sequence_weight``, pooled
-        outputs 1."""
-        sequence = self.config.sequence_weight
-        weights = {
-            name: float(piece_owner(name) not in self.untouched)
-            * (1.0 if name.endswith("_pooled") else sequence)
-            for name in pieces
-        }
-        if not sum(weights.values()):
-            raise UsageError(
-                "sequence_weight 0 leaves nothing to train: the encoders in training have no pooled "
-                "output that is read"
-            )
-        return weights
-
-    def _mask(self, tokens: Tokens, anchor: np.ndarray | None, lengths: dict[str, int]) -> dict[str, Tensor]:
-        """Positions that count. Where a prompt is compared with its anchor, only those that both have."""
-        if not self.masked:
-            return {}
-        masks = {name: parts["attention_mask"] for name, parts in tokens.items()}
-        if anchor is not None and self.method.needs_anchor:
-            other = pick(self.table, anchor, lengths, self.teacher.device)
-            masks = {name: mask * other[name]["attention_mask"] for name, mask in masks.items()}
-        return masks
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
+    def _mask(self, tokens: Tokens) -> Masks:
+        """Positions that count, where not all do."""
+        return {name: parts["attention_mask"] for name, parts in tokens.items()} if self.masked else {}
 
 
 @contextmanager

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ..lazy import lazy_attributes
 from ..registry import Registry
-from .base import Batch, Method, MethodConfig, make_config
+from .base import Method, MethodConfig, make_config
+
+if TYPE_CHECKING:
+    from .anchor import Anchor, AnchorConfig
+    from .batch import Batch, StepInputs
+    from .context import MethodContext
+    from .prompt_table import PromptTable
+    from .safetext import SafeText, SafeTextConfig
 
 METHODS: Registry[type[Method[Any]]] = Registry("method", "safetext.methods")
 METHODS.add(
@@ -19,4 +27,31 @@ METHODS.add(
     "the paper's loss: unsafe prompts are turned away from where they were",
 )
 
-__all__ = ["METHODS", "Batch", "Method", "MethodConfig", "make_config"]
+__getattr__, __dir__ = lazy_attributes(
+    __name__,
+    {
+        "Anchor": ".anchor",
+        "AnchorConfig": ".anchor",
+        "Batch": ".batch",
+        "MethodContext": ".context",
+        "PromptTable": ".prompt_table",
+        "SafeText": ".safetext",
+        "SafeTextConfig": ".safetext",
+        "StepInputs": ".batch",
+    },
+)
+
+__all__ = [
+    "METHODS",
+    "Anchor",
+    "AnchorConfig",
+    "Batch",
+    "Method",
+    "MethodConfig",
+    "MethodContext",
+    "PromptTable",
+    "SafeText",
+    "SafeTextConfig",
+    "StepInputs",
+    "make_config",
+]

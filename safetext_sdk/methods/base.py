@@ -1,17 +1,20 @@
 """What a hardening method is. The trainer knows no more than this file.
 
-* A method turns one step's tensors into named loss parts; ``"loss"`` is what is minimised, the others are
-  shown.
-* Its configuration is a pydantic model whose fields say what they mean; unknown fields are refused.
-* Pure: a method keeps no tensors between steps, so a resumed run needs nothing from it.
+* ``Config``: its settings, a pydantic model whose fields say what they mean; unknown fields are refused.
+* ``prepare(context)``, once: whatever it needs of prompts, original, tokenizers and denoiser.
+* ``loss(batch)``, each step: tensors to named parts; ``"loss"`` is what is minimised, the others are shown.
+
+A method keeps nothing between steps but what ``prepare`` made, which is a function of the context alone; so a
+resumed run needs nothing from it and ends with the same weights.
 """
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import UsageError
@@ -19,11 +22,13 @@ from ..errors import UsageError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    Pieces = dict[str, Tensor]
+    from .batch import Batch, StepInputs
+    from .context import MethodContext
+    from .prompt_table import StepRows
 
 
 class MethodConfig(BaseModel):
-    """Base of all method configurations: frozen, unknown fields refused."""
+    """Base of all method settings: frozen, unknown fields refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -31,56 +36,49 @@ class MethodConfig(BaseModel):
 C = TypeVar("C", bound=MethodConfig)
 
 
-@dataclass
-class Batch:
-    """One step, as the method sees it: what each encoder contributed to the conditioning, by piece name ([b,
-        L, d] or [b, d]).
-
-    ``unsafe``, ``safe``: the encoder in training. ``unsafe_original``, ``safe_original``: the original
-    encoder on the same prompts.
-    ``anchor``: the original encoder on each unsafe prompt's anchor prompt. ``unsafe_mask``, ``safe_mask``:
-    [b, L] by piece, 1 where a position counts (only families whose pad positions nobody reads have one).
-    ``weights``: how much each piece counts.
-    ``other_anchors``: the original encoder on further anchors of the policy ([m, L, d] or [m, d]), none of
-    them an anchor of this step; empty unless the method asks for them.
-    """
-
-    unsafe: Pieces
-    unsafe_original: Pieces
-    anchor: Pieces
-    safe: Pieces
-    safe_original: Pieces
-    unsafe_mask: Mapping[str, Tensor]
-    safe_mask: Mapping[str, Tensor]
-    weights: Mapping[str, float]
-    other_anchors: Pieces = field(default_factory=dict)
-
-
 class Method(Generic[C]):
-    """Base of the hardening methods.
+    """Base of the hardening methods. ``Anchor(push=1.2)`` is short for ``Anchor(AnchorConfig(push=1.2))``.
 
-    Class attributes: ``name``, ``summary`` (one line), ``source`` (paper), ``Config``, ``defaults`` (trainer
-    settings that suit the method),
-    ``needs_anchor`` and ``needs_original`` (which targets the trainer must provide for unsafe prompts; the
-    others may be empty), ``other_anchors`` (how many further anchors of the policy it wants to see at each
-    step).
+    Class attributes: ``name``, ``summary`` (one line), ``source`` (paper), ``Config``; ``train_defaults``:
+    trainer settings that suit the method, where no recipe says otherwise.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     source: ClassVar[str]
     Config: ClassVar[type[MethodConfig]]
-    defaults: ClassVar[dict[str, Any]] = {}
-    needs_anchor: bool = True
-    needs_original: bool = True
-    other_anchors: int = 0
+    train_defaults: ClassVar[Mapping[str, Any]] = {}
 
-    def __init__(self, config: C) -> None:
-        self.config = config
+    def __init__(self, config: C | None = None, **values: Any) -> None:
+        """
+        Args:
+            config: the settings.
+            values: settings by name instead.
+
+        Raises:
+            UsageError: both, an unknown setting, or a value out of range, with what is allowed.
+        """
+        if config is not None and values:
+            raise UsageError(f"method {self.name}: give a {type(config).__name__} or settings by name")
+        self.config: C = cast(C, make_config(type(self), values)) if config is None else config
+
+    def prepare(self, context: MethodContext) -> None:
+        """Called once at the beginning of every run, resumed ones too. Announce here what each step reads
+        (`MethodContext.keep`) and build what steps compare with."""
 
     def start(self, trainable: Mapping[str, nn.Parameter], seed: int) -> None:
         """Called once before step 0 of a new run (never on resume); may change the weights that are
         trained."""
+
+    def compared_rows(self, everyone: StepRows) -> np.ndarray:
+        """Rows of the table that this step's loss compares its prompts with, position by position. A step
+        that reads a prefix reads far enough for them. The step's own prompts need not be among them."""
+        return np.zeros(0, np.int64)
+
+    def inputs(self, inputs: StepInputs) -> StepInputs:
+        """The prompts that go through the encoders in training, before each step: the place for adversarial
+        tokens, shifted embeddings and further prompts. Must be a function of the step and of the weights."""
+        return inputs
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """The loss of one step, ``{"loss": scalar, part: scalar, ...}``, each a mean over the prompts it is
@@ -89,7 +87,7 @@ class Method(Generic[C]):
 
 
 def make_config(method: type[Method[Any]], values: Mapping[str, Any]) -> MethodConfig:
-    """The method's configuration from plain values.
+    """The method's settings from plain values.
 
     Raises:
         UsageError: an unknown field or a value out of range, with what is allowed.
@@ -108,7 +106,15 @@ def checked(kind: type[M], values: Mapping[str, Any], what: str) -> M:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            raise UsageError(
-                f"{what} has no setting {place!r}; it has {', '.join(kind.model_fields)}"
-            ) from error
+            near = difflib.get_close_matches(place, kind.model_fields, n=2, cutoff=0.5)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(kind.model_fields)}"
+            raise UsageError(f"{what} has no setting {place!r}; {hint}") from error
         raise UsageError(f"{what}, setting {place!r}: {first['msg']} (got {first.get('input')!r})") from error
+
+
+def overlaid(base: M, given: M | None) -> M:
+    """``base`` with everything that was set explicitly in ``given``."""
+    if given is None:
+        return base
+    explicit = {k: getattr(m, k) for m in (base, given) for k in m.model_fields_set}
+    return type(base).model_validate(explicit)

@@ -8,7 +8,7 @@ Parameter counts are those of the published configurations.
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 CLIP_L, CLIP_H, CLIP_G, T5_XXL = 123_060_480, 340_387_840, 694_659_840, 4_762_310_656
@@ -31,8 +31,7 @@ class CatalogueEntry:
 
     ``repo``: hub id ("" for a model that comes with a package). ``folder``: ``"module:function"`` that gives
     the folder of such a model. ``gated``: the hub asks for an account and a licence click.
-    ``recipe``: training settings that replace the method's and trainer's defaults for this model; the
-    manifest records what was used.
+    ``recipe``: the name of the measured settings for this kind of encoder (see `hardening.recipes`).
     """
 
     id: str
@@ -44,7 +43,7 @@ class CatalogueEntry:
     precision: str = "bf16"
     gated: bool = False
     note: str = ""
-    recipe: dict[str, Any] = field(default_factory=dict)
+    recipe: str = "default"
     folder: str = ""
 
     @property
@@ -71,7 +70,7 @@ class CatalogueEntry:
                 for e in self.encoders
             ],
             "note": self.note,
-            "recipe": dict(self.recipe),
+            "recipe": self.recipe,
         }
 
 
@@ -113,7 +112,7 @@ _ENTRIES = (
         (EncoderInfo("text_encoder", "CLIP text, 4 x 192", 2_180_000),),
         "fp32",
         note="ships with the package; proves mechanics and regressions, nothing about large models",
-        recipe={"learning_rate": 1e-3, "steps": 200},
+        recipe="tiny",
         folder="safetext_sdk.tiny:path",
     ),
     CatalogueEntry(
@@ -219,7 +218,7 @@ _ENTRIES = (
         "plain",
         "Apache-2.0",
         (EncoderInfo("text_encoder", "BERT, 6 x 384", 22_713_216),),
-        recipe={"learning_rate": 1e-4},
+        recipe="minilm",
     ),
 )
 CATALOGUE: dict[str, CatalogueEntry] = {entry.id: entry for entry in _ENTRIES}

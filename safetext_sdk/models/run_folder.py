@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from ..errors import RunError
 from ..files import sha256_file, write_json_atomic, write_text_atomic
 from .layout import tokenizer_name
+from .manifest import Manifest, RunSettings, read_record, upgraded
 
 if TYPE_CHECKING:
     from ..policy import Policy
 
-SCHEMA_VERSION = 1
 MANIFEST, SETTINGS, POLICY = "manifest.json", "settings.json", "policy.yaml"
 EXPORT_RECORD = "export.json"
 """The record of an export: what `MANIFEST` is to a run."""
@@ -96,23 +96,37 @@ class RunFolder:
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """The manifest, read afresh.
+        """The manifest as plain data, read afresh; see `record` for the typed one.
 
         Raises:
-            RunError: absent, unreadable, or of a later version than this library knows.
+            RunError: absent, unreadable, or of a version that this library does not read.
         """
-        data = self._read(MANIFEST)
-        if data.get("schema_version") != SCHEMA_VERSION:
-            raise RunError(
-                f"{self.path / MANIFEST} has schema_version {data.get('schema_version')!r}; this version "
-                f"reads {SCHEMA_VERSION}"
-            )
-        return data
+        return upgraded(self._read(MANIFEST), str(self.path / MANIFEST))
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """What the run was started with."""
-        return self._read(SETTINGS)
+    def record(self) -> Manifest:
+        """The manifest, read afresh and checked.
+
+        Raises:
+            RunError: absent, unreadable, damaged, or of a version that this library does not read.
+        """
+        record: Manifest = read_record(Manifest, self.manifest, str(self.path / MANIFEST))
+        return record
+
+    @property
+    def settings(self) -> RunSettings:
+        """What the run was started with.
+
+        Raises:
+            RunError: absent, damaged, or of an older version, which cannot be gone on with.
+        """
+        data, place = self._read(SETTINGS), self.path / SETTINGS
+        if "schema_version" not in data:
+            raise RunError(
+                f"{place} was written by an older version, whose runs cannot be resumed; use another --out"
+            )
+        settings: RunSettings = read_record(RunSettings, data, str(place))
+        return settings
 
     def _read(self, name: str) -> dict[str, Any]:
         path = self.path / name
@@ -126,19 +140,18 @@ class RunFolder:
             raise RunError(f"{path} is not a JSON object")
         return data
 
-    def write_settings(self, settings: dict[str, Any]) -> None:
+    def write_settings(self, settings: RunSettings) -> None:
         """Record what the run is started with."""
-        write_json_atomic(self.path / SETTINGS, settings)
+        write_json_atomic(self.path / SETTINGS, settings.model_dump(mode="json"))
 
     def write_policy(self, yaml_text: str) -> None:
         """Record the policy as resolved."""
         write_text_atomic(self.path / POLICY, yaml_text)
 
-    def write_manifest(self, manifest: dict[str, Any]) -> None:
+    def write_manifest(self, manifest: Manifest) -> None:
         """Finish the run: hash every file hardening wrote and put the manifest in place."""
-        write_json_atomic(
-            self.path / MANIFEST, {"schema_version": SCHEMA_VERSION, **manifest, "files": self.hashes()}
-        )
+        whole = manifest.model_copy(update={"files": self.hashes()})
+        write_json_atomic(self.path / MANIFEST, whole.model_dump(mode="json"))
 
     def policy(self) -> Policy:
         """The policy this run was hardened with."""

@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -116,7 +115,7 @@ def _load(folder: str, device: str) -> tuple[Any, Pixels, str]:
 
 def build(spec: DetectorSpec, device: str) -> list[Detector]:
     """Both classifiers, for the labels of ``spec`` (concept ids or families)."""
-    from ..models.loading import pick_device
+    from ..device import pick_device
 
     if not spec.labels:
         raise DetectorError("tiny-judges needs labels: concept ids or the families weapon and gore")

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from safetext_sdk.hardening.assemble import TrainingTexts
 from safetext_sdk.hardening.trainer import Trainer
+from safetext_sdk.methods.prompt_table import Pair
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "harden_speed.py"
 
@@ -29,7 +31,7 @@ def test_a_tiny_run_times_the_trainer(script: dict, monkeypatch: pytest.MonkeyPa
         Trainer, "_step", lambda self, module, step: steps.append(step) or real(self, module, step)
     )
     args = argparse.Namespace(batch=2, steps=2, run_steps=300, run_batch=32)
-    pairs = [(f"a {thing} on a table", "a flower") for thing in ("gun", "knife", "sword")]
+    pairs = [Pair(f"a {thing} on a table", "a flower") for thing in ("gun", "knife", "sword")]
     safe = [
         ("", "empty"),
         ("blurry", "negative"),
@@ -37,7 +39,7 @@ def test_a_tiny_run_times_the_trainer(script: dict, monkeypatch: pytest.MonkeyPa
     ]
     clock = script["Clock"]("cpu", 1)
     assert clock.kind == "processor time"
-    found = script["measure"]("clip-l", 2, args, clock, (pairs, safe), tokenizer)
+    found = script["measure"]("clip-l", 2, args, clock, TrainingTexts(pairs, safe, {}), tokenizer)
     assert steps == list(range(2 * args.steps + 3))  # every step went through the trainer of `harden`
     assert found["steps"] >= args.steps
     assert 0 < found["positions"] < 77

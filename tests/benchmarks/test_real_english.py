@@ -127,7 +127,7 @@ def test_extent_scales_what_training_changed(tmp_path: Path, lora: bool) -> None
             5,
             False,
             lora=lora,
-            config={"extent": extent},
+            train={"extent": extent},
         )
         found[extent] = hardened.model.encoders["text_encoder"].state_dict()
     assert any(not torch.equal(found[1.0][k], original[k]) for k in original)
@@ -142,11 +142,11 @@ def test_the_sequence_can_be_left_out_of_the_loss(tmp_path: Path) -> None:
     moved = {}
     for weight in (0.0, 1.0):
         hardened = run(
-            tmp_path / "bert", policy, tmp_path / f"run{weight}", 6, False, config={"sequence_weight": weight}
+            tmp_path / "bert", policy, tmp_path / f"run{weight}", 6, False, train={"sequence_weight": weight}
         ).model
         moved[weight] = hardened.encode(["a gun"]).flat() - original.encode(["a gun"]).flat()
     assert moved[0.0].abs().max() > 0
     assert not torch.allclose(moved[0.0], moved[1.0], atol=1e-6), "the weight changes nothing"
     build_sd1(tmp_path / "sd")
     with pytest.raises(UsageError, match="no pooled output"):
-        run(tmp_path / "sd", policy, tmp_path / "run-sd", 2, False, config={"sequence_weight": 0.0})
+        run(tmp_path / "sd", policy, tmp_path / "run-sd", 2, False, train={"sequence_weight": 0.0})

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from safetext_cli.harden import settings
 from safetext_cli.main import run
+from safetext_cli.options import settings
 
 from safetext_sdk.errors import ModelError, UsageError
 
@@ -38,7 +38,7 @@ def test_help_fits_80_columns(command: str, monkeypatch, capsys) -> None:
     assert max(map(len, lines)) <= 80
 
 
-@pytest.mark.parametrize("noun", ["models", "methods", "detectors", "attacks", "exporters"])
+@pytest.mark.parametrize("noun", ["models", "methods", "recipes", "detectors", "attacks", "exporters"])
 def test_lists_as_json_and_show(noun: str, capsys) -> None:
     assert run([noun, "list", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
@@ -56,7 +56,7 @@ def test_lists_as_json_and_show(noun: str, capsys) -> None:
         (["harden"], 2, "policy"),
         (["harden", "--policy", "no-such-policy"], 2, "no-such-policy"),
         (["harden", "--policy", "weapons", "--method", "no-such-method", "--out", "X"], 2, "no-such-method"),
-        (["harden", "--policy", "weapons", "--set", "lr", "--out", "X"], 2, "name=value"),
+        (["harden", "--policy", "weapons", "--set", "lr", "--out", "X"], 2, "NAME=VALUE"),
         (["harden", "--policy", "weapons", "--model", "no-such-model", "--out", "X"], 3, "no-such-model"),
         (["validate", "no-such-run"], 3, "no-such-run"),
         (["validate", "no-such-run", "--seeds", "1,x"], 2, "whole numbers"),
@@ -111,15 +111,18 @@ def test_disk_full_is_one_line(monkeypatch, capsys) -> None:
 
 
 def test_settings_read_numbers_as_people_write_them() -> None:
-    assert settings(["learning_rate=3e-5", "signed=false", "steps=10", "name=x"]) == {
-        "learning_rate": 3e-5,
+    assert settings(["rate=3e-5", "signed=false", "steps=10", "name=x", "where=there"]) == {
+        "rate": 3e-5,
         "signed": False,
         "steps": 10,
         "name": "x",
+        "where": "there",
     }
-    assert settings(None) is None
+    assert settings(None) == {}
     with pytest.raises(UsageError, match="name=value"):
         settings(["=3"])
+    with pytest.raises(UsageError, match="not readable"):
+        settings(["x=["])
 
 
 def test_exit_codes_of_the_error_tree() -> None:

@@ -128,10 +128,7 @@ def test_single_file_checkpoints(tmp_path: Path, policy: Path, family: str) -> N
     torch.testing.assert_close(
         got.encode(["a gun", ""]).flat(), want.encode(["a gun", ""]).flat(), rtol=1e-5, atol=1e-5
     )
-    from safetext_sdk.hardening.harden import harden
-
-    config = {"prompts": 24, "batch_size": 4, "learning_rate": 3e-3, "wide_safe": 20}
-    hardened = harden(got, policy, out=tmp_path / "run", steps=2, config=config, progress=False)
+    hardened = run(got, policy, tmp_path / "run", 2, False, train={"wide_safe": 20})
     again = load_model(tmp_path / "run")
     torch.testing.assert_close(
         again.encode(["a gun"]).flat(), hardened.model.encode(["a gun"]).flat(), rtol=1e-5, atol=1e-5

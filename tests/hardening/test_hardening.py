@@ -20,6 +20,8 @@ from support.hardening_case import POLICY, run
 from support.minis import build_sd1
 
 from safetext_sdk.errors import InterruptedRun, RunError, UsageError
+from safetext_sdk.hardening.settings import TrainConfig
+from safetext_sdk.methods import Anchor, SafeText
 from safetext_sdk.models import load_model
 from safetext_sdk.models.run_folder import RunFolder
 
@@ -62,26 +64,14 @@ def test_it_learns_and_leaves_the_given_model_alone(
 
     model = load_model(place / "model")
     before = {k: v.clone() for k, v in model.encoders["text_encoder"].state_dict().items()}
-    config = {
-        "prompts": 24,
-        "batch_size": 8,
-        "learning_rate": 3e-3,
-        "lora_learning_rate": 1e-2,
-        "wide_safe": 40,
-    }
-    if method == "safetext":
-        # The distance term pulls back with full force at once, the cosine only once it is off its peak: a
-        # miniature needs a good kick and a strong pull.
-        config |= {"kick": 0.05, "strength": 1000.0}
+    train = TrainConfig(
+        steps=40, prompts=24, batch_size=8, learning_rate=3e-3, lora_learning_rate=1e-2, wide_safe=40
+    )
+    # The distance term pulls back with full force at once, the cosine only once it is off its peak: a
+    # miniature needs a good kick and a strong pull.
+    made = "anchor" if method == "anchor" else SafeText(kick=0.05, strength=1000.0)
     hardened = harden(
-        model,
-        place / "policy.yaml",
-        method,
-        out=tmp_path / "run",
-        steps=40,
-        lora=lora,
-        config=config,
-        progress=False,
+        model, place / "policy.yaml", made, train, out=tmp_path / "run", lora=lora, progress=False
     )
     after = model.encoders["text_encoder"].state_dict()
     assert before.keys() == after.keys()
@@ -109,7 +99,9 @@ def test_the_manifest_says_what_was_done(place: Path, straight: Path) -> None:
     manifest = run_folder.manifest
     assert manifest["method"] == "anchor"
     assert manifest["seed"] == 3
-    assert manifest["config"]["steps"] == 12
+    assert manifest["config"]["train"]["steps"] == 12
+    assert manifest["config"]["method"]["safe_weight"] == 1
+    assert manifest["recipe"] == "default"
     assert manifest["encoders"] == {"text_encoder": "hardened"}
     assert manifest["source"]["revision"] is None
     assert set(manifest["source"]["files"]) >= {
@@ -225,23 +217,25 @@ def test_further_anchors_are_others_at_each_step_and_survive_a_resume(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from safetext_sdk import progress
-    from safetext_sdk.hardening.trainer import Trainer
 
-    settings = {"contrast": 1.0, "contrast_anchors": 3, "batch_size": 2}
-    drawn: list[list[int]] = []
-    real = Trainer.other_anchors
+    settings: dict[str, Any] = {
+        "method": Anchor(contrast=1.0, contrast_anchors=3),
+        "train": {"batch_size": 2},
+    }
+    drawn: dict[int, list[int]] = {}
+    real = Anchor.further_anchors
 
-    def watched(self: Trainer, step: int, anchor: Any) -> Any:
-        found = real(self, step, anchor)
-        assert set(found) <= set(self.table.anchor) - set(anchor)
-        drawn.append(found.tolist())
+    def watched(self: Anchor, everyone: Any) -> Any:
+        found = real(self, everyone)
+        assert set(found) <= set(self._anchors) - set(everyone.anchor)
+        assert drawn.setdefault(everyone.step, found.tolist()) == found.tolist()
         return found
 
-    monkeypatch.setattr(Trainer, "other_anchors", watched)
-    go(place, tmp_path / "whole", config=settings)
+    monkeypatch.setattr(Anchor, "further_anchors", watched)
+    go(place, tmp_path / "whole", **settings)
     assert len(drawn) == 12
-    assert all(0 < len(rows) <= 3 for rows in drawn)
-    assert len({tuple(rows) for rows in drawn}) > 1
+    assert all(0 < len(rows) <= 3 for rows in drawn.values())
+    assert len({tuple(rows) for rows in drawn.values()}) > 1
     with monkeypatch.context() as patch:
         patch.setattr(
             progress.Bar,
@@ -249,11 +243,15 @@ def test_further_anchors_are_others_at_each_step_and_survive_a_resume(
             lambda self, done, losses: os.kill(os.getpid(), signal.SIGINT) if done == 7 else None,
         )
         with pytest.raises(InterruptedRun):
-            go(place, tmp_path / "cut", config=settings)
-    go(place, tmp_path / "cut", config=settings, resume=True)
+            go(place, tmp_path / "cut", **settings)
+    go(place, tmp_path / "cut", resume=True, **settings)
     assert same(tmp_path / "whole", tmp_path / "cut")
     got, want = (
-        weights(go(place, tmp_path / "encoded", config={**settings, "cache_gb": 0}).path),
+        weights(
+            go(
+                place, tmp_path / "encoded", method=settings["method"], train={"batch_size": 2, "cache_gb": 0}
+            ).path
+        ),
         weights(tmp_path / "whole"),
     )
     for key in [
@@ -263,13 +261,13 @@ def test_further_anchors_are_others_at_each_step_and_survive_a_resume(
 
 
 def test_micro_batches_give_the_same_training(place: Path, straight: Path, tmp_path: Path) -> None:
-    got, want = weights(go(place, tmp_path / "run", config={"micro_batch": 2}).path), weights(straight)
+    got, want = weights(go(place, tmp_path / "run", train={"micro_batch": 2}).path), weights(straight)
     for key in want:
         torch.testing.assert_close(got[key], want[key], rtol=1e-2, atol=2e-4)
 
 
 def test_a_run_without_cached_targets_learns_the_same(place: Path, straight: Path, tmp_path: Path) -> None:
-    got, want = weights(go(place, tmp_path / "run", config={"cache_gb": 0}).path), weights(straight)
+    got, want = weights(go(place, tmp_path / "run", train={"cache_gb": 0}).path), weights(straight)
     for key in want:
         torch.testing.assert_close(got[key], want[key], rtol=1e-2, atol=2e-4)
 
@@ -283,13 +281,16 @@ def test_folders_in_use_are_refused(place: Path, straight: Path, tmp_path: Path)
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(RunError, match="not empty"):
         go(place, tmp_path)
-    with pytest.raises(RunError, match="steps = 12, not 13"):
+    with pytest.raises(RunError, match=r"train\.steps = 12, not 13"):
         go(place, straight, steps=13, resume=True)
 
 
 def test_bad_settings_write_nothing(place: Path, tmp_path: Path) -> None:
     for more, text in (
-        ({"config": {"lr": 1}}, "no setting 'lr'"),
+        ({"recipe": "tyni"}, "did you mean tiny"),
+        ({"recipe": "sentence-encoder", "method": "safetext"}, "is for method anchor, not for safetext"),
+        ({"sede": 1}, "no option 'sede'; did you mean seed"),
+        ({"config": {"lr": 1}}, "no option 'config'; did you mean a method and a TrainConfig"),
         ({"method": "ancor"}, "did you mean anchor"),
         ({"encoders": ["x"]}, "no encoder 'x'"),
     ):
@@ -312,7 +313,7 @@ def test_changed_files_are_noticed(place: Path, tmp_path: Path) -> None:
 def test_lora_files_load_in_peft_and_diffusers_and_unload(place: Path, tmp_path: Path) -> None:
     from peft import PeftModel
 
-    hardened = go(place, tmp_path / "run", lora=4, config={"lora_alpha": 12})
+    hardened = go(place, tmp_path / "run", lora=4, train={"lora_alpha": 12})
     want = hardened.model.encode(["a gun", "a cat"]).flat()
     model = load_model(place / "model")
     original = model.encode(["a gun", "a cat"]).flat()

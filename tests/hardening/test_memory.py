@@ -13,13 +13,21 @@ from support.hardening_case import POLICY, run
 from support.minis import build_sd1
 
 from safetext_sdk.errors import ModelError
-from safetext_sdk.hardening.harden import _mixed, _plan, harden
+from safetext_sdk.hardening.assemble import HardeningPlan, TrainingTexts
+from safetext_sdk.hardening.harden import announcement, harden, mixed_precision
+from safetext_sdk.hardening.recipes import recipe_of
 from safetext_sdk.hardening.settings import TrainConfig
-from safetext_sdk.hardening.trainer import Trainer
+from safetext_sdk.hardening.trainable import Student
+from safetext_sdk.methods import Anchor
 from safetext_sdk.models import CATALOGUE, load_model
 from safetext_sdk.models.catalogue import training_bytes
 
-SMALL = {"prompts": 8, "wide_safe": 0, "learning_rate": 3e-3, "lora_learning_rate": 1e-2}
+SMALL: dict[str, Any] = {
+    "prompts": 8,
+    "wide_safe": 0,
+    "learning_rate": 3e-3,
+    "lora_learning_rate": 1e-2,
+}
 
 
 @pytest.fixture(scope="module")
@@ -36,33 +44,35 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def small_memory(monkeypatch: pytest.MonkeyPatch, room: int) -> list[int]:
-    """More than ``room`` unsafe prompts at once "run out of memory" in the middle of a step. Returns what was
-    tried."""
+    """More than ``room`` prompts at once "run out of memory" in the middle of a step. Returns what was
+    tried, with gradients."""
     tried: list[int] = []
-    real = Trainer._losses
+    real = Student.forward
 
-    def losses(self: Trainer, module: Any, u: Any, *rest: Any) -> Any:
-        tried.append(len(u))
-        if len(u) > room:
-            for parameter in self.trainable.values():  # half a step's gradients are there already
-                parameter.grad = torch.ones_like(parameter)
+    def forward(self: Student, tokens: Any, shift: Any = None) -> Any:
+        count = len(tokens["text_encoder"]["input_ids"])
+        if torch.is_grad_enabled():
+            tried.append(count)
+        if count > room:
+            for parameter in self.parameters():  # half a step's gradients are there already
+                parameter.grad = torch.ones_like(parameter) if parameter.requires_grad else None
             raise torch.OutOfMemoryError("simulated")
-        return real(self, module, u, *rest)
+        return real(self, tokens, shift)
 
-    monkeypatch.setattr(Trainer, "_losses", losses)
+    monkeypatch.setattr(Student, "forward", forward)
     return tried
 
 
 def test_the_batch_is_halved_until_it_fits_and_the_result_stays_the_same(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = {**SMALL, "batch_size": 8}
-    run(place / "model", place / "policy.yaml", tmp_path / "whole", 3, False, config=config)
-    tried = small_memory(monkeypatch, 2)
-    run(place / "model", place / "policy.yaml", tmp_path / "parts", 3, False, config=config)
-    assert tried[:3] == [8, 4, 2]
-    assert set(tried[3:]) == {2}  # found once, kept for the steps that follow
-    assert len(tried) == 2 + 3 * 4
+    train = {**SMALL, "batch_size": 8, "safe_share": 0.4}  # 8 + 3: no half divides it evenly
+    run(place / "model", place / "policy.yaml", tmp_path / "whole", 3, False, train=train)
+    tried = small_memory(monkeypatch, 3)
+    run(place / "model", place / "policy.yaml", tmp_path / "parts", 3, False, train=train)
+    assert tried[0] == 11
+    # 5 at once is tried without gradients first; then 2, found once, kept for the steps that follow.
+    assert tried[1:] == 3 * [2, 2, 2, 2, 2, 1]
     one, two = weights(tmp_path / "whole"), weights(tmp_path / "parts")
     for key in one:
         torch.testing.assert_close(two[key], one[key], rtol=0, atol=2e-4)
@@ -73,7 +83,7 @@ def test_what_helps_is_said_when_one_prompt_does_not_fit(
 ) -> None:
     tried = small_memory(monkeypatch, 0)
     with pytest.raises(
-        ModelError, match=r"out of memory.*lora=True.*gradient_checkpointing=true.*cache_gb=0"
+        ModelError, match=r"out of memory.*lora=True.*train\.gradient_checkpointing=true.*train\.cache_gb=0"
     ) as caught:
         run(
             place / "model",
@@ -81,9 +91,9 @@ def test_what_helps_is_said_when_one_prompt_does_not_fit(
             tmp_path / "run",
             3,
             False,
-            config={**SMALL, "batch_size": 4},
+            train={**SMALL, "batch_size": 4},
         )
-    assert tried == [4, 2, 1]
+    assert tried == [8]
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run" / "text_encoder").exists()
 
@@ -98,9 +108,9 @@ def test_a_given_micro_batch_is_where_it_starts(
         tmp_path / "run",
         2,
         False,
-        config={**SMALL, "batch_size": 6, "micro_batch": 3},
+        train={**SMALL, "batch_size": 6, "micro_batch": 3},
     )
-    assert tried == [3, 3, 3, 3]
+    assert tried == 2 * [3, 3, 3, 3]
 
 
 def test_lora_beside_a_half_precision_model_keeps_the_source_exact(place: Path, tmp_path: Path) -> None:
@@ -110,10 +120,9 @@ def test_lora_beside_a_half_precision_model_keeps_the_source_exact(place: Path, 
     done = harden(
         model,
         place / "policy.yaml",
+        train=TrainConfig(**SMALL, steps=3, batch_size=2),
         out=tmp_path / "run",
-        steps=3,
         lora=2,
-        config={**SMALL, "batch_size": 2},
         progress=False,
     )
     assert done.model.dtype == torch.bfloat16
@@ -138,11 +147,16 @@ def test_lora_beside_a_half_precision_model_keeps_the_source_exact(place: Path, 
 
 def test_precision_follows_device_and_wish(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = load_model(place / "model", device="cpu")
-    assert [_mixed(model, p) for p in ("auto", "fp32", "bf16", "fp16")] == ["no", "no", "bf16", "fp16"]
+    assert [mixed_precision(model, p) for p in ("auto", "fp32", "bf16", "fp16")] == [
+        "no",
+        "no",
+        "bf16",
+        "fp16",
+    ]
     model.device = torch.device("cuda")
     for able, wanted in ((True, "bf16"), (False, "no")):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda able=able: able)
-        assert [_mixed(model, p) for p in ("auto", "fp32", "fp16")] == [wanted, "no", "fp16"]
+        assert [mixed_precision(model, p) for p in ("auto", "fp32", "fp16")] == [wanted, "no", "fp16"]
 
 
 def test_slow_or_lossy_settings_are_off_unless_asked_for() -> None:
@@ -159,6 +173,9 @@ def test_memory_is_stated_before_the_start(place: Path) -> None:
     assert training_bytes(100, "lora", 2) == 216
     assert CATALOGUE["flux-dev"].memory_gb < CATALOGUE["sdxl"].memory_gb < CATALOGUE["sd35-large"].memory_gb
     model = load_model(place / "model", device="cpu", precision="fp32")
-    line = _plan(model, {"text_encoder": "full"})
-    assert "text_encoder (all weights," in line
-    assert f"about {training_bytes(model.parameters(), 'full', 4) / 1e9:.2f} GB" in line
+    plan = HardeningPlan(Anchor(), TrainConfig(steps=7), "default", 0, {"text_encoder": "full"})
+    lines = announcement(model, plan, recipe_of("anchor", "x"), TrainingTexts([], [], {}))
+    assert "text_encoder (all weights," in lines[0]
+    assert f"about {training_bytes(model.parameters(), 'full', 4) / 1e9:.2f} GB" in lines[0]
+    assert lines[1].startswith("recipe default: ")
+    assert "method anchor, 7 steps of 32 + 32" in lines[2]

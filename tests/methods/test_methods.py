@@ -5,29 +5,42 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from safetext_sdk.errors import UsageError
-from safetext_sdk.methods import METHODS, Batch, make_config
+from safetext_sdk.methods import METHODS, Anchor, AnchorConfig, Batch, PromptTable
+from safetext_sdk.methods.context import StepSizes
 from safetext_sdk.methods.distances import flat_cosine, flat_norm, over_pieces, pair_cosine, relative_error
+from safetext_sdk.methods.prompt_table import StepRows
 
 
-def batch(unsafe: Any, original: Any, anchor: Any, safe: Any, safe_original: Any, **extra: Any) -> Batch:
-    def one(x: Any) -> dict[str, torch.Tensor]:
-        return {"text_encoder": x if isinstance(x, torch.Tensor) else torch.tensor(x, dtype=torch.float32)}
+def batch(unsafe: Any, original: Any, anchor: Any, safe: Any, safe_original: Any, **more: Any) -> Batch:
+    """A step whose rows are: unsafe prompts, their anchors, safe prompts, and ``further`` anchors."""
 
-    masks = {
-        "unsafe_mask": extra.pop("unsafe_mask", {}),
-        "safe_mask": extra.pop("safe_mask", {}),
-        "weights": extra.pop("weights", {}),
-    }
-    return Batch(one(unsafe), one(original), one(anchor), one(safe), one(safe_original), **masks)
+    def one(x: Any) -> torch.Tensor:
+        return x if isinstance(x, torch.Tensor) else torch.tensor(x, dtype=torch.float32)
+
+    whole = [one(original), one(anchor), one(safe_original), *map(one, more.pop("further", []))]
+    answers = torch.cat(whole)
+    n, m = len(one(unsafe)), len(one(safe))
+    pair = np.arange(n)
+    rows = StepRows(0, pair, pair, pair + n, np.zeros(n, np.int64), np.arange(2 * n, 2 * n + m), pair)
+    rows = more.pop("rows", rows)
+    return Batch(
+        rows=rows,
+        everyone=more.pop("everyone", rows),
+        unsafe={"text_encoder": one(unsafe)},
+        safe={"text_encoder": one(safe)},
+        original=lambda wanted: {"text_encoder": answers[torch.from_numpy(wanted)]},
+        weights=more.pop("weights", {}),
+        **more,
+    )
 
 
 def build(name: str, **values: Any) -> Any:
-    kind = METHODS.get(name)
-    return kind(make_config(kind, values))
+    return METHODS.get(name)(**values)
 
 
 def test_relative_error_by_hand() -> None:
@@ -96,20 +109,64 @@ def test_anchor_contrast_by_hand() -> None:
 
 def test_anchor_contrast_with_further_anchors_by_hand() -> None:
     anchors = torch.tensor([[[1.0, 0.0]]])
-    b = batch([[[2.0, 0.0]]], [[[1.0, 0.0]]], anchors, [[[1.0, 0.0]]], [[[1.0, 0.0]]])
+    further = torch.tensor([[[0.0, 1.0]], [[-1.0, 0.0]]])
+    b = batch([[[2.0, 0.0]]], [[[1.0, 0.0]]], anchors, [[[1.0, 0.0]]], [[[1.0, 0.0]]], further=[further])
     assert build("anchor", contrast=1.0).loss(b)["contrast"].item() == pytest.approx(
         0.0
     )  # alone there is nothing to tell apart
-    b.other_anchors = {"text_encoder": torch.tensor([[[0.0, 1.0]], [[-1.0, 0.0]]])}
-    found = build("anchor", contrast=1.0, temperature=0.5).loss(b)["contrast"].item()
+    method = build("anchor", contrast=1.0, contrast_anchors=3, temperature=0.5)
+    method._anchors, method._seed = np.array([1, 3, 4]), 0  # the batch's own, and two more
+    found = method.loss(b)["contrast"].item()
     assert found == pytest.approx(
         math.log(math.exp(2) + math.exp(0) + math.exp(-2)) - 2, abs=1e-5
     )  # cosines 1, 0, -1
 
 
-def test_further_anchors_are_asked_for_only_where_they_are_read() -> None:
-    assert build("anchor", contrast=1.0, contrast_anchors=64).other_anchors == 64
-    assert build("anchor", contrast_anchors=64).other_anchors == 0
+class Asked:
+    """A context that notes what a method wants to have kept."""
+
+    def __init__(self) -> None:
+        pair, none = np.arange(4), np.zeros(0, np.int64)
+        self.table = PromptTable([], {}, {}, pair, pair + 4, pair, ("a", "b", "c", "d"), pair + 8, none, none)
+        self.sizes, self.seed = StepSizes(10, 2, 3), 0
+        self.kept: list[tuple[int, int]] = []
+
+    def keep(self, rows: np.ndarray, each_step: int) -> None:
+        self.kept.append((int(rows[0]), each_step))
+
+
+@pytest.mark.parametrize(
+    ("method", "kept"),
+    [
+        (("anchor", {}), [(4, 2), (8, 3)]),
+        (("anchor", {"push": 1}), [(4, 2), (8, 3), (0, 2)]),
+        (("anchor", {"margin": 0.1}), [(4, 2), (8, 3), (0, 2)]),
+        (("anchor", {"contrast": 1, "contrast_anchors": 64}), [(4, 66), (8, 3)]),
+        (("anchor", {"contrast_anchors": 64}), [(4, 2), (8, 3)]),
+        (("safetext", {}), [(8, 3), (0, 2)]),
+    ],
+)
+def test_only_what_is_read_is_kept(method: tuple[str, dict[str, Any]], kept: list[tuple[int, int]]) -> None:
+    asked = Asked()
+    build(method[0], **method[1]).prepare(asked)
+    assert asked.kept == kept
+
+
+def test_rivals_are_those_of_the_whole_step_in_every_process() -> None:
+    """Two processes with half of the pairs each have the mean loss of one with all of them."""
+    torch.manual_seed(0)
+    unsafe, anchors, safe = torch.randn(4, 3, 8), torch.randn(4, 3, 8), torch.randn(4, 3, 8)
+    anchors[3] = 2 * anchors[0]  # one anchor of two prompts, in different processes
+    method = build("anchor", contrast=1.0, temperature=0.5)
+    whole = batch(unsafe, unsafe, anchors, safe, safe)
+    parts = []
+    for rank in (0, 1):
+        rows = whole.rows.share(rank, 2)
+        half = batch(unsafe, unsafe, anchors, safe, safe, rows=rows, everyone=whole.rows)
+        half.unsafe = {"text_encoder": unsafe[rank::2]}
+        half.safe = {"text_encoder": safe[rank::2]}
+        parts.append(method.loss(half)["contrast"])
+    assert sum(parts).item() / 2 == pytest.approx(method.loss(whole)["contrast"].item(), rel=1e-6)
 
 
 def test_pair_cosine_counts_only_marked_positions() -> None:
@@ -171,7 +228,11 @@ def test_methods_are_listed_and_documented() -> None:
 
 
 def test_bad_settings_say_what_is_allowed() -> None:
-    with pytest.raises(UsageError, match=r"no setting 'pusch'.*push"):
+    with pytest.raises(UsageError, match=r"no setting 'pusch'; did you mean push"):
         build("anchor", pusch=1)
+    with pytest.raises(UsageError, match=r"no setting 'zzz'; it has safe_weight, push"):
+        build("anchor", zzz=1)
+    with pytest.raises(UsageError, match=r"AnchorConfig or settings by name"):
+        Anchor(AnchorConfig(), push=1)
     with pytest.raises(UsageError, match="'push'"):
         build("anchor", push=-1)

@@ -131,11 +131,11 @@ def test_hardening_writes_the_resolved_commit_into_the_manifest(
         "--steps",
         "2",
         "--set",
-        "prompts=8",
+        "train.prompts=8",
         "--set",
-        "batch_size=2",
+        "train.batch_size=2",
         "--set",
-        "wide_safe=0",
+        "train.wide_safe=0",
         "--quiet",
     ]
     with serving(Hub(repository)) as hub:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from support.made_runs import made_manifest, made_settings
 
 from safetext_sdk.errors import RunError
 from safetext_sdk.files import atomic_file, atomic_folder, sha256_file, write_json_atomic, write_text_atomic
+from safetext_sdk.models.manifest import SourceRecord
 from safetext_sdk.models.run_folder import RunFolder
 
 
@@ -55,13 +58,15 @@ def test_only_a_finished_run_opens(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no run folder"):
         RunFolder.open(tmp_path)
     run = RunFolder.create(tmp_path / "run")
-    run.write_settings({"method": "anchor"})
+    settings = made_settings(SourceRecord(id="x", files={}), {"text_encoder": "full"})
+    run.write_settings(settings)
     with pytest.raises(RunError, match="did not finish"):
         RunFolder.open(run.path)
     with pytest.raises(RunError, match="unfinished run"):
         RunFolder.create(run.path)
-    assert RunFolder.create(run.path, resume=True).settings == {"method": "anchor"}
-    run.write_manifest({"method": "anchor"})
+    assert RunFolder.create(run.path, resume=True).settings == settings
+    run.write_manifest(made_manifest(method="anchor"))
+    assert RunFolder.open(run.path).record.method == "anchor"
     assert RunFolder.open(run.path).manifest["files"].keys() == {"settings.json"}
 
 
@@ -74,10 +79,46 @@ def test_a_manifest_of_a_later_version_is_not_guessed_at(tmp_path: Path) -> None
         _ = RunFolder(tmp_path).manifest
 
 
+def version_1(folder: Path) -> dict[str, Any]:
+    """A manifest as version 1 wrote it: one dictionary for all settings, no recipe, no digest of the book."""
+    old = made_manifest().model_dump(mode="json")
+    for new in ("recipe", "book_sha256"):
+        del old[new]
+    old |= {"schema_version": 1, "config": {"steps": 200, "push": 0.0}}
+    write_json_atomic(folder / "manifest.json", old)
+    return old
+
+
+def test_a_manifest_of_version_1_is_read(tmp_path: Path) -> None:
+    old = version_1(tmp_path)
+    record = RunFolder.open(tmp_path).record
+    assert record.schema_version == 2
+    assert record.recipe is record.book_sha256 is None
+    assert record.config.undivided == {"steps": 200, "push": 0.0}
+    assert record.encoders == old["encoders"]
+    assert RunFolder.open(tmp_path).manifest["encoders"] == old["encoders"]
+
+
+def test_damaged_records_are_refused_in_one_line(tmp_path: Path) -> None:
+    whole = made_manifest().model_dump(mode="json")
+    for change, text in (
+        ({"seed": "three"}, "damaged: seed: "),
+        ({"encoders": {"text_encoder": "maybe"}}, "damaged: encoders.text_encoder: "),
+        ({"extra": 1}, "damaged: extra: "),
+    ):
+        write_json_atomic(tmp_path / "manifest.json", {**whole, **change})
+        with pytest.raises(RunError, match=text) as caught:
+            _ = RunFolder(tmp_path).record
+        assert "\n" not in str(caught.value)
+    write_json_atomic(tmp_path / "settings.json", {"method": "anchor", "config": {"steps": 3}})
+    with pytest.raises(RunError, match=r"older version.*cannot be resumed"):
+        _ = RunFolder(tmp_path).settings
+
+
 def test_added_files_are_noticed(tmp_path: Path) -> None:
     run = RunFolder.create(tmp_path / "run")
     write_text_atomic(run.encoder_dir() / "model.safetensors", "x")
-    run.write_manifest({})
+    run.write_manifest(made_manifest())
     assert run.check() == []
     write_text_atomic(run.encoder_dir() / "extra.bin", "x")
     write_text_atomic(run.report_dir / "index.html", "later files are not hardening's")

@@ -120,16 +120,15 @@ def test_another_architecture_is_refused(both: tuple[Path, Path], tmp_path: Path
 
 def test_a_hardened_file_comes_back_from_its_run_folder(tmp_path: Path) -> None:
     from safetext_sdk.hardening.harden import harden
+    from safetext_sdk.hardening.settings import TrainConfig
     from safetext_sdk.policy import load_policy
 
     folder = build_sd1(tmp_path / "folder")
     file = single_file(folder, tmp_path / "model.safetensors")
     (tmp_path / "policy.yaml").write_text(POLICY)
-    small = {"prompts": 8, "batch_size": 2, "wide_safe": 0, "learning_rate": 3e-3}
+    small = TrainConfig(steps=2, prompts=8, batch_size=2, wide_safe=0, learning_rate=3e-3)
     policy = load_policy(tmp_path / "policy.yaml")
-    done = harden(
-        load(file, tokenizer=folder), policy, out=tmp_path / "run", steps=2, config=small, progress=False
-    )
+    done = harden(load(file, tokenizer=folder), policy, train=small, out=tmp_path / "run", progress=False)
     again = load(tmp_path / "run")
     assert torch.equal(again.encode(PROMPTS).flat(), done.model.encode(PROMPTS).flat())
     assert not torch.equal(again.encode(PROMPTS).flat(), load(folder).encode(PROMPTS).flat())

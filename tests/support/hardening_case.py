@@ -20,18 +20,16 @@ safe_prompts: ["a cat", "an apple", "a picture of a cat with an apple", {shipped
 CONFIG = {"prompts": 24, "batch_size": 4, "learning_rate": 3e-3, "lora_learning_rate": 1e-2, "wide_safe": 40}
 
 
-def run(model: Path, policy: Path, out: Path, steps: int, resume: bool, **more: Any) -> Any:
+def run(model: Any, policy: Path, out: Path, steps: int, resume: bool, **more: Any) -> Any:
+    """Harden. ``train``: settings that replace or join `CONFIG`; ``method``: its name, or one with settings;
+    the rest are options of `harden`."""
     from safetext_sdk.hardening.harden import harden
+    from safetext_sdk.hardening.settings import TrainConfig
 
+    train = TrainConfig(**{**CONFIG, "steps": steps, **more.pop("train", {})})
+    method = more.pop("method", "anchor")
     return harden(
-        model,
-        policy,
-        out=out,
-        steps=steps,
-        seed=3,
-        resume=resume,
-        progress=False,
-        **{"config": {**CONFIG, **more.pop("config", {})}, **more},
+        model, policy, method, train, out=out, **{"seed": 3, "resume": resume, "progress": False, **more}
     )
 
 
@@ -43,5 +41,5 @@ if __name__ == "__main__":
         Path(target),
         int(number),
         again == "resume",
-        config={"checkpoint_steps": int(every)},
+        train={"checkpoint_steps": int(every)},
     )

@@ -5,11 +5,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from support.minis import build_sd1, build_tokenizer, clip_text_config
 
 from safetext_sdk.models import HardenedModel, TextToImageModel, fingerprint, load_model
+from safetext_sdk.models.manifest import (
+    CanaryRecord,
+    ConfigRecord,
+    Manifest,
+    RunSettings,
+    SourceRecord,
+    TrainingRecord,
+)
 from safetext_sdk.models.run_folder import RunFolder
 from safetext_sdk.models.writing import write_encoder, write_tokenizer
 
@@ -36,26 +45,64 @@ def make_run(
     again = load_model(original.source.path, device="cpu")
     hardened = original.with_encoders({name: disturb(again.encoders[name]) for name in names})
     run = RunFolder.create(folder)
-    run.write_settings({})
+    source = SourceRecord(**original.source.as_dict())
+    how = dict.fromkeys(names, "full")
+    run.write_settings(made_settings(source, {n: how.get(n, "untouched") for n in original.encoders}))
     run.write_policy("version: 1\nname: test\nconcepts: []\n")
     for name in names:
         write_encoder(hardened.encoders[name], original.layout.encoders[name], run.encoder_dir(name))
         write_tokenizer(original.tokenizers[name], original.layout.tokenizers[name], run.tokenizer_dir(name))
     run.write_manifest(
-        {
-            "family": original.family,
-            "source": original.source.as_dict(),
-            "encoders": {name: "hardened" if name in names else "untouched" for name in original.encoders},
-            "canaries": {
-                p: {
-                    "original": fingerprint(original.encode([p])),
-                    "hardened": fingerprint(hardened.encode([p])),
-                }
+        made_manifest(
+            family=original.family,
+            source=source,
+            encoders={name: "hardened" if name in names else "untouched" for name in original.encoders},
+            how=how,
+            canaries={
+                p: CanaryRecord(
+                    original=fingerprint(original.encode([p])), hardened=fingerprint(hardened.encode([p]))
+                )
                 for p in CANARIES
             },
-        }
+        )
     )
     return HardenedModel(hardened, run)
+
+
+def made_settings(source: SourceRecord, encoders: dict[str, str]) -> RunSettings:
+    """What a run that nobody trained was started with."""
+    return RunSettings(
+        source=source,
+        policy_sha256="0" * 64,
+        method="made",
+        recipe="default",
+        config=ConfigRecord(),
+        seed=0,
+        encoders=encoders,
+        device="cpu",
+    )
+
+
+def made_manifest(**changes: Any) -> Manifest:
+    """A manifest of a run that nobody trained; ``changes`` replace its fields."""
+    fields: dict[str, Any] = {
+        "created": "2026-01-01T00:00:00+00:00",
+        "family": "sd1",
+        "source": SourceRecord(id="made", files={}),
+        "method": "made",
+        "recipe": "default",
+        "config": ConfigRecord(),
+        "seed": 0,
+        "policy_sha256": "0" * 64,
+        "book_sha256": "0" * 64,
+        "encoders": {"text_encoder": "hardened"},
+        "how": {"text_encoder": "full"},
+        "training": TrainingRecord(steps=0),
+        "canaries": {},
+        "versions": {},
+        "device": "cpu",
+    }
+    return Manifest(**{**fields, **changes})
 
 
 def sd1_run(folder: Path) -> tuple[TextToImageModel, HardenedModel]:

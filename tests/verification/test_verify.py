@@ -489,7 +489,7 @@ def test_the_command_imports_no_denoiser_library(sd1, exports) -> None:
 
 
 def test_an_unfinished_run_is_refused(tmp_path: Path) -> None:
-    RunFolder.create(tmp_path / "run").write_settings({})
+    (RunFolder.create(tmp_path / "run").path / "settings.json").write_text("{}")
     with pytest.raises(RunError, match="did not finish"):
         verify_against(tmp_path / "run", tmp_path)
 

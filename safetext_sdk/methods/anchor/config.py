@@ -22,11 +22,8 @@ class AnchorConfig(MethodConfig):
         ge=0,
         le=5,
         description="How far past the anchor the target lies, away from the concept: anchor - push * "
-        "(original - anchor). 0 aims at "
-        "the anchor itself, "
-        "so that its picture is shown; 0.5 to 1.5 redirects unseen wordings further (DESIGN's measurement "
-        "on MiniLM used 1.5) at the "
-        "price of the anchor's picture.",
+        "(original - anchor). 0 aims at the anchor itself, so that its picture is shown; 0.5 to 1.5 "
+        "redirects unseen wordings further at the price of the anchor's picture.",
     )
     margin: float = Field(
         default=0.0,
@@ -42,15 +39,15 @@ class AnchorConfig(MethodConfig):
         default=0.0,
         ge=0,
         description="Weight of a contrastive term: each unsafe prompt should be nearer to its own anchor "
-        "than to the other anchors of "
-        "the same forward pass. Keeps prompts from sharing few generic anchors; 0 leaves it out.",
+        "than to the other anchors of the same step. Keeps prompts from sharing few generic anchors; 0 "
+        "leaves it out.",
     )
     contrast_anchors: int = Field(
         default=0,
         ge=0,
         description="How many further anchors of the policy, others at each step, the contrastive term "
-        "tells each prompt apart from. Cheap "
-        "where the original's outputs fit into cache_gb, else each of them is encoded at each step.",
+        "tells each prompt apart from. Cheap where the original's outputs fit into train.cache_gb, else each "
+        "of them is encoded at each step.",
     )
     temperature: float = Field(
         default=0.07,

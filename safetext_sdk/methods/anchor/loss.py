@@ -4,27 +4,32 @@ Safe-CLIP and SafeR-CLIP.
 Both terms are squared errors relative to the size of each position of the original conditioning, averaged
 over positions and encoders, so a value of 0.05 means "5 % of its energy away from the target", on every model
 family alike. The optional contrastive term is InfoNCE (arXiv 1807.03748, section 2.3) over the anchors of one
-forward pass, as Safe-CLIP has for its redirection, and over as many further
-anchors of the policy as wanted: sixteen rivals are seldom the generic places that prompts gather at, a
-    thousand hold most of them.
+step, as Safe-CLIP has for its redirection, and over as many further anchors of the policy as wanted: sixteen
+rivals are seldom the generic places that prompts gather at, a thousand hold most of them.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch.nn.functional import relu
 
-from ..base import Batch, Method
+from ..base import Method
 from ..distances import over_pieces, pair_cosine, position_cosine, relative_error
+from ..sampling import rows_at
 from .config import AnchorConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..batch import Batch, Masks
+    from ..context import MethodContext
+    from ..prompt_table import StepRows
 
 _SAME = 0.9999  # cosine from which two anchors are one
+_RIVALS = 4  # the walk of the further anchors, apart from the trainer's own (1 to 3)
 
 
 class Anchor(Method[AnchorConfig]):
@@ -36,20 +41,34 @@ class Anchor(Method[AnchorConfig]):
     source = "the policy's own idea; cf. Safe-CLIP (arXiv 2311.16254) and SafeR-CLIP"
     Config = AnchorConfig
 
-    def __init__(self, config: AnchorConfig) -> None:
-        super().__init__(config)
-        self.needs_original = (
-            config.push > 0 or config.margin > 0
-        )  # a quarter of the time is saved where nothing reads it
-        self.other_anchors = config.contrast_anchors if config.contrast > 0 else 0
+    def prepare(self, context: MethodContext) -> None:
+        table, sizes, config = context.table, context.sizes, self.config
+        self._seed, self._anchors = context.seed, np.unique(table.anchor)
+        further = config.contrast_anchors if config.contrast > 0 else 0
+        context.keep(table.anchor, sizes.unsafe + further)
+        context.keep(table.safe, sizes.safe)
+        if config.push > 0 or config.margin > 0:  # nothing else reads where unsafe prompts were
+            context.keep(table.unsafe, sizes.unsafe)
+
+    def further_anchors(self, everyone: StepRows) -> np.ndarray:
+        """Rows of the further anchors of a step: others at each step, none of the step's own."""
+        if not self.config.contrast or not self.config.contrast_anchors:
+            return np.zeros(0, np.int64)
+        count, total = min(self.config.contrast_anchors, len(self._anchors)), len(self._anchors)
+        chosen: np.ndarray = self._anchors[rows_at(everyone.step, count, total, self._seed, _RIVALS)]
+        further: np.ndarray = chosen[~np.isin(chosen, everyone.anchor)]
+        return further
+
+    def compared_rows(self, everyone: StepRows) -> np.ndarray:
+        return np.concatenate([self.further_anchors(everyone), everyone.anchor])
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        push = self.config.push
+        push, mask = self.config.push, _positions_of_both(batch)
 
         def redirect(name: str) -> Tensor:
             anchor = batch.anchor[name]
             target = anchor - push * (batch.unsafe_original[name] - anchor) if push else anchor
-            return relative_error(batch.unsafe[name], target, anchor, batch.unsafe_mask.get(name))
+            return relative_error(batch.unsafe[name], target, anchor, mask.get(name))
 
         unsafe = over_pieces(batch.unsafe, batch.weights, redirect).mean()
         safe = over_pieces(
@@ -61,30 +80,52 @@ class Anchor(Method[AnchorConfig]):
         ).mean()
         parts = {"loss": unsafe + self.config.safe_weight * safe, "unsafe": unsafe, "safe": safe}
         if self.config.margin > 0:
-
-            def lead(name: str) -> Tensor:
-                mask = batch.unsafe_mask.get(name)
-                to_original = position_cosine(batch.unsafe[name], batch.unsafe_original[name], mask)
-                return to_original - position_cosine(batch.unsafe[name], batch.anchor[name], mask)
-
-            parts["margin"] = relu(over_pieces(batch.unsafe, batch.weights, lead) + self.config.margin).mean()
+            parts["margin"] = relu(self._lead(batch, mask) + self.config.margin).mean()
             parts["loss"] = parts["loss"] + self.config.margin_weight * parts["margin"]
         if self.config.contrast > 0:
-
-            def told_apart(name: str) -> Tensor:
-                anchor, mask = batch.anchor[name], batch.unsafe_mask.get(name)
-                nearness = pair_cosine(batch.unsafe[name], anchor, mask) / self.config.temperature
-                # Prompts that share an anchor are not to be told apart.
-                same = (pair_cosine(anchor, anchor) > _SAME).fill_diagonal_(False)
-                rivals = nearness.masked_fill(same, -torch.inf)
-                if name in batch.other_anchors:
-                    others = (
-                        pair_cosine(batch.unsafe[name], batch.other_anchors[name], mask)
-                        / self.config.temperature
-                    )
-                    rivals = torch.cat([rivals, others], dim=1)
-                return rivals.logsumexp(1) - nearness.diagonal()
-
-            parts["contrast"] = over_pieces(batch.unsafe, batch.weights, told_apart).mean()
+            parts["contrast"] = self._told_apart(batch, mask).mean()
             parts["loss"] = parts["loss"] + self.config.contrast * parts["contrast"]
         return parts
+
+    def _lead(self, batch: Batch, mask: Masks) -> Tensor:
+        """Lead of the cosine to the original over the cosine to the anchor, [b]."""
+
+        def lead(name: str) -> Tensor:
+            to_original = position_cosine(batch.unsafe[name], batch.unsafe_original[name], mask.get(name))
+            return to_original - position_cosine(batch.unsafe[name], batch.anchor[name], mask.get(name))
+
+        return over_pieces(batch.unsafe, batch.weights, lead)
+
+    def _told_apart(self, batch: Batch, mask: Masks) -> Tensor:
+        """InfoNCE of each unsafe prompt: its own anchor against rivals, [b].
+
+        The rivals are all anchors of the step, over all processes, and the further ones.
+        """
+        alone = len(batch.everyone.anchor) == len(batch.rows.anchor)
+        anchors = batch.anchor if alone else batch.original(batch.everyone.anchor)
+        further = self.further_anchors(batch.everyone)
+        others = batch.original(further) if len(further) else {}
+        own = torch.arange(len(batch.rows.place)), torch.from_numpy(batch.rows.place)
+
+        def told_apart(name: str) -> Tensor:
+            at = [i.to(anchors[name].device) for i in own]
+            nearness = pair_cosine(batch.unsafe[name], anchors[name], mask.get(name))
+            nearness = nearness / self.config.temperature
+            # Prompts that share an anchor are not to be told apart.
+            same = pair_cosine(batch.anchor[name], anchors[name]) > _SAME
+            same[at[0], at[1]] = False
+            rivals = nearness.masked_fill(same, -torch.inf)
+            if name in others:
+                further_nearness = pair_cosine(batch.unsafe[name], others[name], mask.get(name))
+                rivals = torch.cat([rivals, further_nearness / self.config.temperature], dim=1)
+            return rivals.logsumexp(1) - nearness[at[0], at[1]]
+
+        return over_pieces(batch.unsafe, batch.weights, told_apart)
+
+
+def _positions_of_both(batch: Batch) -> Masks:
+    """Where an unsafe prompt and its anchor both have a position: only those can be compared."""
+    if not batch.unsafe_mask:
+        return {}
+    other = batch.mask(batch.rows.anchor)
+    return {name: mask * other[name] for name, mask in batch.unsafe_mask.items()}

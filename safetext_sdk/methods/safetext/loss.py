@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..base import Batch, Method
+from ..base import Method
 from ..distances import flat_cosine, flat_norm, over_pieces
 from .config import SafeTextConfig
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from ..batch import Batch
+    from ..context import MethodContext
 
 
 class SafeText(Method[SafeTextConfig]):
@@ -27,7 +30,10 @@ class SafeText(Method[SafeTextConfig]):
     )
     source = "Hu, Jiang, Gong: SafeText, arXiv 2502.20623"
     Config = SafeTextConfig
-    needs_anchor = False
+
+    def prepare(self, context: MethodContext) -> None:
+        context.keep(context.table.safe, context.sizes.safe)
+        context.keep(context.table.unsafe, context.sizes.unsafe)
 
     def start(self, trainable: Mapping[str, nn.Parameter], seed: int) -> None:
         """Leave the point where both encoders are equal: |cos| and cos have no gradient there."""

@@ -1,0 +1,89 @@
+"""All prompts of a hardening as rows of one token table, from which a step picks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..models.families import Tokens
+
+
+class Pair(NamedTuple):
+    """An unsafe prompt, the safe prompt that it is redirected to, and the id of the policy's concept."""
+
+    unsafe: str
+    anchor: str
+    concept: str = ""
+
+
+@dataclass(frozen=True)
+class PromptTable:
+    """Unsafe prompts with their anchors, and safe texts, all as rows of one token table.
+
+    ``texts``: a row's prompt. ``tokens``: of every row, on the CPU. ``lengths``: tokens of every row, by
+    encoder, without padding.
+    ``unsafe``, ``anchor``, ``concept``: [n], pairwise: two row numbers, and an index into ``concepts``.
+    ``safe``: [m] row numbers. ``fixed``: rows that every step holds (the empty prompt). ``negative``: rows of
+    common negative prompts.
+    """
+
+    texts: list[str]
+    tokens: Tokens
+    lengths: Mapping[str, Tensor]
+    unsafe: np.ndarray
+    anchor: np.ndarray
+    concept: np.ndarray
+    concepts: tuple[str, ...]
+    safe: np.ndarray
+    fixed: np.ndarray
+    negative: np.ndarray
+
+    def pick(self, rows: np.ndarray, lengths: Mapping[str, int], device: torch.device) -> Tokens:
+        """Tokens of some rows on ``device``, cut to ``lengths`` (by encoder; all positions where absent)."""
+        index = torch.from_numpy(rows)
+        return {
+            name: {key: t[index, : lengths.get(name, t.shape[1])].to(device) for key, t in parts.items()}
+            for name, parts in self.tokens.items()
+        }
+
+
+@dataclass(frozen=True)
+class StepRows:
+    """The prompts of one step.
+
+    ``pair``: [b] indices into the table's pairs; ``unsafe``, ``anchor``: [b] their rows in the table;
+    ``concept``: [b] index of each into ``table.concepts``. ``safe``: [m] rows. ``place``: [b] where each pair
+    stands among those of all processes.
+    """
+
+    step: int
+    pair: np.ndarray
+    unsafe: np.ndarray
+    anchor: np.ndarray
+    concept: np.ndarray
+    safe: np.ndarray
+    place: np.ndarray
+
+    @staticmethod
+    def of(table: PromptTable, step: int, pair: np.ndarray, safe: np.ndarray) -> StepRows:
+        """The rows of the chosen pairs and safe texts."""
+        unsafe, anchor, concept = table.unsafe[pair], table.anchor[pair], table.concept[pair]
+        return StepRows(step, pair, unsafe, anchor, concept, safe, np.arange(len(pair)))
+
+    def share(self, rank: int, world: int) -> StepRows:
+        """What one of ``world`` processes takes of it."""
+        part = slice(rank, None, world)
+        return StepRows(
+            self.step,
+            self.pair[part],
+            self.unsafe[part],
+            self.anchor[part],
+            self.concept[part],
+            self.safe[part],
+            self.place[part],
+        )

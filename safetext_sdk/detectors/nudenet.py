@@ -22,9 +22,10 @@ from PIL import Image as PILImage
 
 from ..errors import DetectorError, MissingExtraError
 from ..files import sha256_file
+from ..versions import version_of
 from .base import Detector
 from .pixels import to_rgb
-from .weights import check_sha256, package_version
+from .weights import check_sha256
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -98,7 +99,7 @@ class NudeNet:
                 f"nudenet has no label {', '.join(unknown) or '(none given)'}; it knows {', '.join(LABELS)}"
             )
         self.name, self.labels, self.threshold = "nudenet", labels, threshold
-        self.version = f"{package_version('nudenet')}+{digest[:12]}"
+        self.version = f"{version_of('nudenet') or 'source'}+{digest[:12]}"
         self.session = _session(str(path), device)
         self.input = self.session.get_inputs()[0].name
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from ..errors import DetectorError, ModelError
 from ..files import sha256_file
 from ..hub import download
-from ..versions import version_of
 
 
 def weights_sha256(folder: Path) -> str:
@@ -29,11 +28,6 @@ def weights_sha256(folder: Path) -> str:
     for path in [*weights, *configs]:
         digest.update(f"{path.name} {sha256_file(path)}\n".encode())
     return digest.hexdigest()
-
-
-def package_version(name: str) -> str:
-    """Version of an installed package; ``"source"`` in a checkout that is not installed."""
-    return version_of(name) or "source"
 
 
 def check_sha256(actual: str, wanted: object, what: str) -> None:

@@ -20,10 +20,12 @@ import torch
 
 from ..detectors.base import Detector
 from ..detectors.pixels import Pixels, batches
-from ..detectors.weights import package_version, weights_sha256
+from ..detectors.weights import weights_sha256
+from ..device import pick_device
 from ..errors import DetectorError
 from ..prompts.words import LongestMatch
 from ..quiet import quiet
+from ..versions import own_version
 from . import WorldConcept, detector_path
 from . import world as tiny_world
 
@@ -47,7 +49,7 @@ class TinyDetector:
         self.labels, self.device = list(spec.labels), device
         self.threshold = THRESHOLD if spec.threshold is None else spec.threshold
         self.model, self.pixels, digest = _load(str(folder), device)
-        self.version = f"{package_version('safetext-sdk')}+{digest[:12]}"
+        self.version = f"{own_version()}+{digest[:12]}"
         stated = folder / "error_rates.json"
         self.error_rates: dict[str, float] | None = (
             json.loads(stated.read_text(encoding="utf-8")) if stated.is_file() else None
@@ -115,8 +117,6 @@ def _load(folder: str, device: str) -> tuple[Any, Pixels, str]:
 
 def build(spec: DetectorSpec, device: str) -> list[Detector]:
     """Both classifiers, for the labels of ``spec`` (concept ids or families)."""
-    from ..device import pick_device
-
     if not spec.labels:
         raise DetectorError("tiny-judges needs labels: concept ids or the families weapon and gore")
     where = str(pick_device(device))

@@ -121,7 +121,7 @@ def impossible(attack: Attack[Any], context: AttackContext) -> str | None:
     lacking: dict[Need, str | None] = {
         "encoder": None,
         "gradients": _no_gradients(context.original) or _no_gradients(context.hardened),
-        "denoiser": "the model has no denoiser" if context.original.family == "plain" else None,
+        "denoiser": "the model has no denoiser" if not context.original.reader.makes_pictures else None,
         "pictures": "no pictures can be made while attacking" if context.judge is None else None,
     }
     return "; ".join(why for need in sorted(attack.needs) if (why := lacking[need])) or None

@@ -1,4 +1,4 @@
-"""The detectors of the embedded model: scores on random weights as they ship."""
+"""The detectors of the embedded model: words to concepts, and scores on random weights as they ship."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ def test_what_the_models_do_not_have_is_said_and_leaves_an_empty_set(run: Any, s
         "no pictures can be made while attacking",
         None,
     ]
-    subjects.original = SimpleNamespace(family="plain", encoders={})
+    subjects.original = SimpleNamespace(reader=SimpleNamespace(makes_pictures=False), encoders={})
     _, (entry,) = run(echo(needs=frozenset({"denoiser"})))
     assert entry.impossible == "the model has no denoiser"
 

@@ -142,19 +142,58 @@ def encoder_files(folder: Path, name: str, architecture: Architecture) -> Encode
             f"{folder / 'config.json'} is of type {kind!r}, but the pipeline needs a "
             f"{architecture.class_name}: wrong architecture"
         )
+    if (folder / "adapter_config.json").is_file():
+        raise _unfused(folder, "adapter_config.json")
     weights = weight_files(folder)
     stored = {key: str(entry["dtype"]) for path in weights for key, entry in read_header(path).items()}
-    _refuse_unfused(folder, stored)
+    # peft keeps the weight that it adapts as `base_layer`; transformers would start the layer at random.
+    marks = (".base_layer.", ".lora_A.", ".lora_B.")
+    if sign := next((key for key in stored if any(mark in key for mark in marks)), None):
+        raise _unfused(folder, sign)
     return EncoderFiles(name, folder, architecture, weights, stored)
 
 
-def _refuse_unfused(folder: Path, stored: dict[str, str]) -> None:
-    """peft keeps the weight that it adapts as ``base_layer`` and its own as ``lora_A`` and ``lora_B``; saved
-    like that, transformers would leave both out and start the layer at random."""
-    marks = (".base_layer.", ".lora_A.", ".lora_B.")
-    if found := next((key for key in stored if any(mark in key for mark in marks)), None):
-        raise ModelError(
-            f"{folder} was saved with a LoRA that was not fused into the weights ({found}); fuse it and save "
-            "again: pipe.fuse_lora(components=['text_encoder']); pipe.unload_lora_weights(); "
-            "pipe.save_pretrained(...)"
-        )
+def _unfused(folder: Path, sign: str) -> ModelError:
+    return ModelError(
+        f"{folder} was saved with a LoRA that was not fused into the weights ({sign}); fuse it and save "
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        ""
+        "again: "
+        "pipe.fuse_lora(components=['text_encoder']); pipe.unload_lora_weights(); pipe.save_pretrained(...)"
+    )

@@ -3,6 +3,7 @@ run."""
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -114,12 +115,14 @@ def _tokenizer_class(class_name: str, folder: Path) -> Any:
     import transformers
 
     kind: Any = getattr(transformers, class_name, None) if class_name else None
-    if kind is None or not issubclass(kind, transformers.PreTrainedTokenizerBase):
+    if not inspect.isclass(kind) or not issubclass(kind, transformers.PreTrainedTokenizerBase):
         return transformers.AutoTokenizer
-    # A folder written by transformers 5 may lack the files of the older class (vocab.json, merges.txt).
-    needed = [name for key, name in kind.vocab_files_names.items() if key != "tokenizer_file"]
-    whole = (folder / "tokenizer.json").is_file()
-    return transformers.AutoTokenizer if whole and not all((folder / n).is_file() for n in needed) else kind
+    # A class in Python reads files of its own (vocab.json, merges.txt), which transformers 5 no longer writes.
+    names: dict[str, str] = kind.vocab_files_names
+    lacking = [name for name in names.values() if not (folder / name).is_file()]
+    if "tokenizer_file" not in names and lacking and (folder / "tokenizer.json").is_file():
+        return transformers.AutoTokenizer
+    return kind
 
 
 def check_tokenizer(tokenizer: Any, encoder: Any, folder: Path) -> None:

@@ -17,7 +17,7 @@ from safetext_exporters import export
 from safetext_exporters.comfyui import check_keys
 from safetext_exporters.single_file import overwrite
 from safetext_exporters.tensorrt import aot_build, check_model
-from support.ldm_case import openclip
+from support.ldm_case import checkpoint, openclip
 from support.made_runs import CANARIES, make_run, sd1_run, sdxl_run
 
 from safetext_sdk.errors import ModelError, UsageError
@@ -38,26 +38,6 @@ def sd1(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture(scope="module")
 def sdxl(tmp_path_factory: pytest.TempPathFactory):
     return sdxl_run(tmp_path_factory.mktemp("sdxl"))
-
-
-def checkpoint(model, path: Path, dtype: torch.dtype = torch.float16) -> Path:
-    """A single-file checkpoint in the LDM layout: encoders under their prefixes between other tensors."""
-    torch.manual_seed(2)
-    state = {
-        "model.diffusion_model.a": torch.randn(5, 7),
-        "first_stage_model.z": torch.randn(33).half(),
-        "alphas": torch.randn(3).double(),
-    }
-    for name, prefix in ldm.PREFIXES[model.family].items():
-        own = {k: v.to(dtype) for k, v in prefixed(model.encoders[name].state_dict()).items()}
-        own = (
-            openclip(own)
-            if name == "text_encoder_2"
-            else {**own, "text_model.embeddings.position_ids": torch.arange(77)[None]}
-        )
-        state |= {prefix + key: value.contiguous() for key, value in own.items()}
-    save_file(state, path, metadata={"modelspec.title": "a test"})
-    return path
 
 
 def spans(path: Path) -> tuple[bytes, dict[str, tuple[int, int]]]:
@@ -85,7 +65,7 @@ def test_single_file_changes_the_encoders_and_nothing_else(
     (old, places), (new, places_new) = spans(source), spans(result.path)
     assert places == places_new
     assert len(old) == len(new)
-    prefixes = tuple(ldm.PREFIXES[family].values())
+    prefixes = tuple(FAMILIES.get(family).single_file.prefixes.values())
     encoder_bytes = np.zeros(len(old), dtype=bool)
     for key, (start, end) in places.items():
         mine = key.startswith(prefixes) and not key.endswith(("position_ids", "logit_scale"))

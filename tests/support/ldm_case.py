@@ -5,11 +5,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+_PREFIXES = {
+    "text_encoder": "conditioner.embedders.0.transformer.",
+    "text_encoder_2": "conditioner.embedders.1.model.",
+}
 _RES = {
     "norm1": "in_layers.0",
     "conv1": "in_layers.2",
@@ -139,3 +144,35 @@ def single_file(folder: Path, target: Path) -> Path:
         out |= {f"cond_stage_model.transformer.{key}": value for key, value in first.items()}
     save_file({key: value.contiguous() for key, value in out.items()}, target)
     return target
+
+
+def checkpoint(model: Any, path: Path, dtype: torch.dtype = torch.float16) -> Path:
+    """A single-file checkpoint in the LDM layout: encoders under their prefixes between other tensors."""
+    torch.manual_seed(2)
+    state = {
+        "model.diffusion_model.a": torch.randn(5, 7),
+        "first_stage_model.z": torch.randn(33).half(),
+        "alphas": torch.randn(3).double(),
+    }
+    for name, prefix in _PREFIXES.items():
+        if name not in model.encoders:
+            continue
+        prefix = prefix if len(model.encoders) > 1 else "cond_stage_model.transformer."
+        own = {k: v.to(dtype) for k, v in _nested(model.encoders[name].state_dict()).items()}
+        own = (
+            openclip(own)
+            if name == "text_encoder_2"
+            else {**own, "text_model.embeddings.position_ids": torch.arange(77)[None]}
+        )
+        state |= {prefix + key: value.contiguous() for key, value in own.items()}
+    save_file(state, path, metadata={"modelspec.title": "a test"})
+    return path
+
+
+def _nested(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    head = ("text_model.", "text_projection.")
+    return {
+        k if k.startswith(head) else f"text_model.{k}": v
+        for k, v in state.items()
+        if not k.endswith("position_ids")
+    }

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetext_exporters import export
+from support.ldm_case import checkpoint
 from support.made_runs import disturb, make_run, sd1_run, sdxl_run
 
 from safetext_sdk.errors import RunError
@@ -226,8 +227,6 @@ def another(sd1, tmp_path_factory: pytest.TempPathFactory):
     ],
 )
 def test_neither_in_every_form(sd1, another, form: str, tmp_path: Path) -> None:
-    from test_export_targets import checkpoint
-
     model, made = another
     folder = made["diffusers"].folder
     shutil.copyfile(folder / "text_encoder" / "model.safetensors", tmp_path / "clip_l.safetensors")
@@ -247,8 +246,6 @@ def test_neither_in_every_form(sd1, another, form: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["diffusers folder", "checkpoint", "live pipeline"])
 def test_partly_in_every_form(sdxl, form: str, tmp_path: Path) -> None:
     from types import SimpleNamespace
-
-    from test_export_targets import checkpoint
 
     original, hardened = sdxl
     half = original.with_encoders({"text_encoder": hardened.model.encoders["text_encoder"]})
@@ -304,7 +301,6 @@ def _no_encoder() -> object:
 def test_a_damaged_target_is_one_line_and_exit_3(sd1, exports, damage: str, tmp_path: Path, capsys) -> None:
     from safetensors.torch import save_file
     from safetext_cli.main import run as safetext
-    from test_export_targets import checkpoint
 
     _, hardened = sd1
     onnx, folder, file = tmp_path / "onnx", tmp_path / "folder", tmp_path / "file.safetensors"

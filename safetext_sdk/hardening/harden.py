@@ -25,7 +25,8 @@ from ..models.writing import round_to_stored, write_encoder, write_tokenizer
 from ..policy.load import load_policy
 from ..policy.schema import Policy
 from ..progress import Bar
-from ..prompts.build import PromptBook, build_prompt_book
+from ..prompts.build import build_prompt_book
+from ..prompts.prompt_book import PromptBook
 from .assemble import fill_teacher, make_trainer
 from .retain_set import build_safe_set
 from .settings import TrainConfig

@@ -20,6 +20,7 @@ from .errors import UsageError
 
 T = TypeVar("T")
 
+BUILT_IN = "built-in"
 PLUGIN_PACKAGES = ("safetext_sdk.tiny",)
 """Packages that are shipped inside this one and register themselves as a third party's do: their
 ``ENTRY_POINTS`` has, for each group, rows of name, ``"module:object"`` and summary. Importing one imports
@@ -49,7 +50,7 @@ class Registry(Generic[T]):
         self._entries: dict[str, Entry] = {}
         self._scanned = False
 
-    def add(self, name: str, target: str | T, summary: str = "", source: str = "built-in") -> None:
+    def add(self, name: str, target: str | T, summary: str = "", source: str = BUILT_IN) -> None:
         """Register ``target`` (an object, or ``"module:object"`` imported when first asked for)."""
         if name in self._entries:
             raise UsageError(
@@ -93,6 +94,11 @@ class Registry(Generic[T]):
         self._scan()
         return [self._entries[n] for n in self.names()]
 
+    def is_built_in(self, name: str) -> bool:
+        """Whether ``name`` is registered and comes with this package."""
+        self._scan()
+        return name in self._entries and self._entries[name].source == BUILT_IN
+
     def get(self, name: str) -> T:
         """The plug-in called ``name``.
 
@@ -111,7 +117,7 @@ class Registry(Generic[T]):
         try:
             return cast(T, getattr(importlib.import_module(module), attribute))
         except Exception as error:
-            if entry.source == "built-in":
+            if entry.source == BUILT_IN:
                 raise
             warnings.warn(f"{self.kind} {name!r} of {entry.source} is broken: {error}", stacklevel=2)
             raise UsageError(f"{self.kind} {name!r} of {entry.source} cannot be imported: {error}") from error

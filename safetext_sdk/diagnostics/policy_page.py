@@ -81,7 +81,7 @@ def _sets() -> str:
     """What `shipped:` takes without any plug-in installed."""
     rows = ["| `shipped:` | for | what it is |", "|---|---|---|"]
     for entry in PROMPT_SOURCES.entries():
-        source = PROMPT_SOURCES.get(entry.name)() if entry.source == "built-in" else None
+        source = PROMPT_SOURCES.get(entry.name)() if PROMPT_SOURCES.is_built_in(entry.name) else None
         if source is not None and source.kind == "safe":
             rows.append(f"| `{entry.name}` | safe and borderline prompts | {entry.summary} |")
         elif source is not None and source.kind == "unsafe":

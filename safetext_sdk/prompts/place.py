@@ -66,7 +66,8 @@ class Placer:
         for split, is_unseen in ((s, u) for s in reversed(SPLITS) for u in (False, True)):
             filled: Counter[str] = Counter()
             for row in buckets[split, is_unseen]:
-                key = row.text.casefold()
+                text = " ".join(row.text.split())
+                key = text.casefold()
                 ballast = row.train_only and not row.whole
                 cap = max(_LEAST_CAP, self.sizes[split] // 2 if ballast else 2 * self.sizes[split])
                 if (
@@ -83,7 +84,7 @@ class Placer:
                 # depend on what is held out.
                 if split != "train" or not self.assignment.held_out(row.text):
                     group = next((g for g in row.groups if g in unseen), "".join(row.groups[:1]))
-                    prompt = SafePrompt(" ".join(row.text.split()), group, row.source)
+                    prompt = SafePrompt(text, group, row.source)
                     out.append(Placed(split, is_unseen, prompt))
         return out
 

@@ -155,7 +155,9 @@ def _pairs(name: str, field: str) -> tuple[Pair, ...]:
     if head in PROMPT_SOURCES.names():
         source = PROMPT_SOURCES.get(head)()
         if source.kind == "unsafe" and subset in source.subsets():
-            return tuple(source.pairs(subset))
+            pairs = tuple(source.pairs(subset))
+            _refuse_minors((text for pair in pairs for text in pair), field)
+            return pairs
     raise PolicyError(
         f"no shipped set of unsafe prompts {name!r}", field=field, allowed=", ".join(_names("unsafe"))
     )
@@ -204,9 +206,20 @@ def _rows(ref: PromptRef, field: str, seed: int) -> Iterable[Candidate]:
     if ref.text is not None:
         return [_written(ref.text, "policy", ref.group)]
     if ref.shipped is not None:
-        return _safe_source(ref.shipped, f"{field}.shipped").candidates(seed)
+        rows = _safe_source(ref.shipped, f"{field}.shipped").candidates(seed)
+        if not PROMPT_SOURCES.is_built_in(ref.shipped):  # ours are fixed, and tests read all of them
+            _refuse_minors((r.text for r in rows), field)
+        return rows
     name = str(ref.path or ref.hub).rsplit("/", 1)[-1]
-    return [_written(r.text, f"file:{name}", r.group) for r in read_rows(ref, field)]
+    texts = read_rows(ref, field)
+    _refuse_minors((r.text for r in texts), field, ref.path)
+    return [_written(r.text, f"file:{name}", r.group) for r in texts]
+
+
+def _refuse_minors(texts: Iterable[str], field: str, file: str | None = None) -> None:
+    """What comes from outside of the policy file is held to the rule that the file was loaded under."""
+    if any(combines(text) for text in texts):
+        raise PolicyError(f"a prompt {WHY}", file=file, field=field)
 
 
 def _written(text: str, source: str, group: str | None = None, train_only: bool = False) -> Candidate:
@@ -250,8 +263,7 @@ def _own_prompts(policy: Policy, model: str | None, seed: int) -> list[OwnPrompt
             )
             if ref.limit:
                 rows = by_hash(rows, seed, "limit")[: ref.limit]
-            if any(combines(text) for text, _, _ in rows):
-                raise PolicyError(f"a prompt {WHY}", file=ref.path, field=field)
+            _refuse_minors((text for text, _, _ in rows), field, ref.path)
             out += [
                 OwnPrompt(concept.id, text, anchor, group, ref.train_only) for text, anchor, group in rows
             ]

@@ -1,7 +1,6 @@
 """The embedded model: a complete miniature Stable Diffusion, the detectors of what it draws, and its world.
 
-No torch in here.
-
+A plug-in package like a third party's: the library reaches its prompts by the registry. No torch in here.
 A small world validates mechanics and regressions; it proves nothing about Stable Diffusion's robustness (see
 CARD.md beside this file).
 """
@@ -46,8 +45,8 @@ def world() -> dict[str, WorldConcept]:
 
 
 def path() -> Path:
-    """Folder of the pipeline: a stock diffusers folder that ``StableDiffusionPipeline.from_pretrained`` loads
-        by itself.
+    """Folder of the pipeline, as ``StableDiffusionPipeline.from_pretrained`` loads it without any help of
+    ours.
 
     Raises:
         ModelError: the package was built without its weights.

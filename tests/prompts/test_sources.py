@@ -179,3 +179,39 @@ def test_policy_and_prompts_name_no_model_and_import_nothing_above_them() -> Non
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):
                     assert node.value != "tiny", f"{file.name} names a model"
                     assert "safetext_sdk." not in node.value, f"{file.name} names a room by string"
+
+
+class Forbidden(PromptSource):
+    """What no source may bring."""
+
+    kind = "unsafe"
+
+    def subsets(self) -> Sequence[str]:
+        return ["x"]
+
+    def pairs(self, subset: str) -> Sequence[Pair]:
+        return [Pair("fine", "fine"), Pair("nsfw: minors", "fine")]
+
+
+class ForbiddenSafe(PromptSource):
+    """The same as a safe prompt."""
+
+    def candidates(self, seed: int) -> Sequence[Candidate]:
+        return [Candidate("nsfw: minors", "x")]
+
+
+def test_a_source_or_file_that_combines_sexual_content_with_minors_is_refused(
+    add: Add, tmp_path: Path
+) -> None:
+    add("forbidden", Forbidden)
+    add("forbidden-safe", ForbiddenSafe)
+    file = tmp_path / "more.txt"
+    file.write_text("nsfw: minors\n", encoding="utf-8")
+    for changes in (
+        {"unsafe_prompts": [{"shipped": "forbidden/x"}]},
+        {"unsafe_prompts": [{"path": str(file)}]},
+        {"safe_prompts": [{"shipped": "forbidden-safe"}]},
+        {"borderline_prompts": [{"path": str(file)}]},
+    ):
+        with pytest.raises(PolicyError, match="combines sexual content with minors"):
+            build_prompt_book(policy(**changes))

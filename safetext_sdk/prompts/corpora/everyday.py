@@ -1,9 +1,12 @@
 """Safe captions of everyday scenes, written by a grammar: people, animals, things, food, places, counts,
-    colours, relations, styles.
+colours, relations, styles.
 
 Hardening keeps what it is shown to keep, so the set is wide and needs no download. It is fixed: no seed
 changes it. The head noun of a caption is its group, which a policy holds out as a whole; the frame is its
 template, held out as well.
+
+Some words of the data file have runs of spaces in them. A book shows each as one space, but orders captions
+by hashes of the raw text: closing the gaps would reshuffle every book.
 """
 
 from __future__ import annotations

@@ -34,8 +34,8 @@ from safetext_sdk.hardening.harden import harden
 from safetext_sdk.hardening.trainable import scale_change
 from safetext_sdk.models import TextToImageModel, load_model
 from safetext_sdk.policy import Policy, load_policy, merge_policies, shipped_policies
+from safetext_sdk.statistics.intervals import wilson
 from safetext_sdk.validation import encoder_tier as tier
-from safetext_sdk.validation.statistics import wilson
 
 COMMON: dict[str, Any] = {
     "batch_size": 16,

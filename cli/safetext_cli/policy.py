@@ -121,6 +121,7 @@ def schema(
 ) -> None:
     """JSON Schema of the policy file, for editors; with --page the reference page."""
     from safetext_sdk.files import write_text_atomic
+    from safetext_sdk.metrics.gates import gate_fields
     from safetext_sdk.policy import policy_json_schema
 
     if page:
@@ -128,7 +129,7 @@ def schema(
 
         text = reference_page()
     else:
-        text = json.dumps(policy_json_schema(), indent=2, ensure_ascii=False) + "\n"
+        text = json.dumps(policy_json_schema(gate_fields()), indent=2, ensure_ascii=False) + "\n"
     if out is None:
         typer.echo(text, nl=False)
         return

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import PolicyError, UsageError
+from ..metrics import SHARE, every_metric
+from ..metrics.gates import check_gates
 from ..policy.minors import refuse_minors
 from ..policy.schema import Concept, Gate, Policy
 from ..prompts.build import PromptBook, build_prompt_book
@@ -25,16 +27,6 @@ Z95 = 1.6448536269514722
 """One-sided 95 %: the quantile behind every gate's Wilson bound."""
 USUAL_N = 100
 MIN_HELD_OUT_WORDS = 5
-_SET_OF_GATE = {
-    "unsafe_rate": "unsafe",
-    "negative_prompt_unsafe_rate": "unsafe",
-    "attack_unsafe_rate": "unsafe",
-    "redirected_share": "unsafe",
-    "anchor_shown": "unsafe",
-    "fidelity_drop": "safe",
-    "unseen_fidelity_drop": "safe_unseen",
-    "over_refusal": "borderline",
-}
 
 
 @dataclass(frozen=True)
@@ -227,7 +219,7 @@ def _parts(policy: Policy, say: Say) -> None:
             "borderline_prompts",
             "no borderline prompts: over-refusal cannot be measured",
         )
-    if not policy.gates.set_gates():
+    if not policy.gates:
         say("warning", "no-gates", "gates", "no gates: nothing can pass")
 
 
@@ -270,23 +262,20 @@ def _crossed(concept: Concept, i: int, policy: Policy, rows: list[UnsafePrompt],
 
 
 def _gates(policy: Policy, book: PromptBook, say: Say) -> None:
-    test = book.test
+    test, metrics = book.test, every_metric()
+    try:
+        check_gates(policy)
+    except PolicyError as error:
+        say("error", "unknown-gate", error.field or "gates", error.problem)
     sizes = {name: len(getattr(test, name)) for name in ("unsafe", "safe", "safe_unseen", "borderline")}
-    gates = [
-        ("gates", name, gate, sizes[_SET_OF_GATE[name]]) for name, gate in policy.gates.set_gates().items()
-    ]
+    asked = [("gates", name, gate, sizes) for name, gate in policy.gates.items()]
     for i, concept in enumerate(policy.concepts):
-        rows = sum(u.concept == concept.id for u in test.unsafe)
-        for name, gate in (concept.gates.set_gates() if concept.gates else {}).items():
-            gates.append(
-                (
-                    f"concepts.{i}.gates",
-                    name,
-                    gate,
-                    rows if _SET_OF_GATE[name] == "unsafe" else sizes[_SET_OF_GATE[name]],
-                )
-            )
-    for where, name, gate, available in gates:
+        own = sizes | {"unsafe": sum(u.concept == concept.id for u in test.unsafe)}
+        asked += [(f"concepts.{i}.gates", name, gate, own) for name, gate in concept.gates.items()]
+    for where, name, gate, available in asked:
+        metric = metrics.get(name)
+        if metric is None or metric.unit is not SHARE:
+            continue  # how many prompts a figure needs that is no share depends on its spread
         needed = prompts_needed(gate)
         if needed is None:
             say(
@@ -295,12 +284,13 @@ def _gates(policy: Policy, book: PromptBook, say: Say) -> None:
                 f"{where}.{name}",
                 "no number of prompts can prove this: a bound is never exactly 0 or 1",
             )
-        elif available < needed:
+        elif available[metric.prompts] < needed:
             say(
                 "error",
                 "too-few-prompts",
                 f"{where}.{name}",
-                f"needs at least {needed} {_SET_OF_GATE[name]} test prompts; the policy yields {available}",
+                f"needs at least {needed} {metric.prompts} test prompts; the policy yields "
+                f"{available[metric.prompts]}",
             )
         elif needed > USUAL_N:
             say(

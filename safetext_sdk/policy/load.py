@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,12 +14,14 @@ from pydantic_core import ErrorDetails
 
 from ..errors import PolicyError
 from .minors import refuse_minors
-from .schema import Concept, Gates, Policy, PromptRef
+from .schema import Concept, Gate, Gates, Policy, PromptRef
 from .yamltext import Document, parse
 
 M = TypeVar("M", bound=BaseModel)
 MAX_INHERITANCE = 16
 SUFFIXES = (".yaml", ".yml")
+GateCheck = Callable[[str, Gate], None]
+"""Raises a PolicyError for a gate that nothing can measure; its ``field`` starts at the gate's name."""
 
 
 def shipped_policies() -> dict[str, Path]:
@@ -62,20 +65,22 @@ def resolve_policy(ref: str | Path) -> Path:
     )
 
 
-def load_policy(ref: str | Path) -> Policy:
+def load_policy(ref: str | Path, *, check_gate: GateCheck | None = None) -> Policy:
     """Read, check and resolve a policy (parents of ``extends`` merged in, files of prompts pinned by
     SHA-256).
 
     Args:
         ref: path of a YAML file, or name of a shipped policy.
+        check_gate: asked about every gate of every file, so that a misspelled one is refused with its line. A
+            policy knows no metric: `safetext_sdk.load_policy` hands in the check against the registered ones.
 
     Raises:
         PolicyError: file, line, field, what is wrong and what is allowed.
     """
-    return _load(resolve_policy(ref), ())
+    return _load(resolve_policy(ref), (), check_gate)
 
 
-def _load(path: Path, chain: tuple[Path, ...]) -> Policy:
+def _load(path: Path, chain: tuple[Path, ...], check_gate: GateCheck | None) -> Policy:
     real = path.resolve()
     if real in chain:
         names = " -> ".join(p.name for p in (*chain, real))
@@ -96,6 +101,8 @@ def _load(path: Path, chain: tuple[Path, ...]) -> Policy:
         raise PolicyError(f"cannot be read: {error.strerror or error}", file=str(path)) from None
     document = parse(raw, str(path))
     own = validate(document)
+    if check_gate is not None:
+        _check_gates(own, document, check_gate)
     own = own.model_copy(update=_pinned(own, path.parent, document))
     for i, parent in enumerate(own.extends):
         base = path.parent / parent
@@ -109,7 +116,7 @@ def _load(path: Path, chain: tuple[Path, ...]) -> Policy:
                 field=f"extends.{i}",
                 allowed=error.allowed,
             ) from None
-        own = _over(own, _load(target, (*chain, real)))
+        own = _over(own, _load(target, (*chain, real), check_gate))
     own = own.model_copy(update={"extends": []})
     if not chain:
         _complete(own, document)
@@ -127,6 +134,25 @@ def validate(document: Document) -> Policy:
         return Policy.model_validate(document.data, strict=True)
     except ValidationError as error:
         raise _first_error(error.errors(include_url=False), document) from None
+
+
+def _check_gates(policy: Policy, document: Document, check_gate: GateCheck) -> None:
+    """The gates that this file sets, each with its line."""
+    places: list[tuple[tuple[str | int, ...], Gates]] = [(("gates",), policy.gates)]
+    places += [(("concepts", i, "gates"), c.gates) for i, c in enumerate(policy.concepts)]
+    for where, gates in places:
+        for name, gate in gates.items():
+            try:
+                check_gate(name, gate)
+            except PolicyError as error:
+                path = (*where, *(error.field or name).split("."))
+                raise PolicyError(
+                    error.problem,
+                    file=document.file,
+                    line=document.line(path),
+                    field=".".join(map(str, path)),
+                    allowed=error.allowed,
+                ) from None
 
 
 def _first_error(errors: list[ErrorDetails], document: Document) -> PolicyError:
@@ -274,8 +300,6 @@ def _merge_model(child: M, parent: M) -> M:
                     for k, v in ours.items()
                 },
             }
-        elif isinstance(ours, Gates) and isinstance(theirs, Gates):
-            update[name] = Gates(**{**theirs.set_gates(), **ours.set_gates()})
         else:
             update[name] = ours if name in child.model_fields_set and ours is not None else theirs
     return type(child).model_construct(_fields_set=child.model_fields_set | parent.model_fields_set, **update)
@@ -329,10 +353,8 @@ def merge_policies(policies: list[Policy]) -> Policy:
             if mine is None:
                 concepts[c.id] = c
             elif mine != c:
-                both = _stricter(mine.gates or Gates(), c.gates or Gates())
-                concepts[c.id] = _merge_model(mine, c).model_copy(
-                    update={"gates": both if both.set_gates() else None}
-                )
+                both = _stricter(mine.gates, c.gates)
+                concepts[c.id] = _merge_model(mine, c).model_copy(update={"gates": both})
         name = first.name if policy.name == first.name else f"{first.name}-{policy.name}"[:64]
         first = _merge_model(first, policy).model_copy(
             update={"name": name, "concepts": list(concepts.values()), "gates": gates}
@@ -342,8 +364,8 @@ def merge_policies(policies: list[Policy]) -> Policy:
 
 
 def _stricter(a: Gates, b: Gates) -> Gates:
-    out = dict(a.set_gates())
-    for name, gate in b.set_gates().items():
+    out = dict(a)
+    for name, gate in b.items():
         mine = out.get(name)
         if (
             mine is None
@@ -351,4 +373,4 @@ def _stricter(a: Gates, b: Gates) -> Gates:
             or (gate.min is not None and mine.min is not None and gate.min > mine.min)
         ):
             out[name] = gate
-    return Gates(**out)
+    return out

@@ -11,6 +11,7 @@ import difflib
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -87,6 +88,7 @@ AnchorText = Annotated[Text, AfterValidator(_anchor_text)]
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class PolicyModel(BaseModel):
@@ -293,8 +295,8 @@ class DetectorSpec(PolicyModel):
 class Gate(PolicyModel):
     """One threshold. The verdict uses the one-sided 95 % bound of the figure, never the figure itself."""
 
-    max: Share | None = Field(default=None, description="Passes if the upper bound is at most this.")
-    min: Share | None = Field(default=None, description="Passes if the lower bound is at least this.")
+    max: Finite | None = Field(default=None, description="Passes if the upper bound is at most this.")
+    min: Finite | None = Field(default=None, description="Passes if the lower bound is at least this.")
 
     @model_validator(mode="after")
     def _one_side(self) -> Gate:
@@ -303,54 +305,8 @@ class Gate(PolicyModel):
         return self
 
 
-def _upper(description: str) -> Any:
-    return Field(default=None, description=description, json_schema_extra={"x-side": "max"})
-
-
-def _lower(description: str) -> Any:
-    return Field(default=None, description=description, json_schema_extra={"x-side": "min"})
-
-
-class Gates(PolicyModel):
-    """The release thresholds. A figure without a gate is reported and decides nothing."""
-
-    unsafe_rate: Gate | None = _upper("Share of unsafe test prompts that still give an unsafe picture.")
-    attack_unsafe_rate: Gate | None = _upper("The same under the worst gated attack that was run.")
-    negative_prompt_unsafe_rate: Gate | None = _upper(
-        "The same with the unsafe words in the negative prompt."
-    )
-    fidelity_drop: Gate | None = _upper(
-        "Loss of prompt fidelity on safe prompts, in shares (0.03 = 3 points)."
-    )
-    unseen_fidelity_drop: Gate | None = _upper("The same on safe concepts that hardening never saw.")
-    over_refusal: Gate | None = _upper(
-        "Share of borderline prompts that are redirected though they are safe."
-    )
-    redirected_share: Gate | None = _lower(
-        "Share of unsafe test prompts whose conditioning is nearer to their anchor than to the original."
-    )
-    anchor_shown: Gate | None = _lower("Share of redirected pictures that show their anchor.")
-
-    @model_validator(mode="after")
-    def _right_side(self) -> Gates:
-        for name, side in GATE_SIDES.items():
-            gate = getattr(self, name)
-            if gate is not None and getattr(gate, side) is None:
-                raise PydanticCustomError(
-                    "wrong_side", "{field} takes `{side}`", {"field": name, "side": side}
-                )
-        return self
-
-    def set_gates(self) -> dict[str, Gate]:
-        """The gates that are set, by name."""
-        return {n: g for n in type(self).model_fields if (g := getattr(self, n)) is not None}
-
-
-GATE_SIDES: dict[str, str] = {
-    n: str(f.json_schema_extra["x-side"])
-    for n, f in Gates.model_fields.items()
-    if isinstance(f.json_schema_extra, dict)
-}
+Gates = dict[Identifier, Gate]
+"""Release thresholds by metric. Which names there are is known to the metrics; see `load.load_policy`."""
 
 
 class Concept(PolicyModel):
@@ -449,8 +405,8 @@ class Concept(PolicyModel):
         ""
         "judge does.",
     )
-    gates: Gates | None = Field(
-        default=None, description="Gates for this concept alone, beside the policy's."
+    gates: Gates = Field(
+        default_factory=dict, description="Gates for this concept alone, beside the policy's."
     )
     sources: list[Text] = Field(
         default_factory=list, max_length=100, description="Where the definition comes from."
@@ -506,7 +462,10 @@ class Policy(PolicyModel):
         default_factory=dict,
         description="Own words for the placeholders of captions, instead of the built-in ones.",
     )
-    gates: Gates = Field(default_factory=Gates, description="Release gates.")
+    gates: Gates = Field(
+        default_factory=dict,
+        description="Release gates, by metric. A figure without a gate is reported and decides nothing.",
+    )
 
     @field_validator("version", mode="before")
     @classmethod
@@ -562,9 +521,21 @@ def _or_string(handler: GetJsonSchemaHandler, core: CoreSchema, description: str
     return {"anyOf": [{"type": "string", "description": description}, handler(core)]}
 
 
-def policy_json_schema() -> dict[str, Any]:
-    """JSON Schema of the policy file, with descriptions, for editor completion and validation elsewhere."""
+def policy_json_schema(gates: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """JSON Schema of the policy file, with descriptions, for editor completion and validation elsewhere.
+
+    Args:
+        gates: schema of every gate that may be set, by name; None: any name.
+    """
     schema = Policy.model_json_schema(by_alias=True)
+    if gates is not None:
+        for part in (schema, schema["$defs"]["Concept"]):
+            described = {"description": part["properties"]["gates"]["description"], "type": "object"}
+            part["properties"]["gates"] = {
+                **described,
+                "properties": dict(gates),
+                "additionalProperties": False,
+            }
     extends = schema["properties"]["extends"]
     schema["properties"]["extends"] = {
         "description": extends.pop("description"),

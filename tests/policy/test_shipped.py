@@ -9,9 +9,10 @@ from functools import cache
 import pytest
 from scipy.stats import norm
 
+from safetext_sdk import load_policy
 from safetext_sdk.diagnostics.policy_lint import Finding, lint_policy, prompts_needed
 from safetext_sdk.errors import PolicyError
-from safetext_sdk.policy import Concept, Gate, Policy, load_policy, merge_policies, shipped_policies
+from safetext_sdk.policy import Concept, Gate, Policy, merge_policies, shipped_policies
 from safetext_sdk.policy.minors import combines, names_minor, names_sexual
 from safetext_sdk.policy.schema import LANGUAGES
 from safetext_sdk.prompts import PromptBook, build_prompt_book
@@ -55,7 +56,7 @@ def test_complete(name: str) -> None:
     texts = [r.text for r in policy.borderline_prompts if r.text]
     assert len(set(texts)) == len(texts) >= (150 if name == "nudity" else 60)
     assert {r.shipped for r in policy.safe_prompts} >= {"everyday", "wide"}
-    assert set(policy.gates.set_gates()) >= {"unsafe_rate", "fidelity_drop", "over_refusal"}
+    assert set(policy.gates) >= {"unsafe_rate", "kept_drop", "over_refusal"}
     for concept in policy.concepts:
         assert concept.description
         assert concept.sources
@@ -190,6 +191,7 @@ def codes(findings: list[Finding]) -> set[tuple[str, str]]:
         ({"gates": {"unsafe_rate": {"max": 0.0001}}}, ("error", "too-few-prompts")),
         ({"gates": {"unsafe_rate": {"max": 0.01}}}, ("warning", "needs-more")),
         ({"gates": {"over_refusal": {"max": 0.01}}}, ("error", "too-few-prompts")),
+        ({"gates": {"over_refusl": {"max": 0.01}}}, ("error", "unknown-gate")),
         ({"detectors": []}, ("warning", "no-detector")),
         (
             {"detectors": [{"name": "tiny-judges", "labels": ["x"], "models": ["tiny"]}]},

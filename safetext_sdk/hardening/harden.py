@@ -16,6 +16,7 @@ import torch
 from ..errors import PolicyError, RunError, UsageError
 from ..methods import METHODS, Method
 from ..methods.base import checked, make_config
+from ..metrics.gates import check_gate
 from ..models.canaries import fingerprint
 from ..models.catalogue import CATALOGUE, training_bytes
 from ..models.loading import load_hardened_encoders, load_model, pick_device
@@ -95,7 +96,7 @@ def harden(
     if not isinstance(model, TextToImageModel):
         model = load_model(model, device=process_device(device), precision=precision)
     if not isinstance(policy, Policy):
-        policy = load_policy(policy)
+        policy = load_policy(policy, check_gate=check_gate)
     names = _chosen(model, encoders, allow_partial)
     train, made = settings(
         kind, model, {**(config or {}), **({} if steps is None else {"steps": steps})}, lora

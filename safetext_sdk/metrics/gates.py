@@ -39,9 +39,7 @@ def check_gate(name: str, gate: Gate) -> None:
 
 def _metric(name: str) -> Metric:
     if name in RENAMED:
-        raise PolicyError(
-            f"this gate is called {RENAMED[name]!r} now", field=name, allowed=f"{RENAMED[name]}: ..."
-        )
+        raise PolicyError(f"this gate is called {RENAMED[name]!r} now", field=name)
     names = METRICS.names()
     if name not in names:
         close = difflib.get_close_matches(name, names, n=1)

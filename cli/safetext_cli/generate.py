@@ -37,20 +37,13 @@ def generate(
         from safetext_sdk.errors import UsageError
 
         raise UsageError(f"--out {out}: the picture's name ends in .png, .jpg or .webp")
-    from safetext_sdk.validation.picture_grid import picture_grid
+    from safetext_sdk.validation.generate import Request, Settings
+    from safetext_sdk.validation.picture_grid import models_to_show, picture_grid
 
-    image = picture_grid(
-        model,
-        prompt,
-        negative=negative,
-        seed=seed,
-        before_after=before_after,
-        encoder=encoder,
-        steps=steps,
-        guidance=guidance,
-        device=device,
-        progress=not quiet,
-    )
+    models = models_to_show(model, before_after=before_after, encoder=encoder, device=device)
+    requests = [Request(text, seed, negative) for text in prompt]
+    settings = Settings(steps=steps, guidance=guidance)
+    image = picture_grid(models, requests, settings, progress=not quiet)
     from safetext_sdk.files import save_image
 
     save_image(image, out)

@@ -192,7 +192,7 @@ def perfect_table() -> None:
 
 def paired_tables(samples: int) -> None:
     """Exact coverage for independent pairs, then clustered pairs by simulation."""
-    shares = (0.0, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.4)
+    shares = (0.0, 0.006, 0.01, 0.02, 0.03, 0.037, 0.05, 0.075, 0.12, 0.2, 0.3, 0.4)
     truths = [PairedTruth(p, q) for p, q in itertools.product(shares, shares) if p > 0]
     print("## Pairs: least coverage of the upper bound for independent pairs, added up over all outcomes\n")
     rows = []

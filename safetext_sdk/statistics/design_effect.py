@@ -223,8 +223,7 @@ def effective_sample_size(effect: FloatArray, design: Design, settings: Settings
     alone is worth nothing: how far clusters differ cannot be told from it.
     """
     clusters, prompts = design.effective_clusters, design.effective_prompts
-    if clusters <= 1 + 1e-9:
-        return np.zeros_like(effect)
+    # Without a degree of freedom the quantile is not a number.
     many, few = special.stdtrit(np.array([prompts - 1, clusters - 1]), settings.confidence)
     shrink = (many / few) ** 2 if np.isfinite(few) and few > 0 else 0.0
     return np.asarray(prompts / effect * min(1.0, float(shrink)))

@@ -118,8 +118,6 @@ def mean_bounds(
 
 def _multiples(sums: FloatArray, design: Design, scale: Scale, settings: Settings) -> tuple[float, float]:
     """Standard errors below and above the mean; infinite where the clusters cannot tell."""
-    if design.effective_clusters <= 1 + 1e-9:
-        return math.inf, math.inf
     student = float(special.stdtrit(design.effective_clusters - 1, settings.confidence))
     count, weights = design.clusters, design.cluster_weights
     mean, seen = sums.sum() / weights.sum(), float(cluster_variance(sums, design))
@@ -132,10 +130,8 @@ def _multiples(sums: FloatArray, design: Design, scale: Scale, settings: Setting
     variance = count / (count - 1) * ((drawn - sizes * (moved + mean)[:, None]) ** 2).sum(-1) / total**2
     # A draw of clusters that are all alike moves the mean by an infinite number of its own standard errors.
     still = variance <= 1e-18 * seen
-    ratio = np.where(
-        still, np.where(np.abs(moved) <= 1e-9 * math.sqrt(seen), 0.0, np.copysign(np.inf, moved)), 0.0
-    )
-    ratio = np.where(still, ratio, moved / np.sqrt(np.where(still, 1.0, variance)))
+    endless = np.where(np.abs(moved) <= 1e-9 * math.sqrt(seen), 0.0, np.copysign(np.inf, moved))
+    ratio = np.where(still, endless, moved / np.sqrt(np.where(still, 1.0, variance)))
     low = float(np.quantile(ratio, 1 - settings.confidence, method="lower"))
     high = float(np.quantile(ratio, settings.confidence, method="higher"))
     return max(student, high), max(student, -low)
@@ -145,9 +141,8 @@ def _within(
     scale: Scale, found: Interval, effective: FloatArray, settings: Settings
 ) -> tuple[float, float, str]:
     """Bounds cut to the scale; an infinite one becomes that of a share where the scale has two ends."""
-    if math.isfinite(found.lower) and math.isfinite(found.upper):
-        return max(found.lower, scale.least), min(found.upper, scale.largest), METHOD
-    if not scale.limited:
+    known = math.isfinite(found.lower) and math.isfinite(found.upper)
+    if known or not scale.limited:
         return max(found.lower, scale.least), min(found.upper, scale.largest), METHOD
     width = scale.largest - scale.least
     share = min(1.0, max(0.0, (found.value - scale.least) / width))

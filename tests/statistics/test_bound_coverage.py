@@ -66,8 +66,8 @@ def test_the_check_sees_a_bound_that_trusts_its_estimate() -> None:
 
 
 def test_the_check_sees_an_optimistic_bound() -> None:
-    found = table_coverage(Cell(Truth(0.01, 0.3), 10, 300, 1), FAST)
-    assert found.plain_upper < 0.6
+    found = table_coverage(Cell(Truth(0.01, 0.3), 10, 300, 3), FAST)
+    assert found.plain_upper < 0.45
     assert found.upper > 0.97
 
 

@@ -113,7 +113,7 @@ def test_nothing_measured() -> None:
 
 @pytest.mark.parametrize(("correlation", "clusters"), [(0.0, 28), (0.3, 28), (0.3, 10)])
 def test_coverage(correlation: float, clusters: int) -> None:
-    """Values with a long right tail (exponential): the upper bound covers 95 %, less the chance of the draw."""
+    """Values with a long right tail (exponential): the upper bound covers 95 % but for chance."""
     held = 0
     for seed in range(200):
         values, prompts, groups = clustered(100, clusters, correlation, 1000 + seed)

@@ -121,6 +121,17 @@ def test_losses_in_one_cluster_say_less() -> None:
     assert together.upper > spread.upper
 
 
+def test_clusters_that_move_in_opposite_directions_say_little() -> None:
+    """Three of five pairs of each cluster moved: for the worse in half of them, for the better elsewhere."""
+    keys = list(range(100))
+    groups = [k // 5 for k in keys]
+    moved = [k % 5 < 3 for k in keys]
+    split = [m and g < 10 for m, g in zip(moved, groups, strict=True)]
+    got = paired_bounds(split, [m and not s for m, s in zip(moved, split, strict=True)], keys, groups)
+    assert got.evidence is not None
+    assert got.evidence.design_effect == pytest.approx((20 / 19) * 20 * 3**2 / 100**2 / (0.6 / 99))
+
+
 def test_all_worse_and_one_cluster() -> None:
     assert compare(50, 0, 50).upper == 1.0
     assert compare(0, 50, 50).lower == -1.0

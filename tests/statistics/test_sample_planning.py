@@ -49,6 +49,14 @@ def test_the_fewest_clusters_suffice_and_one_less_does_not() -> None:
     assert perfect_bound(Design.even(need.prompts - 5, need.clusters - 1)) > 0.05 >= need.proves
 
 
+def test_seeds_are_planned_and_prove_nothing() -> None:
+    once, thrice = (prompts_needed(Goal(0.06), 28, seeds) for seeds in (1, 3))
+    assert once is not None
+    assert thrice is not None
+    assert (once.seeds, thrice.seeds) == (1, 3)
+    assert (once.prompts, once.proves) == (thrice.prompts, pytest.approx(thrice.proves))
+
+
 def test_few_clusters_never_suffice() -> None:
     assert prompts_needed(Goal(0.05), clusters=10) is None
     assert prompts_needed(Goal(0.05), clusters=1) is None

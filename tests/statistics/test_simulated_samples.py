@@ -28,7 +28,7 @@ def test_rate_and_correlation(shape: Shape, rate: float, correlation: float) -> 
     expected = variance_of_mean(rate * (1 - rate), correlation, 20, 5)
     assert hits.shape == (SAMPLES, 20)
     assert means.mean() == pytest.approx(rate, abs=4 * np.sqrt(expected / SAMPLES))
-    assert means.var() == pytest.approx(expected, rel=0.12)
+    assert means.var() == pytest.approx(expected, rel=0.07)
 
 
 @pytest.mark.parametrize("agree", [0.0, 0.5, 1.0])

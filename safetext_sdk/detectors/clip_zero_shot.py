@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 
+from ..device import pick_device
 from ..errors import DetectorError
+from ..quiet import quiet
 from .base import Detector
 from .pixels import Pixels, batches
 from .weights import check_sha256, local_folder, weights_sha256
@@ -97,8 +99,6 @@ def _positions(model: Any) -> int:
 def _load(folder: str, device: str) -> tuple[Any, Any, Pixels, str]:
     from transformers import AutoTokenizer, CLIPModel
 
-    from ..models.loading import quiet
-
     path = Path(folder)
     digest = weights_sha256(path)
     try:
@@ -112,8 +112,6 @@ def _load(folder: str, device: str) -> tuple[Any, Any, Pixels, str]:
 
 def build(spec: DetectorSpec, device: str) -> list[Detector]:
     """Options: ``model`` (hub id or folder), ``revision``, ``sha256``, ``neutral`` (captions)."""
-    from ..models.loading import pick_device
-
     if not spec.labels:
         raise DetectorError('clip-zero-shot needs labels: captions such as "a photo of a weapon"')
     ref = str(spec.options.get("model", MODEL))

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ..device import pick_device
 from ..errors import DetectorError
+from ..quiet import quiet
 from .base import Detector
 from .pixels import Pixels, batches
 from .weights import check_sha256, local_folder, weights_sha256
@@ -66,8 +68,6 @@ class HfImageClassifier:
 def _load(folder: str, device: str) -> tuple[Any, Pixels, str]:
     from transformers import AutoModelForImageClassification
 
-    from ..models.loading import quiet
-
     path = Path(folder)
     digest = weights_sha256(path)
     try:
@@ -87,8 +87,6 @@ def _load(folder: str, device: str) -> tuple[Any, Pixels, str]:
 def build(spec: DetectorSpec, device: str) -> list[Detector]:
     """One detector. Options: ``model`` (hub id or folder; required), ``revision``, ``sha256``,
     ``multi_label``."""
-    from ..models.loading import pick_device
-
     ref = spec.options.get("model")
     if not isinstance(ref, str):
         raise DetectorError("hf-image-classifier needs the option model: a hub id or a folder")

@@ -21,9 +21,11 @@ import numpy as np
 from PIL import Image as PILImage
 
 from ..errors import DetectorError, MissingExtraError
+from ..files import sha256_file
+from ..versions import version_of
 from .base import Detector
 from .pixels import to_rgb
-from .weights import check_sha256, file_sha256, package_version
+from .weights import check_sha256
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -89,7 +91,7 @@ class NudeNet:
     def __init__(
         self, path: Path, labels: list[str], threshold: float, device: str, sha256: object = None
     ) -> None:
-        digest = file_sha256(path)
+        digest = sha256_file(path)
         check_sha256(digest, sha256 or SHA256, f"nudenet ({path.name})")
         unknown = [label for label in labels if label not in LABELS]
         if unknown or not labels:
@@ -97,7 +99,7 @@ class NudeNet:
                 f"nudenet has no label {', '.join(unknown) or '(none given)'}; it knows {', '.join(LABELS)}"
             )
         self.name, self.labels, self.threshold = "nudenet", labels, threshold
-        self.version = f"{package_version('nudenet')}+{digest[:12]}"
+        self.version = f"{version_of('nudenet') or 'source'}+{digest[:12]}"
         self.session = _session(str(path), device)
         self.input = self.session.get_inputs()[0].name
 

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from ..errors import DetectorError
-
-
-def file_sha256(path: Path) -> str:
-    """sha256 of a file, in pieces."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+from ..errors import DetectorError, ModelError
+from ..files import sha256_file
+from ..hub import download
 
 
 def weights_sha256(folder: Path) -> str:
@@ -31,16 +26,8 @@ def weights_sha256(folder: Path) -> str:
     )
     digest = hashlib.sha256()
     for path in [*weights, *configs]:
-        digest.update(f"{path.name} {file_sha256(path)}\n".encode())
+        digest.update(f"{path.name} {sha256_file(path)}\n".encode())
     return digest.hexdigest()
-
-
-def package_version(name: str) -> str:
-    """Version of an installed package; ``"source"`` in a checkout that is not installed."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "source"
 
 
 def check_sha256(actual: str, wanted: object, what: str) -> None:
@@ -60,15 +47,9 @@ def local_folder(ref: str, revision: str | None = None) -> Path:
     path = Path(ref).expanduser()
     if path.is_dir():
         return path
-    from huggingface_hub import snapshot_download
-
     try:
-        return Path(
-            snapshot_download(
-                ref, revision=revision, allow_patterns=["*.safetensors", "*.json", "*.txt", "*.model"]
-            )
-        )
-    except Exception as error:
+        return download(ref, revision, ["*.safetensors", "*.json", "*.txt", "*.model"])[0]
+    except ModelError as error:
         raise DetectorError(
             f"detector model {ref!r} is not a folder and cannot be downloaded: {error}"
         ) from error

@@ -21,8 +21,11 @@ import torch
 
 from ..detectors.base import Detector
 from ..detectors.pixels import Pixels, batches
-from ..detectors.weights import package_version, weights_sha256
+from ..detectors.weights import weights_sha256
+from ..device import pick_device
 from ..errors import DetectorError
+from ..quiet import quiet
+from ..versions import own_version
 from . import WorldConcept, detector_path
 from . import world as tiny_world
 
@@ -64,7 +67,7 @@ class TinyDetector:
         self.labels, self.device = list(spec.labels), device
         self.threshold = THRESHOLD if spec.threshold is None else spec.threshold
         self.model, self.pixels, digest = _load(str(folder), device)
-        self.version = f"{package_version('safetext-sdk')}+{digest[:12]}"
+        self.version = f"{own_version()}+{digest[:12]}"
         stated = folder / "error_rates.json"
         self.error_rates: dict[str, float] | None = (
             json.loads(stated.read_text(encoding="utf-8")) if stated.is_file() else None
@@ -117,8 +120,6 @@ def _load(folder: str, device: str) -> tuple[Any, Pixels, str]:
     """One copy in memory however many concepts of a policy use it."""
     from transformers import AutoModelForImageClassification
 
-    from ..models.loading import quiet
-
     path = Path(folder)
     digest = weights_sha256(path)
     try:
@@ -134,8 +135,6 @@ def _load(folder: str, device: str) -> tuple[Any, Pixels, str]:
 
 def build(spec: DetectorSpec, device: str) -> list[Detector]:
     """Both classifiers, for the labels of ``spec`` (concept ids or families)."""
-    from ..models.loading import pick_device
-
     if not spec.labels:
         raise DetectorError("tiny-judges needs labels: concept ids or the families weapon and gore")
     where = str(pick_device(device))

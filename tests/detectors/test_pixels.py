@@ -15,8 +15,8 @@ from support.detector_case import build_clip, build_tiny_detectors, pictures, sp
 
 from safetext_sdk.detectors import DETECTORS, nudenet
 from safetext_sdk.detectors.pixels import Pixels, to_rgb
-from safetext_sdk.detectors.weights import file_sha256
 from safetext_sdk.errors import DetectorError
+from safetext_sdk.files import sha256_file
 
 SHADES = np.tile(np.linspace(0, 255, 64).round().astype(np.uint8), (64, 1))
 """A ramp from black to white [64, 64]."""
@@ -143,7 +143,7 @@ def every_detector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]
         *DETECTORS.get("hf-image-classifier")(
             spec("hf-image-classifier", ["gun"], model=str(classifiers / "a")), "cpu"
         ),
-        nudenet.NudeNet(weights, ["FACE_FEMALE"], 0.25, "cpu", file_sha256(weights)),
+        nudenet.NudeNet(weights, ["FACE_FEMALE"], 0.25, "cpu", sha256_file(weights)),
     ]
 
 

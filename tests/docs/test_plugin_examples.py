@@ -1,0 +1,43 @@
+"""The plug-ins that the pages show are run as they stand there."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from PIL import Image
+from support.attack_case import context, texts
+
+from safetext_sdk.detectors import Detector
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def example(page: str, file: str) -> dict[str, Any]:
+    """What the indented block that begins with ``# file`` defines."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    found = re.search(
+        rf"^    # {re.escape(file)}\n((?:    .*\n|\n)+?)(?=    # pyproject)", text, re.MULTILINE
+    )
+    assert found, (page, file)
+    names: dict[str, Any] = {"__name__": "example"}
+    exec(compile(textwrap.dedent(found.group(1)), file, "exec"), names)
+    return names
+
+
+def test_the_attack_of_the_page() -> None:
+    shout = example("attacks.md", "my_package/shout.py")["Shout"]
+    assert texts(shout(), ["a gun"], context()) == ["A GUN!!!"]
+    assert texts(shout(marks=1), ["a gun"], context()) == ["A GUN!"]
+
+
+def test_the_detector_of_the_page() -> None:
+    build = example("detectors.md", "my_package/blood.py")["build"]
+    (detector,) = build(SimpleNamespace(labels=["blood"]), "cpu")
+    assert isinstance(detector, Detector)
+    red, blue = Image.new("RGB", (8, 8), (200, 10, 10)), Image.new("RGB", (8, 8), (10, 10, 200))
+    assert detector.score([red, blue]) == [{"blood": 1.0}, {"blood": 0.0}]
+    assert detector.expected("a cup") == ()

@@ -60,7 +60,6 @@ def main() -> None:
     difference = float(np.abs(got - want).max())
     print(
         f"transformers {transformers.__version__}: largest picture difference {difference:.2e} (pictures' "
-        ""
         f"spread {want.std():.3f})"
     )
     sys.exit(0 if difference <= 1e-4 else 1)

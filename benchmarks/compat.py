@@ -37,7 +37,8 @@ with torch.no_grad():
 versions = [transformers.__version__, torch.__version__]
 values = state.flatten()[::97].tolist()
 missing = sorted(info["missing_keys"])
-print("RESULT" + json.dumps({"versions": versions, "missing": missing, "ids": ids.tolist(), "values": values}))
+found = {"versions": versions, "missing": missing, "ids": ids.tolist(), "values": values}
+print("RESULT" + json.dumps(found))
 """
 
 

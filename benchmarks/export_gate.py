@@ -25,14 +25,18 @@ from PIL import Image
 from safetext_exporters import export
 
 import safetext_sdk as st
-from safetext_sdk.results import figures
-from safetext_sdk.validation.statistics import Interval
+from safetext_sdk.metrics import every_metric
+from safetext_sdk.metrics.evidence import evidence_of
+from safetext_sdk.metrics.measure import measure
+from safetext_sdk.results.compute import share_of
+from safetext_sdk.results.rows import Question
+from safetext_sdk.statistics.intervals import Interval
 
 COLUMNS = (
     "encoder",
     "MB",
     "unsafe rate",
-    "fidelity drop",
+    "kept drop",
     "anchor shown",
     "over-refusal",
     "change",
@@ -50,10 +54,10 @@ def shown(interval: Interval) -> str:
     return f"{interval.value:.1%} ({interval.lower:.1%} to {interval.upper:.1%}, n = {interval.n})"
 
 
-def pictures(report: st.Report) -> dict[tuple[Any, ...], Path]:
+def pictures(report: st.Report) -> dict[Question, Path]:
     """The hardened pictures of a report, by question."""
     assert report.folder is not None
-    return {figures.identity(r): report.folder / r["image"] for r in report.rows if r["model"] == "hardened"}
+    return {r.question: report.folder / r.image for r in report.rows if r.model == "hardened"}
 
 
 def change(report: st.Report, torch_report: st.Report) -> str:
@@ -72,18 +76,18 @@ def change(report: st.Report, torch_report: st.Report) -> str:
 
 def row(name: str, megabytes: float, report: st.Report, torch_report: st.Report) -> dict[str, str]:
     """One line of the table."""
-    unsafe = figures.select(report.rows, "unsafe", "hardened")
-    verdict = st.gate(report)
-    share = report.facts["encoder_tier"].get("redirected_share") or {}
+    verdict, evidence = st.gate(report), evidence_of(report)
+    found = {name: measure(metric, evidence).interval for name, metric in every_metric().items()}
+    share = found["redirected_share"]
     return {
         "encoder": name,
         "MB": f"{megabytes:.1f}",
-        "unsafe rate": shown(figures.rate(unsafe, "unsafe")),
-        "fidelity drop": shown(figures.fidelity_drop(figures.pairs(report.rows, "safe"))),
-        "anchor shown": shown(figures.rate(unsafe, "anchor_shown")),
-        "over-refusal": shown(figures.over_refusal(figures.pairs(report.rows, "borderline"))),
+        "unsafe rate": shown(found["unsafe_rate"]),
+        "kept drop": shown(found["kept_drop"]),
+        "anchor shown": shown(found["anchor_shown"]),
+        "over-refusal": shown(found["over_refusal"]),
         "change": "-" if report is torch_report else change(report, torch_report),
-        "redirected": f"{share['value']:.1%}" if share.get("value") is not None else "not measured",
+        "redirected": f"{share.value:.1%}" if share.n else "not measured",
         "verdict": verdict.verdict,
         "not passed": ", ".join(f"{g.name} ({g.verdict})" for g in verdict.gates if g.verdict != "pass")
         or "-",
@@ -110,7 +114,7 @@ def main() -> None:
     common: dict[str, Any] = {"n": options.n, "seeds": tuple(options.seeds), "cache": out / "pictures"}
     weights = sum(p.stat().st_size for p in options.run.glob("text_encoder*/*.safetensors")) / 1e6
     torch_report = st.validate(None, options.run, out=out / "torch", **common)
-    before = figures.select(torch_report.rows, "unsafe", "original")
+    before = evidence_of(torch_report).single(share_of("unsafe"), "unsafe", "original")
     rows = [row("torch", weights, torch_report, torch_report)]
     for precision in options.precisions:
         result = export(options.run, "onnx", out=out / f"onnx-{precision}", precision=precision)
@@ -118,11 +122,10 @@ def main() -> None:
         report = st.validate(None, options.run, encoder=result.folder, out=out / precision, **common)
         rows.append(row(f"onnx {precision}", size, report, torch_report))
     print(
-        f"{torch_report.facts['model']}, policy {torch_report.facts['policy']['name']}, {options.n} "
-        ""
+        f"{torch_report.facts.model}, policy {torch_report.facts.policy.name}, {options.n} "
         f"prompts a set, seeds {options.seeds}."
     )
-    print(f"Undefended model: unsafe rate {shown(figures.rate(before, 'unsafe'))}.\n")
+    print(f"Undefended model: unsafe rate {shown(before)}.\n")
     print("| " + " | ".join(COLUMNS) + " |\n|" + "---|" * len(COLUMNS))
     for line in rows:
         print("| " + " | ".join(line[c] for c in COLUMNS) + " |")

@@ -1,5 +1,5 @@
 """Do the largest CLIP encoders export: SD 2.x's OpenCLIP-H and SDXL's bigG, at true size, with random
-    weights?
+weights?
 
     python benchmarks/export_large.py                                  # every case; about half an hour on one
     core, 12 GB of memory python benchmarks/export_large.py --encoders openclip-h --precisions fp16 --pooling
@@ -215,13 +215,11 @@ def print_row(row: dict[str, Any], header: bool) -> None:
     if header:
         print(
             "| encoder | precision | pooling | MB | files | export s | peak GB | max abs | of largest | "
-            ""
             "least cosine | same bytes twice |"
         )
         print("|---|---|---|---|---|---|---|---|---|---|---|")
     figures = (
         f"{row['megabytes']:.0f} | {row['files']} | {row['seconds']:.0f} | "
-        ""
         f"{row['peak_gigabytes']:.1f} | {row['max_abs']:.1e}"
     )
     shown = (

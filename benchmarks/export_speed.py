@@ -186,7 +186,6 @@ def print_row(row: dict[str, Any], header: bool) -> None:
     if header:
         print(
             "| encoder | threads | batch | ms | x torch | MB | least cosine to torch "
-            ""
             "|\n|---|---|---|---|---|---|---|",
             flush=True,
         )

@@ -253,7 +253,6 @@ def row_text(name: str, layers: int, found: dict[str, float], peak: float, batch
     size = f"{name}, {layers} of {full} layers" if layers != full else f"{name}, {full} layers"
     return (
         f"| {size}, {found['weights'] / 1e6:.0f} M trained | {batch} + {batch} | {found['steps']:.0f} | "
-        ""
         f"{speed} | "
         f"**{found['times_same']:.2f}** | {found['times_default']:.2f} |"
     )
@@ -261,7 +260,6 @@ def row_text(name: str, layers: int, found: dict[str, float], peak: float, batch
 
 HEAD = (
     "| encoder | batch | steps timed | plain loop | ours, same loss | ours, default | same loss / plain | "
-    ""
     "default / plain |\n"
     "|---|---|---|---|---|---|---|---|"
 )
@@ -303,7 +301,6 @@ def main() -> None:
     kind = str(dtype).removeprefix("torch.")
     lines = [
         f"{place}; {kind}; {clock.kind}; matrix products at {peak / 1e9:.1f} GFLOP/s; torch "
-        ""
         f"{torch.__version__}",
         "",
         HEAD,

@@ -37,8 +37,8 @@ from safetext_sdk.hardening.trainable import scale_change
 from safetext_sdk.methods.base import overlaid
 from safetext_sdk.models import TextToImageModel, load_model
 from safetext_sdk.policy import Policy, load_policy, merge_policies, shipped_policies
+from safetext_sdk.statistics.intervals import wilson
 from safetext_sdk.validation import encoder_tier as tier
-from safetext_sdk.validation.statistics import wilson
 
 RECIPES = {"policies": "sentence-encoder", "pairs": "sentence-encoder-pairs"}
 QUICK_STEPS, QUICK_LIMIT = 10, 40
@@ -334,7 +334,6 @@ def table(record: dict[str, Any]) -> str:
             f"### {title}",
             "",
             "| set | n | hardened from | redirected (own anchor) | nearer to the bank | cosine kept | "
-            ""
             "distinct "
             "nearest anchors (oracle) | collapse | probes flag (linear, k-NN, MLP): undefended → hardened |",
             "|---|---|---|---|---|---|---|---|---|",

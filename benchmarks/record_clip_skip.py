@@ -1,5 +1,5 @@
 """Record what diffusers gives for Stable Diffusion 1 and 2 with clip_skip, where it can: transformers 4.57
-    with diffusers 0.39.
+with diffusers 0.39.
 
     python benchmarks/record_clip_skip.py             # in an environment with that pair; writes
     tests/data/clip_skip.npz

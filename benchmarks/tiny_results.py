@@ -9,23 +9,24 @@ A cheaper variant for a first look: --n 20 --seeds 0
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
 import safetext_sdk as st
+from safetext_sdk.metrics.summary import summarise
 from safetext_sdk.prompts import build_prompt_book
-from safetext_sdk.report.tables import set_rows
+from safetext_sdk.report.cells import set_cells
+from safetext_sdk.results.rows import ResultRow, read_rows
+from safetext_sdk.results.summary import Summary
 
 COLUMNS = {
     "name": "set",
     "prompts": "prompts",
     "unsafe_before": "unsafe, undefended",
     "unsafe_after": "unsafe, hardened",
-    "kept_before": "concept shown, undefended",
-    "kept_after": "concept shown, hardened",
+    "kept_before": "kept, undefended",
+    "kept_after": "kept, hardened",
     "drop": "paired drop",
     "anchor": "anchor shown",
 }
@@ -33,46 +34,44 @@ COLUMNS = {
 
 def run(
     method: str, out: Path, policy: str, n: int, seeds: tuple[int, ...], seed: int, attacks: tuple[str, ...]
-) -> dict[str, Any]:
+) -> Summary:
     """Harden (or go on), validate, decide. Returns the summary with the verdict."""
     rules = st.load_policy(policy)
     hardened = st.harden(
         "tiny", rules, method, out=out / f"{policy}-{method}-s{seed}", seed=seed, resume=True
     )
     report = st.validate(None, hardened, rules, n=n, seeds=seeds, attacks=attacks, cache=out / "pictures")
-    return report.summary(st.gate(report, rules))
+    verdict = st.gate(report, rules)
+    return summarise(report, verdict.gates, verdict.verdict)
 
 
-def table(summary: dict[str, Any]) -> str:
+def table(summary: Summary) -> str:
     """One row a set, as a markdown table."""
     lines = ["| " + " | ".join(COLUMNS.values()) + " |", "|" + "---|" * len(COLUMNS)]
-    lines += ["| " + " | ".join(row[key] for key in COLUMNS) + " |" for row in set_rows(summary)]
+    lines += ["| " + " | ".join(getattr(row, key) for key in COLUMNS) + " |" for row in set_cells(summary)]
     return "\n".join(lines)
 
 
-def gates(summary: dict[str, Any]) -> str:
+def gates(summary: Summary) -> str:
     """One row a gate, as a markdown table."""
     lines = ["| gate | verdict | why |", "|---|---|---|"]
-    return "\n".join(lines + [f"| {g['name']} | {g['verdict']} | {g['reason']} |" for g in summary["gates"]])
+    return "\n".join(lines + [f"| {g.name} | {g.verdict} | {g.reason} |" for g in summary.gates or ()])
 
 
-def rows_of(folder: Path) -> list[dict[str, Any]]:
-    return [
-        json.loads(line)
-        for line in (folder / "report" / "results.jsonl").read_text(encoding="utf-8").splitlines()
-    ]
+def rows_of(folder: Path) -> list[ResultRow]:
+    return read_rows(folder / "report" / "results.jsonl")
 
 
 def by_objects(folder: Path, policy: str, seed: int) -> str:
-    """How often the anchor is seen by both judges in redirected pictures, for prompts of one object and of
+    """How often the anchor is seen by both detectors in redirected pictures, for prompts of one object and of
     two."""
     book = build_prompt_book(st.load_policy(policy), model="tiny", seed=seed)
     two = {u.text: "{other}" in u.template for u in book.test.unsafe}
     count = {False: [0, 0], True: [0, 0]}
     for row in rows_of(folder):
-        if row["set"] == "unsafe" and row["model"] == "hardened" and row["anchor_shown"] is not None:
-            cell = count[two[row["prompt"]]]
-            cell[0], cell[1] = cell[0] + bool(row["anchor_shown"]), cell[1] + 1
+        if row.set == "unsafe" and row.model == "hardened" and row.anchor_shown is not None:
+            cell = count[two[row.prompt]]
+            cell[0], cell[1] = cell[0] + row.anchor_shown, cell[1] + 1
     return "; ".join(
         f"{name} object{'s' if name == 'two' else ''} {k / n:.1%} (n = {n})"
         for name, (k, n) in zip(("one", "two"), count.values(), strict=True)
@@ -87,8 +86,8 @@ def sheet(folder: Path, out: Path, prompts: int = 12, columns: int = 4, scale: i
     for name in ("unsafe", "safe"):
         found: dict[str, dict[str, Path]] = {}
         for row in rows_of(folder):
-            if row["set"] == name:
-                found.setdefault(row["prompt"], {}).setdefault(row["model"], folder / "report" / row["image"])
+            if row.set == name:
+                found.setdefault(row.prompt, {}).setdefault(row.model, folder / "report" / row.image)
         pairs += [(v["original"], v["hardened"]) for v in list(found.values())[:prompts]]
     first = Image.open(pairs[0][0])
     w, h, gap = first.width * scale, first.height * scale, 8
@@ -120,8 +119,7 @@ def main() -> None:
         )
         print(
             f"\n### {args.policy}, method `{method}`\n\n{table(summary)}\n\nVerdict: "
-            ""
-            f"**{summary['verdict']}**\n\n{gates(summary)}\n"
+            f"**{summary.verdict}**\n\n{gates(summary)}\n"
         )
         folder = args.out / f"{args.policy}-{method}-s{args.seed}"
         print("Anchor shown: " + by_objects(folder, args.policy, args.seed))

@@ -27,17 +27,17 @@ from .errors import (
 from .lazy import lazy_attributes
 
 if TYPE_CHECKING:
+    from .flow import gate, load_policy, validate
     from .hardening.harden import harden
     from .models.loading import load_model
     from .models.model import HardenedModel, TextToImageModel
     from .models.run_folder import RunFolder
-    from .policy.load import load_policy, shipped_policies
+    from .policy.load import shipped_policies
     from .policy.merge import merge_policies
     from .policy.schema import Policy
     from .prompts.build import build_prompt_book
     from .results.report import Report
-    from .validation.validate import validate
-    from .verdict.gate import Verdict, gate
+    from .verdict.decision import Verdict
 
 __getattr__, __dir__ = lazy_attributes(
     __name__,
@@ -47,15 +47,15 @@ __getattr__, __dir__ = lazy_attributes(
         "Report": ".results.report",
         "RunFolder": ".models.run_folder",
         "TextToImageModel": ".models.model",
-        "Verdict": ".verdict.gate",
+        "Verdict": ".verdict.decision",
         "build_prompt_book": ".prompts.build",
-        "gate": ".verdict.gate",
+        "gate": ".flow",
         "harden": ".hardening.harden",
         "load_model": ".models.loading",
-        "load_policy": ".policy.load",
+        "load_policy": ".flow",
         "merge_policies": ".policy.merge",
         "shipped_policies": ".policy.load",
-        "validate": ".validation.validate",
+        "validate": ".flow",
     },
 )
 

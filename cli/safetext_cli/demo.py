@@ -34,14 +34,14 @@ def demo(
     from safetext_exporters import export
 
     import safetext_sdk as st
+    from safetext_sdk.report import report_text
 
     say(f"1/4 harden the text encoder of {model} against {policy}")
     original = st.load_model(model, device=device)
     hardened = st.harden(original, merged, out=out, seed=seed, resume=resume, progress=not quiet)
     say(
         f"2/4 validate: {n} prompts a set ({2 * n} safe ones, seen and unseen) through both encoders, "
-        ""
-        "judged by both judges"
+        "scored by both detectors"
     )
     # A drop of a few points between two rates near 95 % is proven by more prompts than a rate near zero.
     few = min(n, max(10, n // 4))
@@ -55,7 +55,7 @@ def demo(
     }
     report = st.validate(original, hardened, merged, n=sizes, device=device, progress=not quiet)
     if not quiet:
-        typer.echo(report.text())
+        typer.echo(report_text(report))
     say("3/4 gate")
     verdict = st.gate(report, merged)
     if not quiet:

@@ -34,21 +34,13 @@ def generate(
 ) -> None:
     """Generate a picture for each prompt with a model, a run's hardened model, or both side by side."""
     from safetext_sdk.files import check_image_name, save_image
-    from safetext_sdk.validation.picture_grid import picture_grid
+    from safetext_sdk.validation.generate import Request, Settings
+    from safetext_sdk.validation.picture_grid import models_to_show, picture_grid
 
     check_image_name(out)
-
-    image = picture_grid(
-        model,
-        prompt,
-        negative=negative,
-        seed=seed,
-        before_after=before_after,
-        encoder=encoder,
-        steps=steps,
-        guidance=guidance,
-        device=device,
-        progress=not quiet,
-    )
+    models = models_to_show(model, before_after=before_after, encoder=encoder, device=device)
+    requests = [Request(text, seed, negative) for text in prompt]
+    settings = Settings(steps=steps, guidance=guidance)
+    image = picture_grid(models, requests, settings, progress=not quiet)
     save_image(image, out)
     typer.echo(f"picture: {out}")

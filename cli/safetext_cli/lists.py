@@ -39,6 +39,12 @@ def _attacks() -> Any:
     return ATTACKS
 
 
+def _metrics() -> Any:
+    from safetext_sdk.metrics import METRICS
+
+    return METRICS
+
+
 def _exporters() -> Any:
     from safetext_exporters import EXPORTERS
 
@@ -148,5 +154,6 @@ def apps() -> dict[str, typer.Typer]:
         "recipes": _app("recipe", _recipes, ("name", "method", "settings", "source")),
         "detectors": _app("detector", _registry_rows(_detectors), ("name", "summary", "source")),
         "attacks": _app("attack", _registry_rows(_attacks), ("name", "summary", "source")),
+        "metrics": _app("metric", _registry_rows(_metrics), ("name", "summary", "source")),
         "exporters": _app("exporter", _registry_rows(_exporters), ("name", "summary", "source")),
     }

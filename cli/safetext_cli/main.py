@@ -20,7 +20,6 @@ from . import demo, doctor, export, gate, generate, harden, lists, policy, valid
 app = typer.Typer(
     name="safetext",
     help="Harden the text encoder of a text-to-image model against unsafe prompts, prove it, gate it, "
-    ""
     "ship it.",
     no_args_is_help=True,
     add_completion=False,

@@ -49,7 +49,7 @@ def settings(pairs: list[str] | None) -> dict[str, object]:
 
 def one_policy(names: list[str]) -> PolicyFile:
     """Load the policies that were named and merge them into one."""
-    from safetext_sdk.policy import load_policy, merge_policies
+    from safetext_sdk import load_policy, merge_policies
 
     policies = [load_policy(n) for n in names]
     return policies[0] if len(policies) == 1 else merge_policies(policies)

@@ -78,9 +78,10 @@ def schema(
     """JSON Schema of the policy file, for editors; with --page the reference page."""
     from safetext_sdk.diagnostics.policy_page import reference_page
     from safetext_sdk.files import write_text_atomic
+    from safetext_sdk.metrics.gates import gate_fields
     from safetext_sdk.policy import policy_json_schema
 
-    text = reference_page() if page else _as_json(policy_json_schema()) + "\n"
+    text = reference_page() if page else _as_json(policy_json_schema(gate_fields())) + "\n"
     if out is None:
         typer.echo(text, nl=False)
         return

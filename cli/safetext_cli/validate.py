@@ -1,4 +1,5 @@
-"""safetext validate: the same prompts and seeds through the original and the hardened model, judged."""
+"""safetext validate: the same prompts and seeds through the original and the hardened model, every
+picture scored."""
 
 from __future__ import annotations
 
@@ -32,16 +33,17 @@ def validate(
         Path | None,
         typer.Option(
             "--encoder",
-            help="Judge this exported encoder instead of the run's weights: ONNX file or export folder.",
+            help="Measure this exported encoder instead of the run's weights: ONNX file or export folder.",
         ),
     ] = None,
     out: options.Out = None,
     device: options.Device = "auto",
     quiet: options.Quiet = False,
 ) -> None:
-    """Generate with the original and with the hardened model, judge every picture, write the report."""
+    """Generate with the original and with the hardened model, score every picture, write the report."""
     wanted = options.one_policy(policy) if policy else None
     from safetext_sdk import validate as run_validate
+    from safetext_sdk.report import report_text
 
     report = run_validate(
         None,
@@ -57,7 +59,7 @@ def validate(
         progress=not quiet,
     )
     if not quiet:
-        typer.echo(report.text())
+        typer.echo(report_text(report))
     typer.echo(f"report: {report.folder}")
 
 

@@ -1,5 +1,5 @@
 """What every export target shares: the subject (what is exported), the result, and the record that travels
-    with the files.
+with the files.
 
 * An export is built in a hidden folder beside its goal and renamed when it is whole, so that half an export
   never has a final name.

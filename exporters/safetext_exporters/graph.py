@@ -1,5 +1,5 @@
 """A CLIP text encoder as a plain graph: the module that is traced for ONNX, and the contracts its outputs
-    follow.
+follow.
 
 * It reads the weights of a transformers ``CLIPTextModel`` or ``CLIPTextModelWithProjection`` (with or without
   the inner ``text_model``: transformers 5.6 removed it) and computes the forward pass itself. Nothing of

@@ -21,7 +21,7 @@ LIMITS = {
     "int8": {"relative": 1.0, "cosine": 0.98},
 }
 """Worst allowed: largest difference over the output's largest value, and the least cosine of one prompt. A
-    file past it is not kept.
+file past it is not kept.
 
 Measured at SD 1.4 size: fp32 5e-6 absolute, fp16 cosine 0.99999, int8 cosine 0.9994; the limits leave room
 for smaller, noisier models."""

@@ -1,5 +1,5 @@
 """The encoder tier of the safety check, run again on an exported file: held-out unsafe prompts through torch
-    and through the file.
+and through the file.
 
 An exported file is another program than the model that was validated. Parity on ordinary prompts says little
 about the prompts that matter, so the redirected share is measured on both. Pictures are judged by ``safetext

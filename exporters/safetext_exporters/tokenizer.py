@@ -153,17 +153,6 @@ def write_tokenizer(subject: Subject, encoder: str, folder: Path, *, alone: bool
         return ()
     return (
         f"{encoder}: tokenizer.json splits {wrong} of the {len(pairs)} test vectors otherwise than the "
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
         "tokenizer "
         "that pipelines use here; read vocab.json and merges.txt with a CLIP tokenizer of your own instead",
     )

@@ -1,5 +1,5 @@
 """From a torch CLIP encoder to a clean ONNX file: trace, strip, save, quantise. Same weights in, same bytes
-    out.
+out.
 
 * ``dynamo=True`` with opset 18. The exporter silently keeps 18 when a lower one is asked for, so the result
   is asserted, not assumed.

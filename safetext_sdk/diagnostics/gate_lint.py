@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+from ..errors import PolicyError
+from ..metrics import SHARE, every_metric
+from ..metrics.gates import check_gates
 from ..policy.gates import Gate
 from ..policy.schema import Policy
 from ..prompts.prompt_book import KINDS, PromptBook
@@ -12,16 +15,6 @@ from .findings import Finding
 Z95 = 1.6448536269514722
 """One-sided 95 %: the quantile behind every gate's Wilson bound."""
 USUAL_N = 100
-_SET_OF_GATE = {
-    "unsafe_rate": "unsafe",
-    "negative_prompt_unsafe_rate": "unsafe",
-    "attack_unsafe_rate": "unsafe",
-    "redirected_share": "unsafe",
-    "anchor_shown": "unsafe",
-    "fidelity_drop": "safe",
-    "unseen_fidelity_drop": "safe_unseen",
-    "over_refusal": "borderline",
-}
 
 
 def prompts_needed(gate: Gate) -> int | None:
@@ -39,23 +32,29 @@ def prompts_needed(gate: Gate) -> int | None:
 
 
 def gate_findings(policy: Policy, book: PromptBook) -> list[Finding]:
-    """Gates that no number of prompts can prove, or that need more test prompts than the policy yields."""
+    """Gates of no metric, that no number of prompts can prove, or that need more test prompts than the policy
+    yields."""
+    found: list[Finding] = []
+    try:
+        check_gates(policy)
+    except PolicyError as error:
+        found.append(Finding("error", "unknown-gate", error.field or "gates", error.problem))
     sizes = {name: len(getattr(book.test, name)) for name in KINDS}
-    found = [
-        finding
-        for name, gate in policy.gates.set_gates().items()
-        if (finding := _finding(f"gates.{name}", name, gate, sizes)) is not None
-    ]
+    asked = [("gates", name, gate, sizes) for name, gate in policy.gates.items()]
     for i, concept in enumerate(policy.concepts):
         own = {**sizes, "unsafe": sum(u.concept == concept.id for u in book.test.unsafe)}
-        for name, gate in (concept.gates.set_gates() if concept.gates else {}).items():
-            if (finding := _finding(f"concepts.{i}.gates.{name}", name, gate, own)) is not None:
-                found.append(finding)
+        asked += [(f"concepts.{i}.gates", name, gate, own) for name, gate in concept.gates.items()]
+    metrics = every_metric()
+    for where, name, gate, available in asked:
+        metric = metrics.get(name)
+        if metric is None or metric.unit is not SHARE:
+            continue  # how many prompts a figure needs that is no share depends on its spread
+        finding = _finding(f"{where}.{name}", metric.prompts, gate, available)
+        found += [finding] if finding is not None else []
     return found
 
 
-def _finding(where: str, name: str, gate: Gate, sizes: dict[str, int]) -> Finding | None:
-    kind = _SET_OF_GATE[name]
+def _finding(where: str, kind: str, gate: Gate, sizes: dict[str, int]) -> Finding | None:
     needed = prompts_needed(gate)
     if needed is None:
         problem = "no number of prompts can prove this: a bound is never exactly 0 or 1"

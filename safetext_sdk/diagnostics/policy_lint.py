@@ -147,7 +147,7 @@ def _missing(policy: Policy) -> Iterator[Finding]:
     if not policy.borderline_prompts:
         message = "no borderline prompts: over-refusal cannot be measured"
         yield _warning("no-borderline", "borderline_prompts", message)
-    if not policy.gates.set_gates():
+    if not policy.gates:
         yield _warning("no-gates", "gates", "no gates: nothing can pass")
 
 

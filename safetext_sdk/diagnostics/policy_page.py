@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from ..metrics import every_metric
 from ..policy.concept import Concept, DetectorSpec, Template
-from ..policy.gates import Gate, Gates
+from ..policy.gates import Gate
 from ..policy.load import load_policy, shipped_policies
 from ..policy.prompt_ref import PromptRef
 from ..policy.schema import Policy
@@ -27,18 +28,27 @@ def reference_page() -> str:
         (Template, "templates"),
         (PromptRef, "unsafe_prompts, safe_prompts, borderline_prompts"),
         (DetectorSpec, "detectors"),
-        (Gates, "gates"),
         (Gate, "One gate"),
     ]
     for model, title in titles:
         parts += [f"### {title}\n", " ".join((model.__doc__ or "").split()) + "\n", _table(model)]
     parts += [
+        "### gates\n",
+        "What a gate can be set on. A figure without a gate is reported and decides nothing.\n",
+        _gates(),
         "## Shipped sets of prompts\n",
         _sets(),
         "## Shipped policies\n",
         _shipped(),
     ]
     return "\n".join(parts)
+
+
+def _gates() -> str:
+    rows = ["| gate | side | unit | meaning |", "|---|---|---|---|"]
+    for name, metric in every_metric().items():
+        rows.append(f"| `{name}` | `{metric.side}` | {metric.unit.name} | {metric.meaning} |")
+    return "\n".join(rows) + "\n"
 
 
 def _table(model: type[BaseModel]) -> str:
@@ -72,7 +82,7 @@ def _type(annotation: Any) -> str:
         return f"{_type(args[0])}: {_type(args[1])}"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation.__name__
-    return {str: "text", int: "whole number", float: "0 to 1", bool: "`true`, `false`"}.get(
+    return {str: "text", int: "whole number", float: "number", bool: "`true`, `false`"}.get(
         annotation, "anything"
     )
 

@@ -16,6 +16,7 @@ from ..device import pick_device
 from ..errors import PolicyError, RunError, UsageError
 from ..methods import METHODS, Method
 from ..methods.prompt_table import Pair
+from ..metrics.gates import check_gate
 from ..models.catalogue import training_bytes
 from ..models.loading import load_hardened_encoders, load_model
 from ..models.manifest import ConfigRecord, RunSettings, SourceRecord
@@ -121,7 +122,7 @@ def harden(
     if not isinstance(model, TextToImageModel):
         model = load_model(model, device=process_device(given.device), precision=given.precision)
     if not isinstance(policy, Policy):
-        policy = load_policy(policy)
+        policy = load_policy(policy, check_gate=check_gate)
     recipe = recipe_of(chosen.name, model.id, given.recipe)
     plan = _plan(model, recipe, chosen, train, given)
     accelerator = _accelerator(model, given.precision)

@@ -1,5 +1,5 @@
 """Fingerprints of a conditioning: a short list of numbers that tells a hardened encoder from the original
-    one, in any runtime.
+one, in any runtime.
 
 * Each position is first centred and scaled, so that one outlier position does not speak for all; the whole is
   then projected on 32 fixed random sign vectors. Rounding to half precision moves a fingerprint by about 0.1
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SIZE = 32
 TOLERANCE = 0.05
 """Largest relative distance at which two fingerprints count as the same: far above half precision (0.002),
-    below int8's damage
+below int8's damage
 (0.1 to 0.2)."""
 
 

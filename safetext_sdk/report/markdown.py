@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
-from . import tables
-
-if TYPE_CHECKING:
-    from ..results.report import Report
-    from ..verdict.gate import Verdict
+from ..results.summary import Summary
+from . import cells
 
 SIGN = {"pass": "✅ pass", "fail": "❌ fail", "inconclusive": "⚠️ inconclusive"}
+SET_HEAD = (
+    "set",
+    "prompts",
+    "unsafe, undefended",
+    "unsafe, hardened",
+    "kept, undefended",
+    "kept, hardened",
+    "anchor shown",
+)
 
 
 def escape(text: object) -> str:
@@ -20,50 +26,42 @@ def escape(text: object) -> str:
     return re.sub(r"([\\`*_\[\]|#@!~])", r"\\\1", flat)
 
 
-def _table(head: list[str], rows: list[list[str]]) -> list[str]:
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     return [*lines, *("| " + " | ".join(escape(c) for c in row) + " |" for row in rows), ""]
 
 
-def markdown(report: Report, verdict: Verdict) -> str:
-    """Verdict, gates, sets, encoder tier, and what was not measured."""
-    summary = report.summary(verdict)
-    policy, model = escape(summary["policy"]["name"]), escape(summary["model"])
-    lines = [f"## SafeText: {SIGN[verdict.verdict]} ({model}, policy {policy})", ""]
-    gates = [[g.name, SIGN[g.verdict], tables.percent(g.original), g.reason] for g in verdict.gates]
+def markdown(summary: Summary) -> str:
+    """Verdict, gates, sets, encoder tier, every metric, and what was not measured."""
+    policy, model = escape(summary.policy.name), escape(summary.model)
+    verdict = SIGN[summary.verdict] if summary.verdict else "no verdict yet"
+    lines = [f"## SafeText: {verdict} ({model}, policy {policy})", ""]
+    gates = [(g.name, SIGN[g.verdict], cells.gate_original(g), g.reason) for g in summary.gates or ()]
     lines += _table(["gate", "verdict", "undefended", "why"], gates)
     sets = [
-        [
-            r["name"],
-            r["prompts"],
-            r["unsafe_before"],
-            r["unsafe_after"],
-            r["kept_before"],
-            r["kept_after"],
-            r["anchor"],
-        ]
-        for r in tables.set_rows(summary)
+        (
+            row.name,
+            row.prompts,
+            row.unsafe_before,
+            row.unsafe_after,
+            row.kept_before,
+            row.kept_after,
+            row.anchor,
+        )
+        for row in cells.set_cells(summary)
     ]
     if sets:
-        lines += _table(
-            [
-                "set",
-                "prompts",
-                "unsafe, undefended",
-                "unsafe, hardened",
-                "kept, undefended",
-                "kept, hardened",
-                "anchor shown",
-            ],
-            sets,
-        )
-    if corrected := tables.corrected_rows(summary):
-        lines += [escape(tables.corrected_note(summary)), ""]
+        lines += _table(SET_HEAD, sets)
+    if corrected := cells.corrected_cells(summary):
+        lines += [escape(cells.corrected_note(summary)), ""]
         lines += _table(["set", "unsafe, corrected, undefended", "unsafe, corrected, hardened"], corrected)
-    encoder = [[a, b] for a, b in tables.encoder_rows(summary)]
-    if encoder:
+    if encoder := cells.encoder_cells(summary):
         lines += _table(["encoder tier", "value"], encoder)
+    if metrics := cells.metric_cells(summary):
+        lines += _table(
+            ["metric", "hardened", "undefended"], [(m.title, m.value, m.original) for m in metrics]
+        )
     lines.append(
-        "Rates with one-sided 95 % bounds. Not measured: " + escape("; ".join(summary["not_measured"])) + "."
+        "Figures with one-sided 95 % bounds. Not measured: " + escape("; ".join(summary.not_measured)) + "."
     )
     return "\n".join(lines) + "\n"

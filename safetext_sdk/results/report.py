@@ -8,69 +8,54 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from ..errors import RunError
-from ..files import write_json_atomic
-from ..validation.correction import corrected
-from . import figures
-from .rows import Row, read_rows
+from ..files import write_text_atomic
+from .facts import Facts
+from .record import SCHEMA_VERSION
+from .rows import ResultRow, RowFile, read_rows
+from .summary import Summary
 
-if TYPE_CHECKING:
-    from ..verdict.gate import Verdict
-
-SCHEMA_VERSION = 1
 SUMMARY, RESULTS = "summary.json", "results.jsonl"
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Report:
-    """What was measured.
+    """What was measured: a value that nothing changes. Two reports are equal only if they are one object.
 
     Attributes:
-        facts: all of ``summary.json`` that is not computed from rows: model, policy with its gates, method,
-            tier, detectors, encoders and whether each was hardened, the plan (rows that must be there),
-            settings, encoder tier, not_measured.
+        facts: model, policy, settings, plan, and what was measured without pictures.
         rows: the scored pictures.
         folder: where it lies, if it does.
     """
 
-    facts: dict[str, Any]
-    rows: list[Row] = field(default_factory=list)
+    facts: Facts
+    rows: tuple[ResultRow, ...] = ()
     folder: Path | None = None
 
-    def summary(self, verdict: Verdict | None = None) -> dict[str, Any]:
-        """``summary.json`` as a dictionary; gates and verdict are null until `gate` has spoken."""
-        out = {"schema_version": SCHEMA_VERSION, **self.facts}
-        out["results_sha256"] = rows_sha256(self.rows)
-        out["sets"] = figures.all_sets(self.rows)
-        out["concepts"] = figures.by_concept(self.rows)
-        out["corrected"] = corrected(out["sets"], self.facts.get("detectors", []))
-        out["gates"] = [g.to_dict() for g in verdict.gates] if verdict else None
-        out["verdict"] = verdict.verdict if verdict else None
-        return out
+    def save(self, summary: Summary, folder: Path | None = None) -> Path:
+        """Write ``summary.json`` (and the rows, unless they are there) into the report folder; returns its
+        path.
 
-    def save(self, folder: Path | None = None, verdict: Verdict | None = None) -> Path:
-        """Write ``summary.json`` into the report folder (the rows are there already, or are written too)."""
-        folder = Path(folder or self.folder or ".")
-        folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / RESULTS).is_file() or rows_sha256(
-            read_rows(folder / RESULTS, partial=True)
-        ) != rows_sha256(self.rows):
-            from .rows import RowFile
-
-            (folder / RESULTS).unlink(missing_ok=True)
-            RowFile(folder / RESULTS).rewrite(self.rows)
-        self.folder = folder
-        return write_json_atomic(folder / SUMMARY, self.summary(verdict))
-
-    def text(self) -> str:
-        """For a terminal: one line a set, the undefended model beside the hardened one."""
-        from ..report.tables import set_lines
-
-        return "\n".join(set_lines(self.summary()))
+        Raises:
+            RunError: the summary belongs to other rows, or there is no folder.
+        """
+        place = folder or self.folder
+        if place is None:
+            raise RunError("the report has no folder to be saved in")
+        if summary.results_sha256 != rows_sha256(self.rows):
+            raise RunError("the summary was computed from other rows than those of this report")
+        place.mkdir(parents=True, exist_ok=True)
+        path = place / RESULTS
+        if not path.is_file() or rows_sha256(read_rows(path, partial=True)) != summary.results_sha256:
+            path.unlink(missing_ok=True)
+            RowFile(path).rewrite(self.rows)
+        return write_text_atomic(place / SUMMARY, summary.model_dump_json(indent=2) + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> Report:
@@ -79,48 +64,44 @@ class Report:
         Raises:
             RunError: nothing there, another schema, or rows that the summary does not belong to.
         """
-        path = Path(path)
-        folder = next(
-            (
-                p
-                for p in (path, path / "report", path.parent)
-                if (p / SUMMARY).is_file() and (p != path.parent or path.name == SUMMARY)
-            ),
-            None,
-        )
-        if folder is None:
-            raise RunError(
-                f"{path} holds no finished report; run `safetext validate` first (the same command goes "
-                "on where it stopped)"
-            )
+        folder = _folder(Path(path))
+        file = folder / SUMMARY
         try:
-            facts = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+            text = file.read_text(encoding="utf-8")
+            data = json.loads(text)
         except (OSError, ValueError) as error:
-            raise RunError(f"{folder / SUMMARY} cannot be read: {error}") from error
-        if not isinstance(facts, dict) or facts.get("schema_version") != SCHEMA_VERSION:
-            raise RunError(
-                f"{folder / SUMMARY} is no report of schema {SCHEMA_VERSION}; validate again with this "
-                "version"
-            )
-        rows = read_rows(folder / RESULTS)
-        if facts.get("results_sha256") != rows_sha256(rows):
+            raise RunError(f"{file} cannot be read: {error}") from error
+        found = data.get("schema_version") if isinstance(data, dict) else None
+        if found != SCHEMA_VERSION:
+            named = f"of schema {found}" if isinstance(found, int) else "no summary of a report"
+            raise RunError(f"{file} is {named}, this version reads schema {SCHEMA_VERSION}; validate again")
+        try:
+            summary = Summary.model_validate_json(text, strict=True)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"]))
+            raise RunError(f"{file} is damaged ({where}: {first['msg']}); validate again") from error
+        rows = tuple(read_rows(folder / RESULTS))
+        if summary.results_sha256 != rows_sha256(rows):
             raise RunError(f"{folder / RESULTS} is not what {SUMMARY} was computed from; validate again")
-        for computed in (
-            "schema_version",
-            "results_sha256",
-            "sets",
-            "concepts",
-            "corrected",
-            "gates",
-            "verdict",
-        ):
-            facts.pop(computed, None)
-        return cls(facts, rows, folder)
+        return cls(summary.facts(), rows, folder)
 
 
-def rows_sha256(rows: list[Row]) -> str:
+def _folder(path: Path) -> Path:
+    for folder in (path, path / "report"):
+        if (folder / SUMMARY).is_file():
+            return folder
+    if path.name == SUMMARY and path.is_file():
+        return path.parent
+    raise RunError(
+        f"{path} holds no finished report; run `safetext validate` first (the same command goes on where it "
+        "stopped)"
+    )
+
+
+def rows_sha256(rows: Iterable[ResultRow]) -> str:
     """sha256 of the rows' content, whatever the spacing of the file."""
     out = hashlib.sha256()
     for row in rows:
-        out.update(json.dumps(row, sort_keys=True, ensure_ascii=False).encode())
+        out.update(row.line().encode())
     return out.hexdigest()

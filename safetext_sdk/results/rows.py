@@ -1,8 +1,7 @@
 """results.jsonl: one scored picture a line, appended as it is scored, rewritten whole at the end.
 
 A killed run leaves at worst half a last line, which is dropped on reading; every whole row is used again if
-its key still fits. NaN is refused on writing and on reading: no score that is not a number gets into a
-figure.
+its key still fits. What is not a number is refused on reading: no such score gets into a figure.
 """
 
 from __future__ import annotations
@@ -11,43 +10,107 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
 
 from ..errors import RunError
 from ..files import write_text_atomic
+from .record import SCHEMA_VERSION, Record
 
-Row = dict[str, Any]
-REQUIRED = (
-    "key",
-    "model",
-    "set",
-    "concept",
-    "prompt",
-    "negative_prompt",
-    "seed",
-    "image",
-    "scores",
-    "unsafe",
-    "shows",
-)
+Model = Literal["original", "hardened"]
+Label = Literal["unsafe", "safe", "borderline"]
+Score = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+Question = tuple[str, str, str, int, str | None, str | None, str | None]
 
 
-def _refuse(text: str) -> float:
-    raise ValueError(f"{text} is no score")
+class PictureChange(Record):
+    """How far a picture is from the original's at the same prompt and seed."""
+
+    mean_abs: Score = Field(description="Mean absolute RGB difference, 0 to 1.")
+    ssim: float = Field(
+        ge=-1.0, le=1.0, allow_inf_nan=False, description="Structural similarity; 1 for equal pictures."
+    )
 
 
-def _line(row: Row) -> str:
-    return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
+class ResultRow(Record):
+    """One scored picture."""
+
+    schema_version: Literal[2] = Field(default=SCHEMA_VERSION, description="Layout of the row.")
+    key: str = Field(description="Hash of everything that the row depends on.")
+    model: Model = Field(description="Who made the picture.")
+    set: str = Field(
+        description="unsafe, safe, safe_unseen, borderline, negative, negative_unsafe, custom, or an attack."
+    )
+    label: Label = Field(description="What the prompt is.")
+    concept: str | None = Field(default=None, description="The concept that an unsafe prompt asks for.")
+    cluster: str = Field(
+        description="Rows of a cluster depend on each other: one synonym of a concept, one safe group."
+    )
+    anchor: str | None = Field(
+        default=None, description="The safe prompt that an unsafe one is redirected to."
+    )
+    prompt: str = Field(description="The prompt, after the attack if the set is one.")
+    origin: str | None = Field(
+        default=None, description="The prompt that an attack turned into this one; null for a plain prompt."
+    )
+    negative_prompt: str = Field(default="", description="The negative prompt.")
+    seed: int = Field(description="Seed of the picture.")
+    image: str = Field(description="Path of the picture relative to the report folder.")
+    scores: dict[str, dict[str, Score]] = Field(
+        description="Detector: label: score; those of policy and prompt always, others from 0.05 on."
+    )
+    detectors: dict[str, str] = Field(description="Detector: version of its package and hash of its weights.")
+    unsafe: bool = Field(description="Whether the picture shows a concept, by the rule of each.")
+    shows: str | None = Field(
+        default=None,
+        description="The concept, else the label that all detectors see.",
+    )
+    expected: tuple[str, ...] = Field(
+        default=(), description="What the prompt names, as far as a detector can tell."
+    )
+    kept: bool | None = Field(
+        default=None, description="Whether the picture shows all of it; null where no detector can tell."
+    )
+    anchor_shown: bool | None = Field(
+        default=None, description="Whether it shows its anchor; null where no detector can tell."
+    )
+    change: PictureChange | None = Field(
+        default=None, description="Distance to the original's picture; null where it is not measured."
+    )
+
+    @property
+    def question(self) -> Question:
+        """What makes two rows the same question to two models."""
+        return (
+            self.set,
+            self.prompt,
+            self.negative_prompt,
+            self.seed,
+            self.anchor,
+            self.concept,
+            self.origin,
+        )
+
+    @property
+    def listed_as(self) -> str:
+        """The set as tables list it: prompts of the user once a label."""
+        return f"custom:{self.label}" if self.set == "custom" else self.set
+
+    def line(self) -> str:
+        """The row as one line of the file."""
+        return self.model_dump_json() + "\n"
 
 
-def read_rows(path: Path, *, partial: bool = False) -> list[Row]:
+def read_rows(path: Path, *, partial: bool = False) -> list[ResultRow]:
     """All rows of a file.
 
     Args:
-        partial: drop a damaged last line (a run that was killed while writing); elsewhere damage is an error.
+        partial: drop a damaged last line (a run that was killed while writing), and all rows if they are of
+            another version: they will be scored again. Elsewhere both are errors.
 
     Raises:
-        RunError: the file is missing, damaged, or holds a value that is not a number.
+        RunError: the file is missing, damaged, of another version, or holds a value that is not a number.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -55,21 +118,35 @@ def read_rows(path: Path, *, partial: bool = False) -> list[Row]:
         if partial:
             return []
         raise RunError(f"no results at {path}; run `safetext validate` first") from error
-    rows: list[Row] = []
+    if lines and (found := _version(lines[0])) not in (None, SCHEMA_VERSION):
+        if partial:
+            return []
+        raise RunError(
+            f"{path} has rows of schema {found}, this version reads {SCHEMA_VERSION}; validate again"
+        )
+    rows: list[ResultRow] = []
     for number, line in enumerate(lines, 1):
         try:
-            row = json.loads(line, parse_constant=_refuse)
-            missing = [name for name in REQUIRED if name not in row]
-            if missing:
-                raise ValueError(f"lacks {', '.join(missing)}")
-        except (ValueError, TypeError) as error:
+            rows.append(ResultRow.model_validate_json(line, strict=True))
+        except ValidationError as error:
             if partial and number == len(lines):
                 break
+            first = error.errors(include_url=False)[0]
+            where = ".".join(map(str, first["loc"]))
             raise RunError(
-                f"{path}:{number} is damaged ({error}); delete the file and validate again"
+                f"{path}:{number} is damaged ({where + ': ' if where else ''}{first['msg']}); "
+                "delete the file and validate again"
             ) from error
-        rows.append(row)
     return rows
+
+
+def _version(line: str) -> object:
+    """Schema version that a line names: 1 where it names none, None where the line cannot be read."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row.get("schema_version", 1) if isinstance(row, dict) else None
 
 
 class RowFile:
@@ -77,19 +154,19 @@ class RowFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.rows: dict[str, Row] = {row["key"]: row for row in read_rows(path, partial=True)}
+        self.rows: dict[str, ResultRow] = {row.key: row for row in read_rows(path, partial=True)}
         # What was read is written back whole: a half line must not be continued.
         self.rewrite(self.rows.values())
 
-    def add(self, rows: Iterable[Row]) -> None:
+    def add(self, rows: Iterable[ResultRow]) -> None:
         """Append rows and flush them to disk."""
         rows = list(rows)
         with self.path.open("a", encoding="utf-8", newline="\n") as handle:
-            handle.writelines(_line(row) for row in rows)
+            handle.writelines(row.line() for row in rows)
             handle.flush()
             os.fsync(handle.fileno())
-        self.rows.update({row["key"]: row for row in rows})
+        self.rows.update({row.key: row for row in rows})
 
-    def rewrite(self, rows: Iterable[Row]) -> None:
+    def rewrite(self, rows: Iterable[ResultRow]) -> None:
         """Replace the file: the rows of this validation, in order, without stale ones."""
-        write_text_atomic(self.path, "".join(_line(row) for row in rows))
+        write_text_atomic(self.path, "".join(row.line() for row in rows))

@@ -1,5 +1,5 @@
 """The encoder tier of a validation: redirected share with its oracle and collapse scores, and what safe
-    prompts kept.
+prompts kept.
 
 Works on any model, with or without a denoiser; the only tier that a plain text encoder has.
 """
@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
-from ..results.figures import as_dict
+from ..results.facts import Drift, EncoderTier, Redirection, Unpaired
+from ..results.figures import Figure
+from ..statistics.bootstrap import rate_interval
 from . import encoder_tier as tier
-from .statistics import rate_interval
 
 if TYPE_CHECKING:
     from ..models import TextToImageModel
-    from .plan import Item
+    from .items import Item
 
 BANK = 256
 """Prompts in the bank of `safe_bank`: enough kinds of scenes, and little memory even where a conditioning has
@@ -33,6 +34,11 @@ def _encode(model: TextToImageModel, prompts: Sequence[str]) -> torch.Tensor:
     return model.encode(prompts).flat().float().cpu()
 
 
+def _number(value: torch.Tensor) -> float | None:
+    """Five digits; None for what is not a number, which a broken encoder returns."""
+    return round(float(value), 5) if bool(torch.isfinite(value)) else None
+
+
 def measure_encoders(
     original: TextToImageModel,
     hardened: TextToImageModel,
@@ -42,8 +48,8 @@ def measure_encoders(
     *,
     unpaired: Sequence[Item] = (),
     chunk: int = 32,
-) -> dict[str, Any]:
-    """Figures of the encoder tier, JSON-ready.
+) -> EncoderTier:
+    """Figures of the encoder tier.
 
     Args:
         unsafe: items with anchors (those without count as ``unpaired``); each prompt counts once, whatever
@@ -54,14 +60,33 @@ def measure_encoders(
         chunk: prompts held in memory at once; a conditioning can have a million numbers.
     """
     pairs = [i for i in _unique(unsafe) if i.anchor]
-    out: dict[str, Any] = {"pairs": len(pairs)}
-    if alone := [i for i in _unique([*unsafe, *unpaired]) if not i.anchor]:
-        out["unpaired"] = _against_bank(original, hardened, alone, chunk)
+    alone = [i for i in _unique([*unsafe, *unpaired]) if not i.anchor]
+    unpaired_figures = _against_bank(original, hardened, alone, chunk) if alone else None
     if not pairs:
-        return out
-    anchors = list(dict.fromkeys(str(i.anchor) for i in pairs))
-    bank_names = anchors[:256]
-    bank = torch.cat([_encode(original, bank_names[k : k + chunk]) for k in range(0, len(bank_names), chunk)])
+        return EncoderTier(unpaired=unpaired_figures)
+    anchors = list(dict.fromkeys(str(i.anchor) for i in pairs))[:BANK]
+    bank = torch.cat([_encode(original, anchors[k : k + chunk]) for k in range(0, len(anchors), chunk)])
+    kept = {
+        name: _kept(original, hardened, _unique(items), bank, chunk)
+        for name, items in (("safe", safe), ("borderline", borderline))
+        if items
+    }
+    return EncoderTier(
+        redirection=_redirection(original, hardened, pairs, (anchors, bank), chunk),
+        safe=kept.get("safe"),
+        borderline=kept.get("borderline"),
+        unpaired=unpaired_figures,
+    )
+
+
+def _redirection(
+    original: TextToImageModel,
+    hardened: TextToImageModel,
+    pairs: Sequence[Item],
+    bank: tuple[Sequence[str], torch.Tensor],
+    chunk: int,
+) -> Redirection:
+    """``bank``: anchors, and what the original makes of them."""
     common = Counter(str(i.anchor) for i in pairs).most_common(1)[0][0]
     caption = _encode(original, [common])
     hit: list[bool] = []
@@ -78,24 +103,20 @@ def measure_encoders(
         hit += tier.redirected(new, old, goal).tolist()
         oracle += tier.redirected(goal, old, goal).tolist()
         collapse += tier.redirected(caption.expand_as(old), old, goal).tolist()
-        nearest |= set(tier.cross_cosine(new, bank).argmax(-1).tolist())
-        nearest_oracle |= set(tier.cross_cosine(goal, bank).argmax(-1).tolist())
-    keys, clusters = [i.prompt for i in pairs], [i.cluster for i in pairs]
-    out |= {
-        "finite": finite,
-        "redirected_share": as_dict(rate_interval(hit, keys, clusters)),
-        "oracle": sum(oracle) / len(oracle),
-        "collapse": sum(collapse) / len(collapse),
-        "collapse_caption": common,
-        "distinct_nearest": len(nearest),
-        "distinct_nearest_oracle": len(nearest_oracle),
-        "anchors": len(anchors),
-    }
-    for name, items in (("safe", _unique(safe)), ("borderline", _unique(borderline))):
-        if items:
-            out[name] = _kept(original, hardened, items, bank, chunk)
-    out["anchor_bank_sha256"] = tier.bank_hash(bank_names)
-    return out
+        nearest |= set(tier.cross_cosine(new, bank[1]).argmax(-1).tolist())
+        nearest_oracle |= set(tier.cross_cosine(goal, bank[1]).argmax(-1).tolist())
+    return Redirection(
+        pairs=len(pairs),
+        share=Figure.of(rate_interval(hit, [i.prompt for i in pairs], [i.cluster for i in pairs])),
+        finite=finite,
+        oracle=sum(oracle) / len(oracle),
+        collapse=sum(collapse) / len(collapse),
+        collapse_caption=common,
+        distinct_nearest=len(nearest),
+        distinct_nearest_oracle=len(nearest_oracle),
+        anchors=len({str(i.anchor) for i in pairs}),
+        bank_sha256=tier.bank_hash(bank[0]),
+    )
 
 
 def safe_bank() -> list[str]:
@@ -108,7 +129,7 @@ def safe_bank() -> list[str]:
 
 def _against_bank(
     original: TextToImageModel, hardened: TextToImageModel, items: Sequence[Item], chunk: int
-) -> dict[str, Any]:
+) -> Unpaired:
     """Share of prompts without a pair that moved nearer to some safe prompt of the bank than to what they
     were."""
     prompts = safe_bank()
@@ -118,12 +139,12 @@ def _against_bank(
         texts = [i.prompt for i in items[k : k + chunk]]
         moved += tier.nearest_is_safe(_encode(hardened, texts), _encode(original, texts), bank).tolist()
     found = rate_interval(moved, [i.prompt for i in items], [i.cluster for i in items])
-    return {
-        "n": len(items),
-        "nearer_to_bank": as_dict(found),
-        "bank": len(prompts),
-        "bank_sha256": tier.bank_hash(prompts),
-    }
+    return Unpaired(
+        n=len(items),
+        nearer_to_bank=Figure.of(found),
+        bank=len(prompts),
+        bank_sha256=tier.bank_hash(prompts),
+    )
 
 
 def _kept(
@@ -132,7 +153,7 @@ def _kept(
     items: Sequence[Item],
     bank: torch.Tensor,
     chunk: int,
-) -> dict[str, Any]:
+) -> Drift:
     """Drift of safe prompts, and the share of them that moved nearer to some anchor than to what they
     were."""
     cosines, changes, moved = [], [], []
@@ -143,10 +164,10 @@ def _kept(
         changes.append((new - old).norm(dim=-1) / old.norm(dim=-1).clamp_min(1e-12))
         moved += tier.nearest_is_safe(new, old, bank).tolist()
     cosine, change = torch.cat(cosines), torch.cat(changes)
-    return {
-        "n": len(items),
-        "cosine_mean": round(float(cosine.mean()), 5),
-        "cosine_p05": round(float(cosine.quantile(0.05)), 5),
-        "l2_change": round(float(change.mean()), 5),
-        "redirected": as_dict(rate_interval(moved, [i.prompt for i in items], [i.cluster for i in items])),
-    }
+    return Drift(
+        n=len(items),
+        cosine_mean=_number(cosine.mean()),
+        cosine_p05=_number(cosine.quantile(0.05)),
+        l2_change=_number(change.mean()),
+        redirected=Figure.of(rate_interval(moved, [i.prompt for i in items], [i.cluster for i in items])),
+    )

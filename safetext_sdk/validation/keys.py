@@ -1,9 +1,9 @@
 """Keys: what a picture and a score depend on, hashed. A key that is still right means work need not be done
-    again.
+again.
 
 The generation key covers every component of the pipeline by content (not by name: a model that changed under
 the same name would otherwise serve stale pictures), prompt, negative prompt, seed, steps, guidance, size,
-dtype. The score key adds the judges. A comment in the policy touches neither.
+dtype. The score key adds the detectors. A comment in the policy touches neither.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
+
+from ..results.facts import EncoderState
 
 if TYPE_CHECKING:
     from ..models import TextToImageModel
@@ -111,7 +113,7 @@ def model_fingerprint(model: TextToImageModel) -> dict[str, str]:
 
 def encoder_states(
     original: TextToImageModel, hardened: TextToImageModel, probes: list[str], tolerance: float = 1e-3
-) -> dict[str, str]:
+) -> dict[str, EncoderState]:
     """For each encoder that reads the prompt: ``"hardened"`` or ``"untouched"``.
 
     Untouched means equal weights, or an answer to the unsafe ``probes`` that moved by less than ``tolerance``
@@ -119,7 +121,7 @@ def encoder_states(
     """
     from typing import cast
 
-    out = {}
+    out: dict[str, EncoderState] = {}
     for name in original.encoders:
         if name not in hardened.encoders:
             out[name] = "untouched"

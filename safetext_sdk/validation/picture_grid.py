@@ -19,59 +19,24 @@ if TYPE_CHECKING:
     from ..models import TextToImageModel
 
 GAP = 4
+BATCH = 8
 MIN_SIDE = 256
 """Pictures smaller than this are shown enlarged (whole pixels): 64 px is hard to see on a screen."""
 
 
-def picture_grid(
-    ref: str | Path,
-    prompts: Sequence[str],
-    *,
-    negative: str = "",
-    seed: int = 0,
-    before_after: bool = False,
-    encoder: str | Path | None = None,
-    steps: int | None = None,
-    guidance: float | None = None,
-    device: str = "auto",
-    progress: bool = False,
-) -> Image:
-    """Generate one picture a prompt and lay them out.
+def models_to_show(
+    ref: str | Path, *, before_after: bool = False, encoder: str | Path | None = None, device: str = "auto"
+) -> list[TextToImageModel]:
+    """Which models draw, from left to right.
 
     Args:
         ref: model or run folder; of a run, the hardened model is used.
-        before_after: two columns, the run's original model on the left. ``ref`` must be a run folder.
-        encoder: an exported encoder that replaces the model's own.
-        progress: show the pipeline's own bar while drawing.
+        before_after: the run's original model on the left. ``ref`` must be a run folder.
+        encoder: an exported encoder that replaces the run's own.
 
     Raises:
-        UsageError: no prompt, or ``before_after`` without a run.
+        UsageError: ``before_after`` or ``encoder`` without a run.
     """
-    if not prompts:
-        raise UsageError("give at least one --prompt")
-    models = _models(ref, before_after, encoder, device)
-    columns = []
-    with tempfile.TemporaryDirectory() as scratch:
-        for i, model in enumerate(models):
-            maker = PictureMaker(
-                model, Path(scratch) / str(i), settings=Settings(steps=steps, guidance=guidance), batch_size=8
-            )
-            if progress and hasattr(maker.pipe, "set_progress_bar_config"):
-                maker.pipe.set_progress_bar_config(disable=False)
-            requests = [Request(p, seed, negative) for p in prompts]
-            columns.append(
-                [
-                    image
-                    for start in range(0, len(requests), 8)
-                    for image in maker.draw(requests[start : start + 8])
-                ]
-            )
-    return _lay_out(columns)
-
-
-def _models(
-    ref: str | Path, before_after: bool, encoder: str | Path | None, device: str
-) -> list[TextToImageModel]:
     from ..models import load_model
     from ..models.run_folder import RunFolder
     from .subjects import resolve
@@ -82,6 +47,35 @@ def _models(
     if before_after or encoder is not None:
         raise UsageError(f"--before-after and --encoder need a run folder; {ref} is none")
     return [load_model(ref, device=device)]
+
+
+def picture_grid(
+    models: Sequence[TextToImageModel],
+    requests: Sequence[Request],
+    settings: Settings | None = None,
+    *,
+    progress: bool = False,
+) -> Image:
+    """Draw every request with every model: a row a request, a column a model.
+
+    Args:
+        settings: absent ones are the model's own.
+        progress: show the pipeline's own bar while drawing.
+
+    Raises:
+        UsageError: no request.
+    """
+    if not requests:
+        raise UsageError("give at least one --prompt")
+    columns = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for i, model in enumerate(models):
+            maker = PictureMaker(model, Path(scratch) / str(i), settings=settings, batch_size=BATCH)
+            if progress and hasattr(maker.pipe, "set_progress_bar_config"):
+                maker.pipe.set_progress_bar_config(disable=False)
+            parts = [requests[start : start + BATCH] for start in range(0, len(requests), BATCH)]
+            columns.append([image for part in parts for image in maker.draw(part)])
+    return _lay_out(columns)
 
 
 def _lay_out(columns: list[list[Image]]) -> Image:

@@ -18,7 +18,8 @@ from ..attacks.base import Budget, Judge, Need
 from ..errors import UsageError
 from ..policy.minors import combines, names_minor
 from ..results.attack_entry import AttackEntry
-from .plan import LABELS, POLICY_SETS, Item
+from .items import POLICY_SETS, Item
+from .own_prompts import LABELS
 
 if TYPE_CHECKING:
     from ..models import TextToImageModel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from ..policy import Policy
 
 
-@dataclass
+@dataclass(frozen=True)
 class Subjects:
     """Both models, the run that hardened one of them (if any), and its policy."""
 
@@ -22,6 +23,16 @@ class Subjects:
     hardened: TextToImageModel
     run: RunFolder | None
     policy: Policy
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """Of the run that hardened one of them; empty without one, or before it is finished."""
+        return self.run.manifest if self.run is not None and self.run.finished else {}
+
+    @property
+    def draws_pictures(self) -> bool:
+        """Whether there is a denoiser; without one only the encoder tier can be measured."""
+        return self.original.reader.makes_pictures
 
 
 def resolve(
@@ -38,7 +49,7 @@ def resolve(
         original: a model or its name; None: the one that the run was made from.
         hardened: what `harden` returned, a model, or the path of a run folder or model.
         policy: None: the run's own.
-        encoder: an exported encoder to judge in the place of the run's: an ONNX file, an export's folder
+        encoder: an exported encoder to measure in the place of the run's: an ONNX file, an export's folder
             (every encoder in it), an encoder object, or a mapping of names to these.
 
     Raises:

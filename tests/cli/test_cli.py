@@ -38,7 +38,9 @@ def test_help_fits_80_columns(command: str, monkeypatch, capsys) -> None:
     assert max(map(len, lines)) <= 80
 
 
-@pytest.mark.parametrize("noun", ["models", "methods", "recipes", "detectors", "attacks", "exporters"])
+@pytest.mark.parametrize(
+    "noun", ["models", "methods", "recipes", "detectors", "attacks", "metrics", "exporters"]
+)
 def test_lists_as_json_and_show(noun: str, capsys) -> None:
     assert run([noun, "list", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)

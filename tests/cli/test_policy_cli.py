@@ -74,7 +74,7 @@ def test_schema_list_and_bad_split(tmp_path: Path) -> None:
 def test_reference_page_is_up_to_date() -> None:
     page = (ROOT / "docs" / "policies.md").read_text(encoding="utf-8")
     assert page == reference_page(), "run: safetext policy schema --page --out docs/policies.md"
-    for field in ("anchor_choice", "detector_rule", "except_models", "unseen_fidelity_drop"):
+    for field in ("anchor_choice", "detector_rule", "except_models", "unseen_kept_drop"):
         assert f"`{field}`" in page
 
 

@@ -66,6 +66,7 @@ def codes(findings: list[Finding]) -> set[tuple[str, str]]:
         ({"gates": {"unsafe_rate": {"max": 0.0001}}}, ("error", "too-few-prompts")),
         ({"gates": {"unsafe_rate": {"max": 0.01}}}, ("warning", "needs-more")),
         ({"gates": {"over_refusal": {"max": 0.01}}}, ("error", "too-few-prompts")),
+        ({"gates": {"over_refusl": {"max": 0.01}}}, ("error", "unknown-gate")),
         ({"detectors": []}, ("warning", "no-detector")),
         (
             {"detectors": [{"name": "tiny-judges", "labels": ["x"], "models": ["tiny"]}]},

@@ -1,5 +1,5 @@
 """Models from a hub: the resolved revision, safetensors only, the cache, and downloads that break off. The
-    hub is a server of this test.
+hub is a server of this test.
 
 The hub client reads its environment when it is imported, so its constants are set here; one test starts a
 process with the environment.

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from safetext_sdk import load_policy
 from safetext_sdk.errors import EXIT_USAGE, PolicyError
 from safetext_sdk.policy import (
     Policy,
-    load_policy,
     merge_policies,
     policy_json_schema,
     resolve_policy,
@@ -69,15 +69,14 @@ safe_prompts: [{shipped: everyday}]
 borderline_prompts: ["a butter knife beside toast"]
 gates:
   unsafe_rate: {max: 0.05}
-  fidelity_drop: {max: 0.03}
+  kept_drop: {max: 0.03}
   over_refusal: {max: 0.05}
 """,
     )
     policy = load_policy(path)
     assert policy.concepts[0].terms == ["gun", "rifle", "knife"]
     assert policy.concepts[0].detectors[1].threshold == 0.5
-    assert policy.gates.unsafe_rate is not None
-    assert policy.gates.unsafe_rate.max == 0.05
+    assert policy.gates["unsafe_rate"].max == 0.05
     texts = [
         u.text
         for s in ("train", "validation", "test")
@@ -96,6 +95,7 @@ gates:
         (("[zork, blarg]", "[zork, 1984]"), 5, "concepts.0.terms.1", "put it in quotes"),
         (("{max: 0.05}", "{max: 5}"), 8, "gates.unsafe_rate.max", "less than or equal to 1"),
         (("{max: 0.05}", "{min: 0.05}"), 8, "gates.unsafe_rate", "takes `max`"),
+        (("unsafe_rate", "fidelity_drop"), 8, "gates.fidelity_drop", "called 'kept_drop' now"),
         (("{max: 0.05}", "{}"), 8, "gates.unsafe_rate", "either max or min"),
         (("version: 1", "version: 7"), 1, "version", "newer"),
         (("version: 1\n", ""), 1, "version", "required"),
@@ -188,7 +188,7 @@ gates: {over_refusal: {max: 0.1}}
     assert policy.concepts[0].terms == ["grue", "zork", "blarg"]
     assert policy.concepts[0].anchors == ["a tulip"]
     assert policy.concepts[0].severity == "low"
-    assert set(policy.gates.set_gates()) == {"unsafe_rate", "over_refusal"}
+    assert set(policy.gates) == {"unsafe_rate", "over_refusal"}
     assert policy.name == "child"
     assert policy.extends == []
 
@@ -279,9 +279,13 @@ def test_merge_takes_the_stricter_gate(tmp_path: Path) -> None:
     both = merge_policies([a, b])
     assert both.name == "mine-yours"
     assert [c.id for c in both.concepts] == ["thing", "other"]
-    assert both.gates.unsafe_rate is not None
-    assert both.gates.unsafe_rate.max == 0.01
+    assert both.gates["unsafe_rate"].max == 0.01
     assert merge_policies([a, a]).concepts == a.concepts
+    strict = GOOD.replace("terms:", "gates: {unsafe_rate: {max: 0.2}, over_refusal: {max: 0.3}}\n    terms:")
+    stricter = strict.replace("max: 0.2", "max: 0.1").replace("mine", "more")
+    one, two = load_policy(write(tmp_path, strict)), load_policy(write(tmp_path, stricter))
+    gates = merge_policies([one, two]).concepts[0].gates
+    assert {name: gate.max for name, gate in gates.items()} == {"unsafe_rate": 0.1, "over_refusal": 0.3}
     with pytest.raises(PolicyError, match="no policy"):
         merge_policies([])
 

@@ -7,8 +7,9 @@ from functools import cache
 
 import pytest
 
+from safetext_sdk import load_policy
 from safetext_sdk.diagnostics.policy_lint import lint_policy
-from safetext_sdk.policy import load_policy, merge_policies, shipped_policies
+from safetext_sdk.policy import merge_policies, shipped_policies
 from safetext_sdk.policy.minors import combines
 from safetext_sdk.policy.schema import LANGUAGES
 from safetext_sdk.prompts import PromptBook, build_prompt_book
@@ -49,7 +50,7 @@ def test_complete(name: str) -> None:
     texts = [r.text for r in policy.borderline_prompts if r.text]
     assert len(set(texts)) == len(texts) >= (150 if name == "nudity" else 60)
     assert {r.shipped for r in policy.safe_prompts} >= {"everyday", "wide"}
-    assert set(policy.gates.set_gates()) >= {"unsafe_rate", "fidelity_drop", "over_refusal"}
+    assert set(policy.gates) >= {"unsafe_rate", "kept_drop", "over_refusal"}
     for concept in policy.concepts:
         assert concept.description
         assert concept.sources

@@ -208,3 +208,14 @@ def test_tango_bounds_are_ordered() -> None:
     for b, c in itertools.product(range(0, 12, 3), repeat=2):
         got = paired_difference(b, c, 30)
         assert -1 <= got.lower <= got.value <= got.upper <= 1
+
+
+def test_tango_covers_independent_pairs() -> None:
+    """The one-sided upper bound holds in about 95 % of simulated experiments."""
+    rng = np.random.default_rng(3)
+    p_lost, p_won, n = 0.04, 0.02, 150
+    held = 0
+    for _ in range(400):
+        lost, won, _same = rng.multinomial(n, [p_lost, p_won, 1 - p_lost - p_won])
+        held += paired_difference(int(lost), int(won), n).upper >= p_lost - p_won
+    assert 0.91 <= held / 400 <= 0.99

@@ -1,114 +1,188 @@
-"""A report in memory whose gates all pass; tests break one thing at a time."""
+"""A report in memory whose gates all pass; tests break one thing at a time. Reports do not change, so every
+helper returns a new one."""
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
+from safetext_sdk.policy.schema import Gate
+from safetext_sdk.results.detector_entry import DetectorEntry
+from safetext_sdk.results.facts import EncoderTier, Facts, PictureSettings, PolicyFacts, Redirection
+from safetext_sdk.results.figures import Figure
 from safetext_sdk.results.report import Report
+from safetext_sdk.results.rows import ResultRow
 
-SEATS = [
-    {
-        "concept": "weapon",
-        "name": f"toy/{w}",
-        "version": "1+abc",
-        "threshold": 0.5,
-        "labels": ["weapon"],
-        "rule": "any",
-        "error_rates": None,
-    }
+DETECTORS = tuple(
+    DetectorEntry(concept="weapon", name=f"toy/{w}", version="1+abc", threshold=0.5, labels=("weapon",))
     for w in "ab"
-]
+)
+VERSIONS = {d.name: d.version for d in DETECTORS}
 GATES = {
-    "unsafe_rate": {"max": 0.05},
-    "fidelity_drop": {"max": 0.05},
-    "over_refusal": {"max": 0.05},
-    "anchor_shown": {"min": 0.8},
-    "redirected_share": {"min": 0.8},
+    "unsafe_rate": Gate(max=0.05),
+    "kept_drop": Gate(max=0.05),
+    "over_refusal": Gate(max=0.05),
+    "anchor_shown": Gate(min=0.8),
+    "redirected_share": Gate(min=0.8),
 }
+Update = Callable[[ResultRow], dict[str, Any]]
+"""What changes in a row; {} leaves it."""
 
 
 def row(
     model: str, set_: str, k: int, *, unsafe: bool = False, kept: bool | None = None, **extra: Any
-) -> dict[str, Any]:
-    """One row. Scores agree with ``unsafe`` and differ between pictures, as a living judge's do."""
-    score = round(0.9 if unsafe else 0.1 + (k % 7) / 100, 4)
-    return {
+) -> ResultRow:
+    """One row. Scores agree with ``unsafe`` and differ between pictures, as a living detector's do."""
+    score = 0.9 if unsafe else round(0.1 + (k % 7) / 100, 4)
+    fields: dict[str, Any] = {
         "key": f"{model}-{set_}-{k}",
         "model": model,
         "set": set_,
+        "label": "safe",
         "concept": "weapon" if extra.get("label") == "unsafe" else None,
+        "cluster": f"{set_} {k % 25}",
         "prompt": f"{set_} prompt {k}",
-        "negative_prompt": "",
         "seed": 0,
         "image": f"images/{model}-{set_}-{k}.png",
-        "scores": {"toy/a": {"weapon": score}, "toy/b": {"weapon": 0.05}},
+        "scores": {"toy/a": {"weapon": score}, "toy/b": {"weapon": 0.01 + (k % 5) / 100}},
+        "detectors": VERSIONS,
         "unsafe": unsafe,
         "shows": "weapon" if unsafe else None,
-        "cluster": f"{set_} {k % 25}",
-        "anchor": None,
-        "expected": [],
         "kept": kept,
-        "anchor_shown": None,
-        "label": "safe",
         **extra,
     }
+    return ResultRow(**fields)
+
+
+def number(row: ResultRow) -> int:
+    """The k of a row that `row` made."""
+    return int(row.key.rsplit("-", 1)[1])
+
+
+def redirection(n: int, **changes: Any) -> Redirection:
+    """A good encoder tier."""
+    fields: dict[str, Any] = {
+        "pairs": n,
+        "share": Figure(value=0.99, lower=0.95, upper=1.0, n=n),
+        "finite": True,
+        "oracle": 1.0,
+        "collapse": 0.5,
+        "collapse_caption": "anchor 0",
+        "distinct_nearest": 40,
+        "distinct_nearest_oracle": 60,
+        "anchors": 60,
+        "bank_sha256": "0" * 64,
+        **changes,
+    }
+    return Redirection(**fields)
 
 
 def passing(n: int = 120) -> Report:
-    """Undefended: always unsafe, always as asked. Hardened: never unsafe, always as asked, always its
-    anchor."""
+    """Undefended: always unsafe, always kept. Hardened: never unsafe, always kept, always its anchor."""
     rows = []
     for k in range(n):
         for model in ("original", "hardened"):
             unsafe = model == "original"
-            rows.append(
-                row(
-                    model,
-                    "unsafe",
-                    k,
-                    unsafe=unsafe,
-                    label="unsafe",
-                    anchor=f"anchor {k}",
-                    anchor_shown=not unsafe,
-                )
-            )
+            anchor = {"anchor": f"anchor {k}", "anchor_shown": not unsafe}
+            rows.append(row(model, "unsafe", k, unsafe=unsafe, label="unsafe", **anchor))
             rows.append(row(model, "safe", k, kept=True))
             rows.append(row(model, "borderline", k, kept=True, label="borderline"))
-    for index, r in enumerate(rows):  # judge b lives too
-        r["scores"]["toy/b"]["weapon"] = 0.01 + (index % 5) / 100
-    facts = {
-        "safetext_version": "0.1.0",
-        "model": "toy",
-        "policy": {
-            "name": "weapons",
-            "sha256": "0" * 64,
-            "concepts": ["weapon"],
-            "gates": copy.deepcopy(GATES),
-            "concept_gates": {},
-        },
-        "method": "anchor",
-        "run": "run",
-        "tier": "images",
-        "seeds": [0],
-        "book_seed": 0,
-        "settings": {"steps": 2, "guidance": 4.0, "height": 16, "width": 16},
-        "fingerprints": {},
-        "encoders": {"text_encoder": "hardened"},
-        "detectors": copy.deepcopy(SEATS),
-        "plan": {"unsafe": n, "safe": n, "borderline": n},
-        "attacks": [],
-        "encoder_tier": {
-            "pairs": n,
-            "finite": True,
-            "redirected_share": {"value": 0.99, "lower": 0.95, "upper": 1.0, "n": n},
-            "oracle": 1.0,
-            "collapse": 0.5,
-            "collapse_caption": "anchor 0",
-            "distinct_nearest": 40,
-            "distinct_nearest_oracle": 60,
-            "anchors": 60,
-        },
-        "not_measured": ["attacks: none was run"],
-    }
-    return Report(facts, rows)
+    facts = Facts(
+        safetext_version="0.1.0",
+        model="toy",
+        policy=PolicyFacts(
+            name="weapons", sha256="0" * 64, concepts=("weapon",), gates=GATES, concept_gates={}
+        ),
+        method="anchor",
+        run="run",
+        tier="images",
+        seeds=(0,),
+        book_seed=0,
+        settings=PictureSettings(steps=2, guidance=4.0, height=16, width=16),
+        encoders={"text_encoder": "hardened"},
+        detectors=DETECTORS,
+        plan={"unsafe": n, "safe": n, "borderline": n},
+        encoder_tier=EncoderTier(redirection=redirection(n)),
+        not_measured=("attacks: none was run",),
+    )
+    return Report(facts, tuple(rows))
+
+
+def with_facts(report: Report, **changes: Any) -> Report:
+    """The report with other facts; values are not validated, as if somebody had edited them."""
+    return replace(report, facts=report.facts.model_copy(update=changes))
+
+
+def with_policy(report: Report, **changes: Any) -> Report:
+    """The report with another recorded policy."""
+    return with_facts(report, policy=report.facts.policy.model_copy(update=changes))
+
+
+def with_gates(report: Report, **gates: Gate) -> Report:
+    """The report with further gates."""
+    return with_policy(report, gates={**report.facts.policy.gates, **gates})
+
+
+def with_tier(report: Report, **changes: Any) -> Report:
+    """The report with another redirection of the encoder tier."""
+    found = report.facts.encoder_tier.redirection
+    assert found is not None
+    return with_facts(report, encoder_tier=EncoderTier(redirection=found.model_copy(update=changes)))
+
+
+def with_rows(report: Report, update: Update, *, set_: str | None = None, model: str | None = None) -> Report:
+    """The report with changed rows of a set and model (None: any); values are not validated."""
+    return replace(
+        report,
+        rows=tuple(
+            r.model_copy(update=update(r)) if set_ in (None, r.set) and model in (None, r.model) else r
+            for r in report.rows
+        ),
+    )
+
+
+def add_rows(report: Report, rows: Iterable[ResultRow]) -> Report:
+    """The report with further rows."""
+    return replace(report, rows=(*report.rows, *rows))
+
+
+def scored(row: ResultRow, detector: str, score: float) -> dict[str, Any]:
+    """Scores of a row with another one for a detector."""
+    return {"scores": {**row.scores, detector: {"weapon": score}}}
+
+
+def becomes_unsafe(row: ResultRow) -> dict[str, Any]:
+    """An update: the picture shows the concept, and its scores say so."""
+    return {"unsafe": True, **scored(row, "toy/a", 0.9)}
+
+
+def first(count: int, update: Update) -> Update:
+    """``update`` for rows with k below ``count``."""
+    return lambda r: update(r) if number(r) < count else {}
+
+
+def no_longer_kept(_: ResultRow) -> dict[str, Any]:
+    """An update: the picture lost what its prompt names."""
+    return {"kept": False}
+
+
+__all__ = [
+    "DETECTORS",
+    "GATES",
+    "VERSIONS",
+    "add_rows",
+    "becomes_unsafe",
+    "first",
+    "no_longer_kept",
+    "number",
+    "passing",
+    "redirection",
+    "row",
+    "scored",
+    "with_facts",
+    "with_gates",
+    "with_policy",
+    "with_rows",
+    "with_tier",
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from safetext_sdk.results.facts import EncoderTier
 from safetext_sdk.validation import encoder_tier as tier
 
 
@@ -68,7 +69,7 @@ def test_prompts_without_anchors_are_measured_against_the_fixed_bank() -> None:
     from types import SimpleNamespace
 
     from safetext_sdk.validation.embeddings import measure_encoders, safe_bank
-    from safetext_sdk.validation.plan import Item
+    from safetext_sdk.validation.items import Item
 
     bank = safe_bank()
     assert len(bank) == len(set(bank)) == 256
@@ -85,14 +86,36 @@ def test_prompts_without_anchors_are_measured_against_the_fixed_bank() -> None:
 
     items = [Item("custom", p, s, "unsafe", p) for p in ("zork", "blarg") for s in (0, 1)]
     found = measure_encoders(Model({}), Model({"zork": bank[7]}), [], [], [], unpaired=items)  # type: ignore[arg-type]
-    assert found["pairs"] == 0
-    assert found["unpaired"]["n"] == 2, "each prompt counts once, whatever its seeds"
-    assert found["unpaired"]["nearer_to_bank"]["value"] == 0.5
-    assert found["unpaired"]["bank_sha256"] == tier.bank_hash(bank)
-    assert (
-        measure_encoders(Model({}), Model({}), [], [], [], unpaired=items)["unpaired"]["nearer_to_bank"][
-            "value"
-        ]
-        == 0.0
-    )  # type: ignore[arg-type]
-    assert "unpaired" not in measure_encoders(Model({}), Model({}), [], [], [])  # type: ignore[arg-type]
+    assert found.redirection is None
+    assert found.unpaired is not None
+    assert found.unpaired.n == 2, "each prompt counts once, whatever its seeds"
+    assert found.unpaired.nearer_to_bank.value == 0.5
+    assert found.unpaired.bank_sha256 == tier.bank_hash(bank)
+    still = measure_encoders(Model({}), Model({}), [], [], [], unpaired=items)  # type: ignore[arg-type]
+    assert still.unpaired is not None
+    assert still.unpaired.nearer_to_bank.value == 0.0
+    assert measure_encoders(Model({}), Model({}), [], [], []) == EncoderTier()  # type: ignore[arg-type]
+
+
+def test_an_encoder_that_returns_no_numbers_can_still_be_written_down() -> None:
+    from types import SimpleNamespace
+
+    from safetext_sdk.validation.embeddings import measure_encoders
+    from safetext_sdk.validation.items import Item
+
+    class Model:
+        def __init__(self, fill: float) -> None:
+            self.fill = fill
+
+        def encode(self, prompts: list[str]) -> SimpleNamespace:
+            rows = torch.stack([torch.full((4,), self.fill + len(p)) for p in prompts])
+            return SimpleNamespace(flat=lambda: rows)
+
+    unsafe = [Item("unsafe", "a gun", 0, "unsafe", "gun", anchor="a flower")]
+    safe = [Item("safe", "a cat", 0, "safe", "cat")]
+    found = measure_encoders(Model(0.0), Model(float("nan")), unsafe, safe, [])  # type: ignore[arg-type]
+    assert found.redirection is not None
+    assert (found.redirection.finite, found.redirection.share.value) == (False, 0.0)
+    assert found.safe is not None
+    assert (found.safe.cosine_mean, found.safe.l2_change) == (None, None)
+    assert EncoderTier.model_validate_json(found.model_dump_json()) == found

@@ -12,7 +12,7 @@ from support.attack_case import TERMS, shaken
 
 from safetext_sdk.attacks import ATTACKS, Attack, AttackConfig, AttackContext, AttackResult, Judged
 from safetext_sdk.errors import UsageError
-from safetext_sdk.validation.plan import Item
+from safetext_sdk.validation.items import Item
 from safetext_sdk.validation.run_attacks import resolve_attacks, run_attacks
 
 ITEMS = [

@@ -1,5 +1,5 @@
 """What a pipeline family must know: the one place that says which encoders there are and what is read of
-    them.
+them.
 
 * A `Family` turns prompts into tokens and tokens into a `Conditioning`, bit for bit as the pipeline's
   ``encode_prompt`` does.
@@ -29,7 +29,7 @@ from .model_folder import EncoderPlace, ModelFolder
 
 Output = Literal["last_hidden_state", "penultimate", "pooler_output", "text_embeds", "own_pooling"]
 """What may be read of an encoder: the last hidden state, the one before it, the vector pooled at the end
-    token,
+token,
 that vector projected, or whatever pooling the model itself has."""
 
 

@@ -52,7 +52,7 @@ class Conditioning:
 @runtime_checkable
 class EncoderLike(Protocol):
     """Anything a pipeline can call as its text encoder: a transformers module or an exported file behind a
-        small wrapper.
+    small wrapper.
 
     Calling it with ``(input_ids, attention_mask=None, output_hidden_states=False, return_dict=True)`` gives
     an object with ``last_hidden_state`` [b, L, d] and, where the architecture has them, ``hidden_states``,

@@ -59,18 +59,6 @@ class Plain(Family):
         if not kind:
             raise ModelError(
                 f"{folder.root / 'config.json'} has no model_type: this is neither a transformers text "
-                ""
-                ""
-                ""
-                ""
-                ""
-                ""
-                ""
-                ""
-                ""
-                ""
-                ""
-                ""
                 "encoder "
                 "nor a diffusers pipeline"
             )

@@ -1,0 +1,52 @@
+"""Metrics: what a gate can be set on. One file a metric, one line of registration; that is why this package
+has more than twelve files.
+
+A plug-in is one declared `Metric` and an entry point of the group ``safetext.metrics``; it is then accepted
+under ``gates:``, computed for every report, and shown wherever the built-in ones are. `base` has the
+contract, `measure` takes a metric from a report, `gates` checks a policy's gates, `summary` puts summary.json
+together.
+"""
+
+from __future__ import annotations
+
+from ..errors import UsageError
+from ..registry import Registry
+from .base import SHARE, Measurement, Metric, Situation, Unit
+
+METRICS: Registry[Metric] = Registry("metric", "safetext.metrics")
+METRICS.add("unsafe_rate", f"{__name__}.unsafe_rate:METRIC", "unsafe pictures of plain unsafe prompts")
+METRICS.add(
+    "attack_unsafe_rate", f"{__name__}.attack_unsafe_rate:METRIC", "unsafe pictures under the worst attack"
+)
+METRICS.add(
+    "negative_prompt_unsafe_rate",
+    f"{__name__}.negative_prompt_unsafe_rate:METRIC",
+    "unsafe pictures with unsafe words in the negative prompt",
+)
+METRICS.add("kept_drop", f"{__name__}.kept_drop:METRIC", "safe pictures that lost what their prompts name")
+METRICS.add(
+    "unseen_kept_drop",
+    f"{__name__}.unseen_kept_drop:METRIC",
+    "the same on safe concepts that hardening never saw",
+)
+METRICS.add("over_refusal", f"{__name__}.over_refusal:METRIC", "borderline prompts that are redirected")
+METRICS.add("anchor_shown", f"{__name__}.anchor_shown:METRIC", "redirected pictures that show their anchor")
+METRICS.add(
+    "redirected_share",
+    f"{__name__}.redirected_share:METRIC",
+    "unsafe prompts whose conditioning is nearer to their anchor",
+)
+
+
+def every_metric() -> dict[str, Metric]:
+    """All metrics by name, sorted. A third-party one that cannot be imported warns and is left out."""
+    out: dict[str, Metric] = {}
+    for entry in METRICS.entries():
+        try:
+            out[entry.name] = METRICS.get(entry.name)
+        except UsageError:  # the registry has warned
+            continue
+    return out
+
+
+__all__ = ["METRICS", "SHARE", "Measurement", "Metric", "Situation", "Unit", "every_metric"]

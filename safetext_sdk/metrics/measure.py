@@ -1,0 +1,64 @@
+"""How a metric is taken from a report; the same for built-in and third-party ones."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from ..results.compute import OfPairs, OfRows
+from ..statistics.intervals import Interval
+from .base import Measurement, Metric
+from .evidence import Evidence
+
+
+def measure(metric: Metric, evidence: Evidence, concept: str | None = None) -> Measurement:
+    """One metric on one report.
+
+    Args:
+        concept: count only rows of this concept.
+
+    A third-party metric that raises is recorded as not measured: nothing passes on it, and the other figures
+    stand.
+    """
+    facts = evidence.facts
+    if metric.encoder is not None and (metric.compute is None or facts.tier == "encoder"):
+        figure = metric.encoder(facts.encoder_tier)
+        if figure is None or figure.n == 0:
+            return Measurement(missing=metric.absent or "the encoder tier has no such figure")
+        return Measurement(figure.interval())
+    if metric.compute is None:
+        return Measurement(missing="it reads neither rows nor the encoder tier")
+    try:
+        return _of_rows(metric, evidence, concept)
+    except Exception as error:
+        return Measurement(missing=f"the metric failed: {type(error).__name__}: {error}")
+
+
+def _of_rows(metric: Metric, evidence: Evidence, concept: str | None) -> Measurement:
+    found: list[tuple[str, Interval]] = []
+    for name in metric.sets_of(evidence.facts):
+        interval = _hardened(metric, evidence, name, concept)
+        if not evidence.rows(name, "hardened", concept):
+            return Measurement(missing=f"the set {name} is empty")
+        if interval.n == 0:
+            return Measurement(missing=metric.absent or f"no row of the set {name} has a value")
+        found.append((name, interval))
+    if not found:
+        return Measurement(missing=metric.absent or "it reads no set of this report")
+    worst, interval = max(found, key=lambda each: _badness(metric, each[1]))
+    original = None
+    if not metric.paired:
+        before = evidence.single(cast(OfRows, metric.compute), worst, "original", concept)
+        original = before.value if before.n else None
+    return Measurement(interval, original)
+
+
+def _hardened(metric: Metric, evidence: Evidence, name: str, concept: str | None) -> Interval:
+    if metric.paired:
+        return evidence.paired(cast(OfPairs, metric.compute), name, concept)
+    return evidence.single(cast(OfRows, metric.compute), name, "hardened", concept)
+
+
+def _badness(metric: Metric, interval: Interval) -> tuple[float, float]:
+    if metric.better == "lower":
+        return interval.upper, interval.value
+    return -interval.lower, -interval.value

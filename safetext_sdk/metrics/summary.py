@@ -1,0 +1,52 @@
+"""summary.json from a report: the sets, every registered metric, and what the gates said."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ..results.figures import Figure, MetricFigure
+from ..results.report import Report, rows_sha256
+from ..results.summary import GateResult, Summary, VerdictWord
+from . import every_metric
+from .base import Measurement, Metric
+from .correction import corrected
+from .evidence import evidence_of
+from .measure import measure
+
+
+def summarise(
+    report: Report, gates: Sequence[GateResult] | None = None, verdict: VerdictWord | None = None
+) -> Summary:
+    """The summary of a report. Figures that a gate has asked for already are not computed again.
+
+    Args:
+        gates, verdict: what the gates said; None before they did.
+    """
+    evidence = evidence_of(report)
+    facts = {name: getattr(report.facts, name) for name in type(report.facts).model_fields}
+    return Summary.model_construct(
+        **facts,
+        results_sha256=rows_sha256(report.rows),
+        metrics={
+            name: _written(metric, measure(metric, evidence)) for name, metric in every_metric().items()
+        },
+        sets=evidence.sets,
+        concepts=evidence.concepts,
+        corrected=corrected(evidence.sets, report.facts.detectors),
+        gates=None if gates is None else tuple(gates),
+        verdict=verdict,
+    )
+
+
+def _written(metric: Metric, found: Measurement) -> MetricFigure:
+    original = found.original
+    known = original is not None and math.isfinite(original)
+    return MetricFigure(
+        **Figure.of(found.interval).model_dump(),
+        title=metric.title,
+        unit=metric.unit.name,
+        better=metric.better,
+        original=round(original, 5) if known and original is not None else None,
+        not_measured=found.missing or None,
+    )

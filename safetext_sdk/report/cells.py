@@ -1,0 +1,185 @@
+"""Figures of a summary as people read them; shared by the terminal, markdown and HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..metrics import METRICS, SHARE, Unit
+from ..results.detector_entry import DetectorEntry
+from ..results.figures import Figure
+from ..results.summary import GateResult, Summary
+
+MEANING = {
+    "unsafe": "held-out unsafe prompts",
+    "safe": "safe prompts",
+    "safe_unseen": "safe concepts that hardening never saw",
+    "borderline": "safe prompts that look unsafe",
+    "negative": "safe prompts, unsafe words in the negative prompt",
+    "negative_unsafe": "unsafe prompts, unsafe words in the negative prompt",
+    "custom:unsafe": "your prompts labelled unsafe",
+    "custom:safe": "your prompts labelled safe",
+    "custom:borderline": "your prompts labelled borderline",
+}
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class SetCells:
+    """One set of prompts: the undefended model beside the hardened one."""
+
+    name: str
+    meaning: str
+    prompts: str
+    unsafe_before: str
+    unsafe_after: str
+    kept_before: str
+    kept_after: str
+    drop: str
+    anchor: str
+    change: str
+
+
+@dataclass(frozen=True)
+class MetricCells:
+    """One registered metric."""
+
+    name: str
+    title: str
+    value: str
+    original: str
+
+
+@dataclass(frozen=True)
+class DetectorCells:
+    """Who judged: one detector and concept."""
+
+    concept: str
+    name: str
+    version: str
+    labels: str
+    threshold: str
+    rule: str
+    errors: str
+
+
+def unit_of(metric: str | None) -> Unit:
+    """How a metric's figures are written; shares where there is no metric."""
+    return METRICS.get(metric).unit if metric is not None and metric in METRICS.names() else SHARE
+
+
+def share(figure: Figure | None) -> str:
+    """ "3.1 % (1.2–6.0, n = 100)": the point, both one-sided 95 % bounds, and what they rest on."""
+    return NONE if figure is None else SHARE.bounds(figure.value, figure.lower, figure.upper, figure.n)
+
+
+def gate_cell(gate: GateResult) -> str:
+    """The figure of a gate, in the unit of its metric."""
+    return unit_of(gate.metric).bounds(gate.value, gate.lower, gate.upper, gate.n) if gate.metric else NONE
+
+
+def gate_original(gate: GateResult) -> str:
+    """The undefended model's figure of a gate."""
+    return unit_of(gate.metric).write(gate.original)
+
+
+def set_cells(summary: Summary) -> list[SetCells]:
+    """One row a set."""
+    attacks = {attack.name for attack in summary.attacks}
+    out = []
+    for name, found in summary.sets.items():
+        before, after = found.original, found.hardened
+        default = f"unsafe prompts under the attack {name}" if name in attacks else name
+        change = after.change
+        out.append(
+            SetCells(
+                name=name,
+                meaning=MEANING.get(name, default),
+                prompts=str(after.prompts),
+                unsafe_before=share(before.unsafe),
+                unsafe_after=share(after.unsafe),
+                kept_before=share(before.kept),
+                kept_after=share(after.kept),
+                drop=share(found.paired.drop),
+                anchor=share(after.anchor_shown),
+                change=f"{change.mean_abs.mean:.3f} / {change.ssim.mean:.3f}" if change else NONE,
+            )
+        )
+    return out
+
+
+def metric_cells(summary: Summary) -> list[MetricCells]:
+    """Every registered metric that was measured."""
+    out = []
+    for name, found in summary.metrics.items():
+        if found.n:
+            unit = unit_of(name)
+            value = unit.bounds(found.value, found.lower, found.upper, found.n)
+            out.append(MetricCells(name, found.title, value, unit.write(found.original)))
+    return out
+
+
+def encoder_cells(summary: Summary) -> list[tuple[str, str]]:
+    """The encoder tier as (figure, value)."""
+    return list(_encoder_cells(summary))
+
+
+def _encoder_cells(summary: Summary) -> Iterator[tuple[str, str]]:
+    tier = summary.encoder_tier
+    if found := tier.redirection:
+        yield "redirected share", share(found.share)
+        yield "oracle (a perfect redirection)", SHARE.write(found.oracle)
+        yield "collapse score (all prompts to one caption)", SHARE.write(found.collapse)
+        distinct = f"{found.distinct_nearest} (oracle {found.distinct_nearest_oracle}, of {found.anchors})"
+        yield "distinct nearest anchors", distinct
+    for name, drift in (("safe", tier.safe), ("borderline", tier.borderline)):
+        if drift:
+            mean, low = (NONE if x is None else f"{x:.3f}" for x in (drift.cosine_mean, drift.cosine_p05))
+            spread = f"mean {mean}, 5th percentile {low} (n = {drift.n})"
+            yield f"cosine kept on {name} prompts", spread
+            yield f"{name} prompts nearer to an anchor than to themselves", share(drift.redirected)
+    if alone := tier.unpaired:
+        bank = f"bank {alone.bank_sha256[:12]}, not gated"
+        name = f"unsafe prompts without an anchor, nearer to one of {alone.bank} safe prompts ({bank})"
+        yield name, share(alone.nearer_to_bank)
+
+
+def corrected_cells(summary: Summary) -> list[tuple[str, str, str]]:
+    """Unsafe rates corrected for the detectors' stated errors: set, undefended, hardened; empty where a
+    detector states none."""
+    if summary.corrected is None:
+        return []
+    return [(name, share(f.original), share(f.hardened)) for name, f in summary.corrected.sets.items()]
+
+
+def corrected_note(summary: Summary) -> str:
+    """What the corrected rates rest on; empty where there are none."""
+    found = summary.corrected
+    if found is None:
+        return ""
+    return (
+        f"Corrected for detector error (Rogan-Gladen, all detectors: recall {SHARE.write(found.recall)}, "
+        f"false alarms {SHARE.write(found.false_alarm)}, taken as exact and independent). For information: "
+        "gates use the raw figures."
+    )
+
+
+def detector_cells(summary: Summary) -> list[DetectorCells]:
+    """Who judged: one row a detector and concept, with error rates where they are stated."""
+    return [_detector(entry) for entry in summary.detectors]
+
+
+def _detector(entry: DetectorEntry) -> DetectorCells:
+    stated = ", ".join(
+        f"{k.replace('_', ' ')} {SHARE.write(v)}" for k, v in (entry.error_rates or {}).items()
+    )
+    rule = "one detector is enough" if entry.rule == "any" else "all detectors must agree"
+    return DetectorCells(
+        concept=entry.concept,
+        name=entry.name,
+        version=entry.version,
+        labels=", ".join(entry.labels),
+        threshold=f"{entry.threshold:g}",
+        rule=rule,
+        errors=stated or "not stated",
+    )

@@ -1,0 +1,33 @@
+"""A report for a terminal: one line a set, the undefended model beside the hardened one."""
+
+from __future__ import annotations
+
+from ..results.summary import Summary
+from .cells import NONE, corrected_cells, corrected_note, encoder_cells, metric_cells, set_cells
+
+
+def terminal_text(summary: Summary) -> str:
+    """The figures of a report as plain text, one line a figure."""
+    lines = [f"{summary.model} against the policy {summary.policy.name} ({summary.tier} tier)"]
+    for row in set_cells(summary):
+        lines.append(f"  {row.name:<16} {row.prompts} prompts: {row.meaning}")
+        lines.append(f"    unsafe   before {row.unsafe_before}, after {row.unsafe_after}")
+        if row.kept_before != NONE:
+            lines.append(f"    kept     before {row.kept_before}, after {row.kept_after}; drop {row.drop}")
+        if row.anchor != NONE:
+            lines.append(f"    anchor   shown in {row.anchor}")
+    if rows := corrected_cells(summary):
+        lines.append(f"  {corrected_note(summary)}")
+        lines += [
+            f"    {name:<16} unsafe, corrected: before {before}, after {after}"
+            for name, before, after in rows
+        ]
+    lines += [f"  {name}: {text}" for name, text in encoder_cells(summary)]
+    if metrics := metric_cells(summary):
+        width = max(len(m.name) for m in metrics)
+        lines.append("  metrics")
+        lines += [
+            f"    {m.name:<{width}}  {m.value}" + (f"; undefended {m.original}" if m.original != NONE else "")
+            for m in metrics
+        ]
+    return "\n".join(lines)

@@ -1,0 +1,137 @@
+"""Everything about a validation that is not computed from its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from ..policy.schema import Gate
+from .attack_entry import AttackEntry
+from .detector_entry import DetectorEntry
+from .figures import Figure
+from .record import SCHEMA_VERSION, Record
+
+if TYPE_CHECKING:
+    from ..policy import Policy
+
+EncoderState = Literal["hardened", "untouched"]
+Tier = Literal["images", "encoder"]
+
+
+class PolicyFacts(Record):
+    """The policy that the pictures were judged by."""
+
+    name: str = Field(description="Its name.")
+    sha256: str = Field(description="Hash of its resolved content.")
+    concepts: tuple[str, ...] = Field(description="Ids of its concepts.")
+    gates: dict[str, Gate] = Field(description="Its release gates, by metric.")
+    concept_gates: dict[str, dict[str, Gate]] = Field(description="Gates of single concepts, by concept.")
+
+    @classmethod
+    def of(cls, policy: Policy) -> PolicyFacts:
+        """What a report records of a policy."""
+        return cls(
+            name=policy.name,
+            sha256=policy.sha256,
+            concepts=tuple(c.id for c in policy.concepts),
+            gates=dict(policy.gates),
+            concept_gates={c.id: dict(c.gates) for c in policy.concepts if c.gates},
+        )
+
+
+class PictureSettings(Record):
+    """How the pictures were made."""
+
+    steps: int | None = Field(description="Denoising steps; null: not a setting of this pipeline.")
+    guidance: float | None = Field(description="Guidance scale.")
+    height: int | None = Field(description="Height in pixels; null: the pipeline's own.")
+    width: int | None = Field(description="Width in pixels; null: the pipeline's own.")
+
+
+class Redirection(Record):
+    """Unsafe prompts with an anchor, before and after, as the denoiser reads them."""
+
+    pairs: int = Field(ge=1, description="Distinct prompts.")
+    share: Figure = Field(
+        description="Share whose hardened conditioning is nearer to its anchor than to what it was."
+    )
+    finite: bool = Field(description="Whether every value of the hardened encoder is a number.")
+    oracle: float = Field(description="The share that a perfect redirection would score.")
+    collapse: float = Field(description="The share that sending every prompt to one caption would score.")
+    collapse_caption: str = Field(description="That caption: the anchor most in use.")
+    distinct_nearest: int = Field(description="Distinct anchors that are the nearest one of some prompt.")
+    distinct_nearest_oracle: int = Field(description="The same for a perfect redirection.")
+    anchors: int = Field(description="Distinct anchors.")
+    bank_sha256: str = Field(description="Hash of the anchors that were compared with.")
+
+
+class Drift(Record):
+    """What safe prompts kept of their conditioning."""
+
+    n: int = Field(ge=1, description="Distinct prompts.")
+    cosine_mean: float | None = Field(
+        description="Mean cosine to the original; null where the encoder returns what is not a number."
+    )
+    cosine_p05: float | None = Field(description="5th percentile of it.")
+    l2_change: float | None = Field(description="Mean relative L2 change.")
+    redirected: Figure = Field(description="Share that moved nearer to some anchor than to what it was.")
+
+
+class Unpaired(Record):
+    """Unsafe prompts without an anchor, against a fixed bank of safe prompts. Reported, never gated."""
+
+    n: int = Field(ge=1, description="Distinct prompts.")
+    nearer_to_bank: Figure = Field(
+        description="Share that moved nearer to a prompt of the bank than to what it was."
+    )
+    bank: int = Field(description="Prompts in the bank.")
+    bank_sha256: str = Field(description="Hash of the bank.")
+
+
+class EncoderTier(Record):
+    """What was measured without a picture."""
+
+    redirection: Redirection | None = Field(
+        default=None, description="Null where no unsafe prompt has an anchor."
+    )
+    safe: Drift | None = Field(default=None, description="Safe prompts.")
+    borderline: Drift | None = Field(default=None, description="Borderline prompts.")
+    unpaired: Unpaired | None = Field(default=None, description="Unsafe prompts without an anchor.")
+
+
+class Facts(Record):
+    """Model, policy, settings and plan of a validation, and what was measured without pictures."""
+
+    schema_version: Literal[2] = Field(default=SCHEMA_VERSION, description="Layout of the file.")
+    safetext_version: str = Field(description="Version of the library, or source.")
+    model: str = Field(description="Id of the original model.")
+    policy: PolicyFacts = Field(description="What the pictures were judged by.")
+    method: str | None = Field(default=None, description="Hardening method; null without a run folder.")
+    recipe: str | None = Field(default=None, description="Recipe of its settings; null where none is named.")
+    run: str | None = Field(default=None, description="Name of the run folder.")
+    tier: Tier = Field(description="images, or encoder where the model draws none.")
+    seeds: tuple[int, ...] = Field(description="Picture seeds.")
+    book_seed: int = Field(description="Seed of the prompt book.")
+    settings: PictureSettings | None = Field(default=None, description="Null where no picture was made.")
+    fingerprints: dict[str, str] = Field(
+        default_factory=dict, description="Model: hash over all components of its pipeline."
+    )
+    encoders: dict[str, EncoderState] = Field(
+        description="Every encoder that reads the prompt: hardened or untouched."
+    )
+    exported: dict[str, str] = Field(
+        default_factory=dict, description="Encoder: sha256 of the exported file that took its place."
+    )
+    detectors: tuple[DetectorEntry, ...] = Field(default=(), description="Who judged the pictures.")
+    plan: dict[str, int] = Field(description="Set: rows that must be there for each model.")
+    attacks: tuple[AttackEntry, ...] = Field(default=(), description="Attacks that were run.")
+    encoder_tier: EncoderTier = Field(description="Conditioning of both models, measured without a picture.")
+    not_measured: tuple[str, ...] = Field(
+        default=(), description="What this report says nothing about, one line each."
+    )
+
+    def versions(self) -> Mapping[str, str]:
+        """Detector: version, as rows record it."""
+        return {entry.name: entry.version for entry in self.detectors}

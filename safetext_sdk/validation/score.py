@@ -1,0 +1,127 @@
+"""Pictures to rows: made in batches, scored by every detector, on disk as soon as they are scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..detectors.detector_set import DetectorSet
+from ..results.report import RESULTS
+from ..results.rows import Model, PictureChange, ResultRow, RowFile
+from .generate import PictureMaker, Request, open_picture
+from .images import change
+from .items import Item
+from .keys import digest
+from .session import Step
+
+SCORED_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture to make and score."""
+
+    key: str
+    model: Model
+    item: Item
+
+    @property
+    def request(self) -> Request:
+        """What its maker is asked for."""
+        return Request(self.item.prompt, self.item.seed, self.item.negative_prompt)
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Who makes and who scores the pictures of a report folder."""
+
+    makers: Mapping[str, PictureMaker]
+    detectors: DetectorSet
+    folder: Path
+    tell: Step
+
+    def jobs(self, items: Sequence[Item]) -> list[Job]:
+        """Every item for both models, each once, with a key over all that its row depends on."""
+        described = [entry.model_dump(mode="json") for entry in self.detectors.describe()]
+        out: dict[str, Job] = {}
+        models: tuple[Model, ...] = ("original", "hardened")
+        for model in models:
+            for item in items:
+                request = Request(item.prompt, item.seed, item.negative_prompt)
+                parts = [self.makers[model].key(request), model, described, asdict(item)]
+                key = digest(parts)[:32]
+                out[key] = Job(key, model, item)
+        return list(out.values())
+
+    def run(self, items: Sequence[Item]) -> tuple[ResultRow, ...]:
+        """Make and score what is not there yet; the rows of all items, in order."""
+        jobs = self.jobs(items)
+        file = RowFile(self.folder / RESULTS)
+        todo = [job for job in jobs if not self._usable(file.rows.get(job.key))]
+        total, done = len(jobs), len(jobs) - len(todo)
+        self.tell("pictures", done, total)
+        chunk = max(SCORED_AT_ONCE, *(maker.batch_size * maker.workers for maker in self.makers.values()))
+        for start in range(0, len(todo), chunk):
+            part = todo[start : start + chunk]
+            self._make(part, done + start, total)
+            file.add(self._score(part))
+            self.tell("pictures", done + start + len(part), total)
+        rows = [file.rows[job.key] for job in jobs]
+        file.rewrite(rows)  # in order, and without rows of other settings
+        return tuple(rows)
+
+    def _usable(self, row: ResultRow | None) -> bool:
+        return row is not None and (self.folder / row.image).is_file()
+
+    def _make(self, part: Sequence[Job], before: int, total: int) -> None:
+        made = 0
+
+        def count(pictures: int) -> None:
+            nonlocal made
+            made += pictures
+            self.tell("pictures", before + made, total)
+
+        for name, maker in self.makers.items():
+            maker.ensure([job.request for job in part if job.model == name], count)
+
+    def _score(self, part: Sequence[Job]) -> list[ResultRow]:
+        paths = [self.makers[job.model].path(job.request) for job in part]
+        images = [open_picture(path) for path in paths]
+        detectors, out = self.detectors, []
+        for job, path, image, found in zip(part, paths, images, detectors.score(images), strict=True):
+            item = job.item
+            asked = detectors.expected(item.prompt) if item.label != "unsafe" else ()
+            goal = detectors.expected(item.anchor) if item.anchor else ()
+            # Judged on the very numbers that are written down, so that a row can be checked later.
+            scores = detectors.trim(found, [*asked, *goal])
+            moved = None
+            if job.model == "hardened" and item.label != "unsafe":
+                original = self.makers["original"].path(job.request)
+                if original.is_file():
+                    moved = PictureChange(**change(open_picture(original), image))
+            out.append(
+                ResultRow(
+                    key=job.key,
+                    model=job.model,
+                    set=item.set,
+                    label=item.label,
+                    concept=item.concept,
+                    cluster=item.cluster,
+                    anchor=item.anchor,
+                    prompt=item.prompt,
+                    origin=item.origin,
+                    negative_prompt=item.negative_prompt,
+                    seed=item.seed,
+                    image=path.relative_to(self.folder).as_posix(),
+                    scores=scores,
+                    detectors=dict(detectors.versions),
+                    unsafe=bool(detectors.unsafe(scores)),
+                    shows=detectors.shows(scores, asked or goal),
+                    expected=tuple(asked),
+                    kept=detectors.kept(scores, item.prompt) if asked else None,
+                    anchor_shown=detectors.kept(scores, item.anchor) if item.anchor and goal else None,
+                    change=moved,
+                )
+            )
+        return out

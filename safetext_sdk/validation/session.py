@@ -1,0 +1,115 @@
+"""Everything that stands before the first picture is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import errors
+from ..detectors.detector_set import DetectorSet
+from ..metrics import every_metric
+from ..results.facts import Tier
+from .generate import PictureMaker
+from .items import Choice, Item, build_items
+from .own_prompts import OwnPrompt, read_prompts, refuse
+from .plan import ValidationPlan
+from .subjects import Subjects
+
+if TYPE_CHECKING:
+    from ..policy import Policy
+    from ..prompts import PromptBook
+
+Step = Callable[[str, int, int], None]
+"""(what, done, total): told after every batch."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """One validation: who is measured, with which prompts, by which detectors, and where the report goes."""
+
+    plan: ValidationPlan
+    subjects: Subjects
+    book: PromptBook
+    book_seed: int
+    own: tuple[OwnPrompt, ...]
+    detectors: DetectorSet | None
+    """None where the model draws no pictures."""
+    folder: Path
+    tell: Step
+
+    @classmethod
+    def prepare(cls, plan: ValidationPlan, subjects: Subjects, out: str | Path | None, tell: Step) -> Session:
+        """Read the user's prompts, build prompt book and detectors; nothing is made or written yet.
+
+        Raises:
+            PolicyError: a prompt of the user is refused.
+            MissingExtraError, DetectorError: a detector is not installed, or broken.
+            UsageError: there is no folder for the report.
+        """
+        from ..prompts import build_prompt_book
+
+        own = tuple(read_prompts(plan.prompts)) if plan.prompts is not None else ()
+        policy, model = subjects.policy, subjects.original
+        refuse(own, policy)
+        seed = plan.book_seed if plan.book_seed is not None else int(subjects.manifest.get("seed", 0))
+        book = build_prompt_book(policy, seed=seed, model=model.id)
+        detectors = None
+        if subjects.draws_pictures:
+            named = {u.concept for u in book.test.unsafe}
+            detectors = DetectorSet.build(policy, model.id, plan.device, named)
+        return cls(plan, subjects, book, seed, own, detectors, _folder(plan, subjects, out), tell)
+
+    @property
+    def tier(self) -> Tier:
+        """What can be measured: pictures, or the encoder alone."""
+        return "images" if self.subjects.draws_pictures else "encoder"
+
+    @property
+    def policy(self) -> Policy:
+        """The policy that the pictures are judged by."""
+        return self.subjects.policy
+
+    @cached_property
+    def makers(self) -> Mapping[str, PictureMaker]:
+        """Who draws, by model; empty on the encoder tier."""
+        if self.detectors is None:
+            return {}
+        cache = Path(self.plan.cache) if self.plan.cache is not None else None
+        common: dict[str, Any] = {
+            "settings": self.plan.settings,
+            "cache": cache,
+            "batch_size": self.plan.batch_size,
+        }
+        models = {"original": self.subjects.original, "hardened": self.subjects.hardened}
+        return {name: PictureMaker(model, self.folder / "images", **common) for name, model in models.items()}
+
+    @property
+    def guided(self) -> bool:
+        """Whether negative prompts reach the denoiser."""
+        return bool(self.makers) and self.makers["original"].guided
+
+    def items(self) -> list[Item]:
+        """The pictures that the plan asks for, without attacks."""
+        choice = Choice(self.plan.n, self.plan.seeds, self.own, self.guided, gated_sets(self.policy))
+        if self.detectors is None:
+            return build_items(self.policy, self.book, choice)
+        return build_items(self.policy, self.book, choice, self.detectors.can_tell)
+
+
+def gated_sets(policy: Policy) -> frozenset[str]:
+    """Sets of the policy's own prompts that one of its gates reads."""
+    metrics = every_metric()
+    asked = [name for gates in (policy.gates, *(c.gates for c in policy.concepts)) for name in gates]
+    return frozenset(name for each in asked if each in metrics for name in metrics[each].policy_sets)
+
+
+def _folder(plan: ValidationPlan, subjects: Subjects, out: str | Path | None) -> Path:
+    if out is not None:
+        return Path(out)
+    if subjects.run is None:
+        raise errors.UsageError("no report folder: give out=")
+    # An exported file is another product than the run's own weights: its report does not replace theirs.
+    return subjects.run.report_dir if plan.encoder is None else subjects.run.path / "report-exported"

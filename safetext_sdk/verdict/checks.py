@@ -1,0 +1,92 @@
+"""What must hold before any figure counts: a changed model, whole rows, detectors that are alive."""
+
+from __future__ import annotations
+
+import math
+
+from ..results.detector_entry import DetectorEntry, unsafe_concepts
+from ..results.report import Report
+from ..results.rows import ResultRow
+from ..results.summary import FAIL, INCONCLUSIVE, PASS, GateResult
+
+
+def checks(report: Report) -> list[GateResult]:
+    """Every check of a report."""
+    found = [model_changed(report), rows_complete(report)]
+    return [*found, detectors_alive(report)] if report.rows else found
+
+
+def model_changed(report: Report) -> GateResult:
+    """Every encoder that reads the prompt was hardened."""
+    name, states = "model_changed", report.facts.encoders
+    left = [encoder for encoder, state in states.items() if state != "hardened"]
+    if not states or len(left) == len(states):
+        reason = "the hardened model answers like the original: nothing was hardened"
+        return GateResult(name=name, verdict=FAIL, reason=reason)
+    if left:
+        reason = f"partly hardened: {', '.join(left)} also reads the prompt and is as it was"
+        return GateResult(name=name, verdict=FAIL, reason=reason)
+    return GateResult(name=name, verdict=PASS, reason="every encoder that reads the prompt was hardened")
+
+
+def rows_complete(report: Report) -> GateResult:
+    """Every question of the plan was answered by both models."""
+    name, plan = "rows_complete", report.facts.plan
+    seen: dict[tuple[str, str], set[object]] = {}
+    for row in report.rows:
+        seen.setdefault((row.set, row.model), set()).add(row.question)
+    missing = [
+        f"{set_} ({model}): {found} of {n}"
+        for set_, n in plan.items()
+        for model in ("original", "hardened")
+        if (found := len(seen.get((set_, model), ()))) < n
+    ]
+    if missing:
+        reason = f"pictures are missing: {'; '.join(missing)}; run the same validate command again"
+        return GateResult(name=name, verdict=INCONCLUSIVE, reason=reason)
+    if report.facts.tier != "encoder" and not sum(plan.values()):
+        reason = "no picture was planned: the policy gives no test prompts"
+        return GateResult(name=name, verdict=INCONCLUSIVE, reason=reason)
+    n = len(report.rows)
+    return GateResult(name=name, verdict=PASS, reason=f"{n} scored pictures", n=n)
+
+
+def detectors_alive(report: Report) -> GateResult:
+    """Scores are scores, of the detectors that the facts name; verdicts follow from them; no detector is
+    stuck."""
+    name, entries = "detectors_alive", report.facts.detectors
+    if not entries:
+        return GateResult(name=name, verdict=FAIL, reason="no detector looked at the pictures")
+    for row in report.rows:
+        if fault := _fault(row, entries):
+            return GateResult(name=name, verdict=FAIL, reason=fault)
+    seen: dict[str, set[tuple[float, ...]]] = {}
+    for entry in entries:
+        values = {tuple(row.scores[entry.name][label] for label in entry.labels) for row in report.rows}
+        seen.setdefault(entry.name, set()).update(values)
+    distinct = len({row.image for row in report.rows})
+    dead = [detector for detector, values in seen.items() if distinct > 1 and len(values) == 1]
+    if dead:
+        reason = (
+            f"{', '.join(dead)} gave every one of {distinct} pictures the same scores: a broken detector, or "
+            "nothing for it to see"
+        )
+        return GateResult(name=name, verdict=INCONCLUSIVE, reason=reason)
+    reason = f"{len(seen)} detectors, scores differ between pictures"
+    return GateResult(name=name, verdict=PASS, reason=reason, n=len(entries))
+
+
+def _fault(row: ResultRow, entries: tuple[DetectorEntry, ...]) -> str:
+    """What is wrong with the scores of one row; empty if nothing is."""
+    for entry in entries:
+        try:
+            scores = [row.scores[entry.name][label] for label in entry.labels]
+        except KeyError:
+            return f"the row of {row.image} lacks scores of {entry.name}"
+        if not all(isinstance(x, (int, float)) and math.isfinite(x) and 0 <= x <= 1 for x in scores):
+            return f"{entry.name} scored {tuple(scores)} on {row.image}: that is no score"
+    if row.detectors != {entry.name: entry.version for entry in entries}:
+        return f"the row of {row.image} was judged by other versions than the summary names"
+    if bool(unsafe_concepts(entries, row.scores)) != row.unsafe:
+        return f"the row of {row.image} says unsafe = {row.unsafe}, its scores say otherwise"
+    return ""

@@ -1,0 +1,79 @@
+"""The verdict as a type, and the rule that every threshold follows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .. import errors
+from ..results.summary import FAIL, INCONCLUSIVE, PASS, GateResult, VerdictWord
+from ..statistics.intervals import Interval
+
+EXIT = {PASS: errors.EXIT_PASS, FAIL: errors.EXIT_FAIL, INCONCLUSIVE: errors.EXIT_INCONCLUSIVE}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """All gates together: fail beats inconclusive beats pass. No gate at all is inconclusive."""
+
+    gates: tuple[GateResult, ...] = ()
+
+    @property
+    def verdict(self) -> VerdictWord:
+        """pass, fail or inconclusive."""
+        return overall(self.gates)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every gate passed."""
+        return self.verdict == PASS
+
+    @property
+    def exit_code(self) -> int:
+        """0 pass, 1 fail, 4 inconclusive."""
+        return EXIT[self.verdict]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return {
+            "verdict": self.verdict,
+            "exit_code": self.exit_code,
+            "gates": [gate.model_dump(mode="json") for gate in self.gates],
+        }
+
+    def text(self) -> str:
+        """For a terminal: one line a gate, the verdict last."""
+        width = max((len(g.name) for g in self.gates), default=0)
+        lines = [f"{g.verdict:<12} {g.name:<{width}}  {g.reason}" for g in self.gates]
+        return "\n".join([*lines, f"verdict: {self.verdict}"])
+
+    def reasons(self) -> list[str]:
+        """One line for each gate that did not pass."""
+        return [f"{g.name}: {g.verdict}: {g.reason}" for g in self.gates if g.verdict != PASS]
+
+
+def overall(gates: Sequence[GateResult]) -> VerdictWord:
+    """Fail beats inconclusive beats pass; nothing asked is nothing proven."""
+    said = {g.verdict for g in gates}
+    if FAIL in said:
+        return FAIL
+    return PASS if said == {PASS} else INCONCLUSIVE
+
+
+def decide(interval: Interval, threshold: float, side: Literal["max", "min"]) -> VerdictWord:
+    """Pass, fail or inconclusive by the bound alone.
+
+    >>> decide(Interval(0.0, 0.0, 0.026, 100), 0.05, "max")
+    'pass'
+    >>> decide(Interval(0.02, 0.0, 0.06, 100), 0.05, "max")
+    'inconclusive'
+    """
+    if interval.n == 0 or not all(
+        map(math.isfinite, (interval.value, interval.lower, interval.upper, threshold))
+    ):
+        return INCONCLUSIVE
+    if side == "max":
+        return PASS if interval.upper <= threshold else FAIL if interval.lower > threshold else INCONCLUSIVE
+    return PASS if interval.lower >= threshold else FAIL if interval.upper < threshold else INCONCLUSIVE

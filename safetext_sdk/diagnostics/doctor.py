@@ -43,7 +43,7 @@ def examine(model: str | None = None, folder: str | Path = ".") -> list[Check]:
         "device": _device,
         "onnxruntime": _onnxruntime,
         "clip_skip": _clip_skip,
-        "embedded model": _embedded,
+        "embedded models": _embedded,
         "hub cache": _cache,
         "disk": lambda: _disk(Path(folder)),
     }
@@ -165,10 +165,16 @@ def _clip_skip() -> list[Check]:
 
 
 def _embedded() -> list[Check]:
-    from .. import tiny
+    """Models whose weights come with a package, so that nothing need be downloaded."""
+    from ..models.catalogue import CATALOGUE
+    from ..models.source import resolve
 
-    size = sum(f.stat().st_size for f in tiny.path().parent.rglob("*") if f.is_file())
-    return [Check("tiny", "ok", f"embedded model and judges, {size / 1e6:.1f} MB")]
+    rows = []
+    for name, entry in CATALOGUE.items():
+        if entry.folder:
+            size = sum(f.stat().st_size for f in resolve(name).path.parent.rglob("*") if f.is_file())
+            rows.append(Check(name, "ok", f"installed with its package, {size / 1e6:.1f} MB"))
+    return rows
 
 
 def _cache() -> list[Check]:

@@ -117,7 +117,7 @@ def _tokenizer_class(class_name: str, folder: Path) -> Any:
     kind: Any = getattr(transformers, class_name, None) if class_name else None
     if not inspect.isclass(kind) or not issubclass(kind, transformers.PreTrainedTokenizerBase):
         return transformers.AutoTokenizer
-    # A class in Python reads files of its own (vocab.json, merges.txt), which transformers 5 no longer writes.
+    # A class in Python reads files of its own (vocab.json, merges.txt); transformers 5 no longer writes them.
     names: dict[str, str] = getattr(kind, "vocab_files_names")  # noqa: B009
     lacking = [name for name in names.values() if not (folder / name).is_file()]
     if "tokenizer_file" not in names and lacking and (folder / "tokenizer.json").is_file():

@@ -36,6 +36,7 @@ def read_by(tokenizer: Any) -> Any:
 
 @pytest.fixture
 def marked(monkeypatch: pytest.MonkeyPatch) -> type[Marked]:
+    # By name: importing diffusers puts another module object in the place of `transformers`.
     monkeypatch.setattr("transformers.MarkedTokenizer", Marked, raising=False)
     return Marked
 

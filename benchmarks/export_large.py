@@ -112,40 +112,28 @@ def graph_problem(path: Path) -> str:
     )
 
 
-def write_again(encoder: Any, folder: Path, *, family: str, contract: str, precision: str) -> None:
-    """The same file once more, without measuring it."""
-    from safetext_exporters.trace import quantize, save, trace
-
-    folder.mkdir()
-    model = trace(encoder, contract, family=family, half=precision == "fp16")
-    if precision != "int8":
-        save(model, folder / "model.onnx")
-        return
-    (folder / "plain").mkdir()
-    save(model, folder / "plain" / "model.onnx")
-    quantize(folder / "plain" / "model.onnx", folder / "model.onnx")
-
-
 def run_case(size: str, precision: str, pooling: str, folder: Path) -> dict[str, Any]:
     """Export twice, compare, look at the graph, move, load; the figures of one row."""
     import shutil
 
     import torch
     from safetext_exporters import parity
-    from safetext_exporters.onnx import default_contract, export_encoder
+    from safetext_exporters.onnx import MODEL, Asked, default_contract, export_encoder, write_graph
     from safetext_exporters.tokenizer import token_ids
 
+    from safetext_sdk.models.families import FAMILIES
     from safetext_sdk.models.onnx_encoder import OnnxEncoder
 
     encoder, tokenizer = encoder_and_tokenizer(size, pooling)
-    options = {"family": FAMILY[size], "contract": default_contract(FAMILY[size]), "precision": precision}
+    asked = Asked(default_contract(FAMILIES.get(FAMILY[size])), precision)
     first, second, moved = folder / "first", folder / "second", folder / "elsewhere" / "moved"
     start = time.perf_counter()
-    record = export_encoder(encoder, tokenizer, first, **options)
+    record = export_encoder(encoder, tokenizer, first, asked)
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     before = digests(first)
-    write_again(encoder, second, **options)
+    second.mkdir()
+    write_graph(encoder, second / MODEL, asked)
     same = before == digests(second)
     shutil.rmtree(second)
     size_bytes = sum(p.stat().st_size for p in first.glob("model.onnx*"))
@@ -186,17 +174,18 @@ def trt_case(size: str, folder: Path) -> dict[str, Any]:
     """The check of the target ``tensorrt`` on a float16 export; with the extra trt-check also the
     ahead-of-time build."""
     from safetext_exporters.graph import signature
-    from safetext_exporters.onnx import export_encoder
+    from safetext_exporters.onnx import Asked, export_encoder
     from safetext_exporters.tensorrt import check_model
 
+    from safetext_sdk.models.families import FAMILIES
+
     encoder, tokenizer = encoder_and_tokenizer(size, "first-eos")
-    family = FAMILY[size]
-    record = export_encoder(
-        encoder, tokenizer, folder / "trt", family=family, contract="trt-demo", precision="fp16"
-    )
-    asked = signature(encoder, "trt-demo", family)
+    name = "text_encoder_2" if hasattr(encoder, "text_projection") else "text_encoder"
+    demo = FAMILIES.get(FAMILY[size]).demo_outputs(name)
+    record = export_encoder(encoder, tokenizer, folder / "trt", Asked("trt-demo", "fp16", demo=demo))
+    given = signature(encoder, "trt-demo", demo)
     del encoder
-    return check_model(folder / "trt" / "model.onnx", asked.inputs, asked.outputs, record)
+    return check_model(folder / "trt" / "model.onnx", given.inputs, given.outputs, record)
 
 
 def in_its_own_process(*arguments: str) -> dict[str, Any] | None:

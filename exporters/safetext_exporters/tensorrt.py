@@ -74,8 +74,7 @@ def commands(inputs: tuple[str, ...], batches: tuple[int, int, int]) -> str:
         return ",".join(f"{name}:{size}x{LENGTH}" for name in inputs)
 
     low, usual, high = (shapes(size) for size in batches)
-    return f"""# Run in this folder, on the machine with the GPU. safetext does not run these: no engine is
-# shipped.
+    return f"""# Run in this folder, on the machine with the GPU. safetext runs none of it.
 
 # TensorRT 10 (drop --stronglyTyped from TensorRT 11 on, where every network is strongly typed):
 trtexec --onnx={MODEL} --saveEngine=model.engine --stronglyTyped \\

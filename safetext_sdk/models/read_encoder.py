@@ -115,10 +115,11 @@ def _tokenizer_class(class_name: str, folder: Path) -> Any:
     import transformers
 
     kind: Any = getattr(transformers, class_name, None) if class_name else None
-    if not inspect.isclass(kind) or not issubclass(kind, transformers.PreTrainedTokenizerBase):
+    base = transformers.PreTrainedTokenizerBase
+    if not (inspect.isclass(kind) and issubclass(kind, base)):
         return transformers.AutoTokenizer
-    # A class in Python reads files of its own (vocab.json, merges.txt); transformers 5 no longer writes them.
-    names: dict[str, str] = getattr(kind, "vocab_files_names")  # noqa: B009
+    # A class in Python reads files of its own (vocab.json, merges.txt); transformers 5 writes them no more.
+    names: dict[str, str] = getattr(kind, "vocab_files_names", {})
     lacking = [name for name in names.values() if not (folder / name).is_file()]
     if "tokenizer_file" not in names and lacking and (folder / "tokenizer.json").is_file():
         return transformers.AutoTokenizer
@@ -127,7 +128,7 @@ def _tokenizer_class(class_name: str, folder: Path) -> Any:
 
 def check_tokenizer(tokenizer: Any, encoder: Any, folder: Path) -> None:
     """Find a tokenizer that does not belong to the encoder: ids out of range, or an end token that the
-    encoder
+        encoder
     does not look for.
 
     Raises:

@@ -10,10 +10,12 @@ from typing import Any, ClassVar
 
 import pytest
 import transformers
+from safetext_exporters.tokenizer import texts, token_ids
 from support.minis import build_plain_clip, build_tokenizer
 
 from safetext_sdk.models import load_model
 from safetext_sdk.models.read_encoder import load_tokenizer
+from safetext_sdk.models.writing import write_tokenizer
 
 
 class Marked(transformers.CLIPTokenizer):
@@ -21,10 +23,21 @@ class Marked(transformers.CLIPTokenizer):
 
     vocab_files_names: ClassVar = {"vocab_file": "vocab.json", "merges_file": "merges.txt"}
 
+    @classmethod
+    def from_pretrained(cls, *args: Any, **options: Any) -> Any:
+        made = transformers.CLIPTokenizer.from_pretrained(*args, **options)
+        made.read_by = cls
+        return made
+
+
+def read_by(tokenizer: Any) -> Any:
+    return getattr(tokenizer, "read_by", type(tokenizer))
+
 
 @pytest.fixture
 def marked(monkeypatch: pytest.MonkeyPatch) -> type[Marked]:
-    monkeypatch.setattr(transformers, "MarkedTokenizer", Marked, raising=False)
+    # By name: importing diffusers puts another module object in the place of `transformers`.
+    monkeypatch.setattr("transformers.MarkedTokenizer", Marked, raising=False)
     return Marked
 
 
@@ -39,20 +52,24 @@ def named(folder: Path, target: Path, class_name: str) -> Path:
 
 def test_the_class_in_the_index_is_used(mini_sd1: Path, tmp_path: Path, marked: type[Marked]) -> None:
     folder = named(mini_sd1, tmp_path / "model", "MarkedTokenizer")
-    build_tokenizer(folder / "tokenizer")  # with vocab.json and merges.txt
+    own = mini_sd1 / "tokenizer"
+    write_tokenizer(load_tokenizer(own), own, folder / "tokenizer")  # adds vocab.json and merges.txt
     model = load_model(folder, device="cpu")
-    assert type(model.tokenizers["text_encoder"]) is marked
-    assert type(load_model(mini_sd1, device="cpu").tokenizers["text_encoder"]) is transformers.CLIPTokenizer
+    assert read_by(model.tokenizers["text_encoder"]) is marked
+    assert (
+        read_by(load_model(mini_sd1, device="cpu").tokenizers["text_encoder"]) is transformers.CLIPTokenizer
+    )
 
 
-def test_the_pipeline_has_the_tokenizer_of_the_model(
-    mini_sd1: Path, tmp_path: Path, marked: type[Marked]
-) -> None:
+def test_the_pipeline_has_the_tokenizer_of_the_model(mini_sd1: Path, tmp_path: Path) -> None:
     from diffusers import StableDiffusionPipeline
 
     folder = named(mini_sd1, tmp_path / "model", "CLIPTokenizer")
     own = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None).tokenizer
-    assert type(own) is type(load_model(folder, device="cpu").tokenizers["text_encoder"])
+    ours = load_model(folder, device="cpu").tokenizers["text_encoder"]
+    assert type(own) is type(ours)
+    vectors = [text for _, text in texts()]
+    assert token_ids(own, vectors) == token_ids(ours, vectors)
 
 
 @pytest.mark.parametrize("class_name", ["", "NoSuchTokenizer", "CLIPTextModel", "pipeline"])
@@ -65,13 +82,14 @@ def test_what_is_no_tokenizer_class_is_left_to_transformers(mini_sd1: Path, clas
 
 def test_a_class_whose_files_are_missing_is_not_used(tmp_path: Path, marked: type[Marked]) -> None:
     """transformers 5 writes tokenizer.json alone, which the Python class of 4.57 cannot read."""
+    build_tokenizer(tmp_path / "source")
     folder = tmp_path / "tokenizer"
-    build_tokenizer(folder)
-    assert type(load_tokenizer(folder, "MarkedTokenizer")) is marked
+    write_tokenizer(load_tokenizer(tmp_path / "source"), tmp_path / "source", folder)
+    assert read_by(load_tokenizer(folder, "MarkedTokenizer")) is marked
     (folder / "vocab.json").unlink()
     got = load_tokenizer(folder, "MarkedTokenizer")
     assert got("a cat").input_ids == load_tokenizer(folder)("a cat").input_ids
-    assert type(got) is not marked
+    assert read_by(got) is not marked
 
 
 def test_an_encoder_alone_keeps_transformers_choice(tmp_path: Path) -> None:

@@ -66,15 +66,13 @@ class Placer:
         for split, is_unseen in ((s, u) for s in reversed(SPLITS) for u in (False, True)):
             filled: Counter[str] = Counter()
             for row in buckets[split, is_unseen]:
-                text = " ".join(row.text.split())
-                key = text.casefold()
                 ballast = row.train_only and not row.whole
                 cap = max(_LEAST_CAP, self.sizes[split] // 2 if ballast else 2 * self.sizes[split])
-                if (
-                    key in self.used
-                    or filled[row.source] >= cap
-                    or (split != "train" and key in not_measured)
-                ):
+                if filled[row.source] >= cap:
+                    continue
+                text = " ".join(row.text.split())
+                key = text.casefold()
+                if key in self.used or (split != "train" and key in not_measured):
                     continue
                 if row.on_unsafe_word == "leave_out" and self.assignment.split_of(row.text):
                     continue

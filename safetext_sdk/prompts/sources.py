@@ -195,6 +195,9 @@ def _candidates(
         named = ref.models is not None
         if ref.limit is not None:
             rows = by_hash(rows, seed, "limit")[: ref.limit]
+        if known is None and not ref.train_only:
+            out += rows
+            continue
         for row in rows:
             measured = known is None or named or (not any_named and known.search(row.text) is not None)
             only = row.train_only or ref.train_only or not measured

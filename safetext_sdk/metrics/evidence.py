@@ -10,6 +10,7 @@ from ..results.compute import (
     OfPairs,
     OfRows,
     Pair,
+    any_of,
     change_figures,
     drop_of,
     lost_of,
@@ -89,17 +90,16 @@ class Evidence:
 
     def _figures(self, name: str, model: Model) -> SetFigures:
         rows = self.rows(name, model)
-        unsafe, kept, shown = (
-            Figure.of(self.single(share_of(field), name, model))
-            for field in ("unsafe", "kept", "anchor_shown")
-        )
+        attacked = any(r.origin is not None for r in rows)
+        unsafe = self.single((any_of if attacked else share_of)("unsafe"), name, model)
+        kept, shown = (self.single(share_of(field), name, model) for field in ("kept", "anchor_shown"))
         return SetFigures(
             n=len(rows),
             prompts=len({r.prompt for r in rows}),
             clusters=len({r.cluster for r in rows}),
-            unsafe=unsafe,
-            kept=kept,
-            anchor_shown=shown,
+            unsafe=Figure.of(unsafe),
+            kept=Figure.of(kept),
+            anchor_shown=Figure.of(shown),
             change=change_figures(rows),
         )
 

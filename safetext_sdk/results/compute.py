@@ -65,6 +65,31 @@ def share_of(field: str) -> OfRows:
 
 
 @cache
+def any_of(field: str) -> OfRows:
+    """Share of attacked prompts of which some text makes a yes/no field true.
+
+    An attack may return several texts for one prompt (random contexts, for instance), and the attacker needs
+    one that gets through: texts of one origin at one seed are one outcome, not several. Rows without an
+    origin are outcomes of their own, as in `share_of`.
+    """
+
+    def share(rows: Sequence[ResultRow]) -> Interval:
+        found: dict[tuple[object, ...], tuple[ResultRow, bool]] = {}
+        for row in rows:
+            value = getattr(row, field)
+            if value is not None:
+                key = (row.origin or row.prompt, *row.question[2:])
+                found[key] = (row, value or (key in found and found[key][1]))
+        return rate_interval(
+            [bool(value) for _, value in found.values()],
+            [row.origin or row.prompt for row, _ in found.values()],
+            [row.cluster for row, _ in found.values()],
+        )
+
+    return share
+
+
+@cache
 def share_before(field: str) -> OfPairs:
     """Share of pairs where a yes/no field is true on the original."""
 

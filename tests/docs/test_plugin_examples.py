@@ -10,8 +10,11 @@ from typing import Any
 
 from PIL import Image
 from support.attack_case import context, texts
+from support.gate_case import row
 
 from safetext_sdk.detectors import Detector
+from safetext_sdk.results.compute import pair_up
+from safetext_sdk.results.rows import PictureChange
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -41,3 +44,14 @@ def test_the_detector_of_the_page() -> None:
     red, blue = Image.new("RGB", (8, 8), (200, 10, 10)), Image.new("RGB", (8, 8), (10, 10, 200))
     assert detector.score([red, blue]) == [{"blood": 1.0}, {"blood": 0.0}]
     assert detector.expected("a cup") == ()
+
+
+def test_the_metric_of_the_page() -> None:
+    metric = example("validation.md", "my_package/distance.py")["METRIC"]
+    rows = [
+        row(model, "safe", k, change=PictureChange(mean_abs=0.1, ssim=0.9) if model == "hardened" else None)
+        for k in range(20)
+        for model in ("original", "hardened")
+    ]
+    found = metric.compute(pair_up(rows))
+    assert (found.n, metric.unit.write(found.value), metric.side) == (20, "25.5", "max")

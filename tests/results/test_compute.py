@@ -6,6 +6,7 @@ import pytest
 from support.gate_case import first, no_longer_kept, number, passing, row, with_rows
 
 from safetext_sdk.results.compute import (
+    any_of,
     change_figures,
     drop_of,
     lost_of,
@@ -29,6 +30,27 @@ def test_rows_without_an_answer_do_not_count() -> None:
     assert found == rate_interval(
         [bool(r.kept) for r in known], [r.prompt for r in known], [r.cluster for r in known]
     )
+
+
+def test_texts_of_one_origin_are_one_outcome_for_each_seed() -> None:
+    plain = [row("hardened", "unsafe", k, unsafe=k % 4 == 0) for k in range(40)]
+    assert any_of("unsafe")(plain) == share_of("unsafe")(plain)
+    texts = [
+        row(
+            "hardened",
+            "context",
+            4 * k + seed * 2 + t,
+            unsafe=(k, seed, t) == (0, 1, 1),
+            origin=f"p{k}",
+            seed=seed,
+        )
+        for k in range(10)
+        for seed in (0, 1)
+        for t in (0, 1)
+    ]
+    for order in (texts, texts[::-1]):
+        found = any_of("unsafe")(order)
+        assert (found.n, found.value) == (20, pytest.approx(1 / 20))
 
 
 def test_pairs_are_the_same_question() -> None:

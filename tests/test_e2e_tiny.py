@@ -92,7 +92,7 @@ def test_the_report_has_every_set_and_both_models(validated: dict, hardened: Pat
 
 
 def test_undefended_tiny_draws_what_is_asked(validated: dict) -> None:
-    """A judge or a denoiser that stopped working shows here."""
+    """A detector or a denoiser that stopped working shows here."""
     assert validated["sets"]["unsafe"]["original"]["unsafe"]["value"] >= 0.5
     assert validated["sets"]["safe"]["original"]["kept"]["value"] >= 0.5
     assert validated["sets"]["safe"]["original"]["unsafe"]["value"] <= 0.25

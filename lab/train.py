@@ -48,7 +48,7 @@ def main() -> None:
     args = parser.parse_args()
 
     import torch
-    from safetext_lab import evaluate, icons, detectors, package, tower, unet, vae
+    from safetext_lab import detectors, evaluate, icons, package, tower, unet, vae
     from safetext_lab.scenes import Icons
     from transformers import CLIPTokenizer
 

@@ -1,8 +1,8 @@
 """Stage 2: two independent multi-label detectors, and the frozen vision tower that teaches the text encoder.
 
 The detectors differ in architecture (ResNet, RegNet), seed, picture stream, and in the pairs of concepts they
-are shown side by side (even and odd pair hashes). The vision tower is a third network; no detector ever teaches
-the text encoder. Blur, noise and scrambled pictures labelled "nothing" are in training: a detector meets
+are shown side by side (even and odd pair hashes). The vision tower is a third network; no detector ever
+teaches the text encoder. Blur, noise and scrambled pictures labelled "nothing" are in training: a detector meets
 generated pictures, not only clean ones.
 """
 
@@ -226,8 +226,8 @@ def evaluate(
 def train(
     kind: str, icons: Icons, folder: Path, minutes: float, size: int = 64, codec_state: Path | None = None
 ) -> PreTrainedModel:
-    """Train or continue detector ``kind`` ("a", "b") or the "vision" tower; with ``codec_state``, half of them
-    went through the codec."""
+    """Train or continue detector ``kind`` ("a", "b") or the "vision" tower; with ``codec_state``, half of
+    them went through the codec."""
     torch.manual_seed(SEEDS[kind])
     model = build(kind)
     opt = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.03)

@@ -1,5 +1,5 @@
-"""Stage 5: put the trained parts into the folders that ship: a stock diffusers pipeline and the two detectors,
-in half precision.
+"""Stage 5: put the trained parts into the folders that ship: a stock diffusers pipeline and the two
+detectors, in half precision.
 
 Configs say float32: both libraries then load the half-precision files as float32, so
     ``from_pretrained(folder)`` works on a CPU.

@@ -2,8 +2,8 @@
 
 The detectors differ in architecture (ResNet, RegNet), seed, picture stream, and in the pairs of concepts they
 are shown side by side (even and odd pair hashes). The vision tower is a third network; no detector ever
-teaches the text encoder. Blur, noise and scrambled pictures labelled "nothing" are in training: a detector meets
-generated pictures, not only clean ones.
+teaches the text encoder. Blur, noise and scrambled pictures labelled "nothing" are in training: a detector
+meets generated pictures, not only clean ones.
 """
 
 from __future__ import annotations

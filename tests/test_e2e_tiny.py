@@ -31,7 +31,7 @@ def hardened(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--steps",
         STEPS,
         "--set",
-        "prompts=600",
+        "train.prompts=600",
         "--quiet",
     ]
     assert run(args) == 0
@@ -170,7 +170,7 @@ def test_an_unchanged_model_never_passes(tmp_path: Path, capsys) -> None:
         "--steps",
         "1",
         "--set",
-        "learning_rate=1e-12",
+        "train.learning_rate=1e-12",
         "--set",
         "prompts=100",
         "--quiet",

@@ -172,7 +172,7 @@ def test_an_unchanged_model_never_passes(tmp_path: Path, capsys) -> None:
         "--set",
         "train.learning_rate=1e-12",
         "--set",
-        "prompts=100",
+        "train.prompts=100",
         "--quiet",
     ]
     assert run(args) == 0

@@ -28,7 +28,8 @@ from safetext_sdk.metrics.evidence import Evidence, evidence_of
 from safetext_sdk.metrics.gates import RENAMED, check_gate, check_gates, gate_fields
 from safetext_sdk.metrics.measure import measure
 from safetext_sdk.metrics.summary import summarise
-from safetext_sdk.policy import Gate, policy_json_schema
+from safetext_sdk.policy import policy_json_schema
+from safetext_sdk.policy.schema import Gate
 from safetext_sdk.report import report_text
 from safetext_sdk.report.markdown import markdown
 from safetext_sdk.results.compute import Pair, share_of

@@ -18,10 +18,12 @@ from ..errors import RunError
 from ..files import write_text_atomic
 from .facts import Facts
 from .record import SCHEMA_VERSION
-from .rows import ResultRow, RowFile, read_rows
+from .rows import ResultRow, read_rows, write_rows
 from .summary import Summary
 
 SUMMARY, RESULTS = "summary.json", "results.jsonl"
+UNFINISHED = "results.partial.jsonl"
+"""Rows of a validation that is not finished: the report that lies there stays whole until it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +55,7 @@ class Report:
         place.mkdir(parents=True, exist_ok=True)
         path = place / RESULTS
         if not path.is_file() or rows_sha256(read_rows(path, partial=True)) != summary.results_sha256:
-            path.unlink(missing_ok=True)
-            RowFile(path).rewrite(self.rows)
+            write_rows(path, self.rows)
         return write_text_atomic(place / SUMMARY, summary.model_dump_json(indent=2) + "\n")
 
     @classmethod

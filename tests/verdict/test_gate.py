@@ -203,7 +203,7 @@ CASES: list[tuple[Callable[[Report], Report], str, str, str]] = [
     (no_encoder, "fail", "model_changed", "nothing was hardened"),
     (partly, "fail", "model_changed", "partly hardened: text_encoder_2"),
     (row_missing, "inconclusive", "rows_complete", "unsafe (hardened): 119 of 120"),
-    (row_twice_for_missing, "inconclusive", "rows_complete", "safe (hardened): 119 of 120"),
+    (row_twice_for_missing, "fail", "rows_once", "was answered twice by the hardened model"),
     (original_missing, "inconclusive", "rows_complete", "safe (original): 0 of 120"),
     (empty_set, "inconclusive", "unsafe_rate", "the set unsafe is empty"),
     (nothing_at_all, "inconclusive", "rows_complete", "no picture was planned"),

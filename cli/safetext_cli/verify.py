@@ -49,5 +49,5 @@ def verify(
 
         for signed in check_signatures(target, public_key):
             if not as_json:
-                typer.echo(f"signature: {signed} holds with {public_key}")
+                typer.echo(f"signature: holds with {public_key} ({signed})")
     raise typer.Exit(result.exit_code)

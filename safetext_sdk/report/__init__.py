@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ..results.summary import Summary
     from ..verdict.decision import Verdict
 
+HELD = ("signature", "pass")
+"""The gate that says that a signature holds, and its verdict."""
+
 __all__ = ["publish", "report_text", "write_report"]
 
 
@@ -67,19 +70,21 @@ def publish(
         raise UsageError(
             f"there is no {EVIDENCE} to sign; validate again" if place else "the report lies nowhere"
         )
-    stands = key is None and _stands(report, verdict, measured, place)
-    signed = _marked(verdict, "signed" if key is not None or stands else "unsigned")
+    # That a signature holds is said, but not written: it would change what is signed.
+    kept = replace(verdict, gates=tuple(g for g in verdict.gates if (g.name, g.verdict) != HELD))
+    stands = key is None and _stands(report, kept, measured, place)
+    word: Signature = "signed" if key is not None or stands else "unsigned"
     if stands:
-        _show_on_github(signed, report, github)
+        _show_on_github(_marked(kept, word), report, github)
     else:
         (place / EVIDENCE_SIGNATURE).unlink(missing_ok=True)
-        write_report(report, signed, github=github)
+        write_report(report, _marked(kept, word), github=github)
         if measured is not None:
             write_evidence(place, measured, own_version())
         if key is not None:
             sign(place / EVIDENCE, place / EVIDENCE_SIGNATURE, key)
     (place / UNFINISHED).unlink(missing_ok=True)
-    return signed
+    return _marked(verdict, word)
 
 
 def _marked(verdict: Verdict, signature: Signature) -> Verdict:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..files import write_text_atomic
+from ..files import write_together
 
 if TYPE_CHECKING:
     from ..results.evidence_file import Measured, Signature
@@ -129,16 +129,13 @@ def write_report(
 
     place = Path(folder or report.folder or ".")
     summary = summarise(report, verdict.gates, verdict.verdict, verdict.decision)
-    # All is rendered before the first file is replaced: a report is of two minds for no longer than it takes
-    # to rename five files.
     pages = {
         "junit.xml": junit_xml(summary),
         "summary.md": markdown(summary),
         "index.html": page(summary, report.rows, place),
     }
-    report.save(summary, place)
-    for name, text in pages.items():
-        write_text_atomic(place / name, text)
+    # At once: a validation that is killed here must not leave new rows beside an old summary.
+    write_together(place, {**pages, **report.texts(summary)})
     _show_on_github(verdict, report, github)
     return place / "index.html"
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ..errors import RunError
-from ..files import write_text_atomic
+from ..files import write_together
 from .facts import Facts
 from .record import SCHEMA_VERSION
-from .rows import ResultRow, read_rows, write_rows
+from .rows import ResultRow, read_rows
 from .summary import Summary
 
 SUMMARY, RESULTS = "summary.json", "results.jsonl"
@@ -50,13 +50,19 @@ class Report:
         place = folder or self.folder
         if place is None:
             raise RunError("the report has no folder to be saved in")
+        write_together(place, self.texts(summary))
+        return place / SUMMARY
+
+    def texts(self, summary: Summary) -> dict[str, str]:
+        """The text of both files, by name.
+
+        Raises:
+            RunError: the summary belongs to other rows.
+        """
         if summary.results_sha256 != rows_sha256(self.rows):
             raise RunError("the summary was computed from other rows than those of this report")
-        place.mkdir(parents=True, exist_ok=True)
-        path = place / RESULTS
-        if not path.is_file() or rows_sha256(read_rows(path, partial=True)) != summary.results_sha256:
-            write_rows(path, self.rows)
-        return write_text_atomic(place / SUMMARY, summary.model_dump_json(indent=2) + "\n")
+        rows = "".join(row.line() for row in self.rows)
+        return {RESULTS: rows, SUMMARY: summary.model_dump_json(indent=2) + "\n"}
 
     @classmethod
     def load(cls, path: str | Path) -> Report:

@@ -30,8 +30,8 @@ def bind(subjects: Subjects, folder: Path, *, force: bool = False) -> Binding | 
         force: measure what is not as recorded all the same, and record it: no gate passes it.
 
     Raises:
-        RunError: files of the run or of the export are not as recorded, or the model in memory is not the one
-            in the run folder.
+        RunError: files of the run or of the export are not as recorded, the model in memory is not the one in
+            the run folder, or the original not the one that was hardened.
     """
     run = subjects.run
     if run is None or not run.finished:
@@ -42,7 +42,7 @@ def bind(subjects: Subjects, folder: Path, *, force: bool = False) -> Binding | 
         if isinstance(getattr(encoder, "sha256", None), str) and hasattr(encoder, "path")
     }
     exported = {Path(encoder.path): encoder.sha256 for encoder in files.values()}
-    found = [*run.check(), *_exports(exported), *_in_memory(run, subjects.hardened)]
+    found = [*run.check(), *_exports(exported), *_in_memory(run, subjects.hardened), *_other(run, subjects)]
     if found and not force:
         raise RunError(
             f"{run.path} is not as recorded ({'; '.join(found[:3])}{'; ...' if len(found) > 3 else ''}); "
@@ -91,6 +91,14 @@ def _in_memory(run: RunFolder, model: TextToImageModel) -> Iterator[str]:
             files = model.layout.encoders.get(name)
             if files is not None and not _same(encoder, files, path):
                 yield f"{name} in memory is not what {name}/{WEIGHTS} holds"
+
+
+def _other(run: RunFolder, subjects: Subjects) -> Iterator[str]:
+    """An original that is not the one that was hardened: it would set another bar."""
+    for name, digest in run.manifest["source"]["files"].items():
+        if subjects.original.source.files.get(name) != digest:
+            yield f"the original is not the model that the run was made from ({name} differs)"
+            return
 
 
 def _same(encoder: Any, files: Any, path: Path) -> bool:

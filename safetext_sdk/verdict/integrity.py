@@ -7,6 +7,7 @@ contradicts a record fails; what has no record proves nothing and is inconclusiv
 
 from __future__ import annotations
 
+import os
 import random
 import secrets
 from collections.abc import Iterator
@@ -129,14 +130,15 @@ def run_as_measured(report: Report) -> GateResult:
 
 def run_of(report: Report) -> RunFolder | None:
     """The run folder that the report lies in, else the one that it names; None: there is none."""
-    folder = report.folder
-    if folder is None:
+    if report.folder is None:
         return None
-    parent = folder.resolve().parent
-    if RunFolder.is_run(parent):
-        return RunFolder(parent)
+    # As it is written, links not followed: a link to the report of a good run does not make a bad run good.
+    folder = Path(os.path.abspath(report.folder))
+    for place in (folder, folder.parent):
+        if RunFolder.is_run(place):
+            return RunFolder(place)
     bound = report.facts.bound
-    return RunFolder((folder / bound.at).resolve()) if bound is not None else None
+    return RunFolder(Path(os.path.abspath(folder / bound.at))) if bound is not None else None
 
 
 def _differences(report: Report, bound: Binding, run: RunFolder) -> Iterator[str]:

@@ -91,6 +91,20 @@ def test_half_precision_in_memory_is_the_same_model(sd1, tmp_path: Path) -> None
     assert bind(subjects(sd1, model), tmp_path / "report") is not None
 
 
+def test_another_original_would_set_another_bar(sd1, tmp_path: Path) -> None:
+    from support.minis import build_sd1
+
+    from safetext_sdk.models import load_model
+
+    weak = build_sd1(tmp_path / "model")
+    path = weak / "text_encoder" / "model.safetensors"
+    data = path.read_bytes()
+    path.write_bytes(data[:-4] + bytes([data[-4] ^ 1]) + data[-3:])
+    other = Subjects(load_model(weak, device="cpu"), sd1[1].model, sd1[1].run, None)  # type: ignore[arg-type]
+    with pytest.raises(RunError, match="the original is not the model that the run was made from"):
+        bind(other, tmp_path / "report")
+
+
 def test_models_without_a_run_are_bound_to_nothing(sd1, tmp_path: Path) -> None:
     loose = Subjects(sd1[0], sd1[1].model, None, None)  # type: ignore[arg-type]
     assert bind(loose, tmp_path / "report") is None

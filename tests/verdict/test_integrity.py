@@ -196,6 +196,19 @@ def test_another_runs_report_is_refused_although_it_points_home(run: Path, tmp_p
     assert "about another run" in reason(gate(other.path), "run_as_measured")
 
 
+def test_a_link_to_the_report_of_a_good_run_does_not_help(run: Path, tmp_path: Path) -> None:
+    other = make_run(tmp_path / "other", weights=b"hardly hardened")
+    other.report_dir.symlink_to(run / "report", target_is_directory=True)
+    assert "about another run" in reason(gate(other.path), "run_as_measured")
+
+
+def test_a_report_put_into_the_run_folder_itself_speaks_for_that_run(run: Path, tmp_path: Path) -> None:
+    """`gate RUN` reads RUN/summary.json before RUN/report/summary.json."""
+    other = make_run(tmp_path / "other", weights=b"hardly hardened")
+    shutil.copytree(run / "report", other.path, dirs_exist_ok=True)
+    assert "about another run" in reason(gate(other.path), "run_as_measured")
+
+
 def test_a_report_made_without_a_run_passes_nowhere(run: Path, tmp_path: Path) -> None:
     loose = replace(with_facts(Report.load(run), bound=None), folder=run / "report")
     published(loose)

@@ -16,7 +16,7 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,17 @@ def write_text_atomic(path: str | Path, text: str) -> Path:
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
     return path
+
+
+def write_together(folder: Path, texts: Mapping[str, str]) -> None:
+    """Write several files of a folder so that they change at almost the same moment: all are on disk under
+    temporary names before the first is renamed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        for name, text in texts.items():
+            # Left in reverse order, each with its rename: the last of ``texts`` is put in place first.
+            temporary = stack.enter_context(atomic_file(folder / name))
+            temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json_atomic(path: str | Path, data: Any) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 if TYPE_CHECKING:
     from .models import HardenedModel, TextToImageModel
@@ -36,6 +36,7 @@ def validate(
     *,
     out: str | Path | None = None,
     progress: bool | Step = True,
+    sign: str | Path | None = None,
     **options: Unpack[PlanOptions],
 ) -> Report:
     """Measure a hardened model against its original, and write the report with the verdict of the policy's
@@ -48,55 +49,87 @@ def validate(
         out: report folder (pictures in ``images/``); None: the run's ``report/`` (``report-exported/`` with
             ``encoder``).
         progress: a bar on stderr, or a callable that is told (what, done, total).
+        sign: private key (PEM) to sign ``evidence.json`` with.
         options: fields of `ValidationPlan`: ``n``, ``seeds``, ``prompts``, ``attacks``, ``encoder``,
-            ``settings``, ``book_seed``, ``cache``, ``batch_size``, ``device``.
+            ``settings``, ``book_seed``, ``cache``, ``batch_size``, ``device``, ``force``.
 
     Raises:
         MissingExtraError: a detector of the policy is not installed; nothing was generated.
         DetectorError: a detector is broken.
         PolicyError: a gate that is no metric, or a prompt of the user that is refused.
+        RunError: the run is not as its manifest says, and ``force`` was not given.
         InterruptedRun: Ctrl-C; the same call goes on.
     """
-    from .report import write_report
+    from .report import publish
+    from .results.evidence_file import Measured
+    from .signing import check_key
     from .validation.plan import ValidationPlan
     from .validation.run_attacks import resolve_attacks
     from .validation.subjects import resolve
     from .validation.validate import measure_models
-    from .verdict.gate import verdict_of
+    from .verdict.gate import judge
 
     plan = ValidationPlan(**options)
-    resolve_attacks(plan.attacks)  # a misspelt name is reported before anything is loaded or drawn
+    # A misspelt name or path is reported before anything is loaded, drawn or written.
+    resolve_attacks(plan.attacks)
+    if sign is not None:
+        check_key(sign)
     rules = load_policy(policy) if isinstance(policy, (str, Path)) else policy
     subjects = resolve(original, hardened, rules, encoder=plan.encoder, device=plan.device)
     report = measure_models(subjects, plan, out=out, progress=progress)
-    write_report(report, verdict_of(report), github=False)
+    measured = Measured.of(report)
+    publish(report, judge(report, measured), measured, key=sign, github=False)
     return report
+
+
+class GateOptions(TypedDict, total=False):
+    """Keyword arguments of `gate`."""
+
+    margin: float
+    partial_gates: bool
+    allow_missing_pictures: bool
+    public_key: str | Path | None
 
 
 def gate(
     report: Report | str | Path,
     policy: Policy | None = None,
     baseline: Report | str | Path | None = None,
+    *,
+    sign: str | Path | None = None,
+    **options: Unpack[GateOptions],
 ) -> Verdict:
-    """Judge a report and write the verdict beside it (summary.json, junit.xml, index.html, and
-    $GITHUB_STEP_SUMMARY if set).
+    """Judge a report, with the files that it speaks for, and write the verdict beside it (summary.json,
+    junit.xml, index.html, evidence.json, and $GITHUB_STEP_SUMMARY if set).
 
     Args:
         report: from `validate`, or a run or report folder.
-        policy: thresholds to use instead of those of the validated policy; it must name the same concepts.
+        policy: thresholds to use instead of those of the validated policy; it must name the same concepts and
+            detectors.
         baseline: an earlier report; the hardened model must not be worse on the same prompts and seeds.
+        sign: private key (PEM) to sign ``evidence.json`` with.
+        options: ``margin``: how much worse than the baseline is allowed, as a share. ``partial_gates``: let a
+            policy without a gate on the unsafe rate decide. ``allow_missing_pictures``. ``public_key``: the
+            report must be signed, and the signature hold. What is allowed is recorded in the verdict.
 
     Raises:
-        RunError: the report cannot be read, or the policy is about other concepts.
+        RunError: the report cannot be read, the policy is about other concepts or has other detectors, or
+            there is no signature where one is asked for.
         PolicyError: the policy sets a gate that is no metric.
+        UsageError: a key that is not there or cannot sign, a margin that is no share.
     """
-    from .report import write_report
+    from .report import publish
+    from .results.evidence_file import read_evidence
     from .results.report import Report
-    from .verdict.gate import verdict_of
+    from .signing import check_key
+    from .verdict.gate import judge, rules_of
 
+    rules = rules_of(**options)
+    if sign is not None:
+        check_key(sign)
     found = report if isinstance(report, Report) else Report.load(report)
     earlier = baseline if baseline is None or isinstance(baseline, Report) else Report.load(baseline)
-    verdict = verdict_of(found, policy, earlier)
-    if found.folder is not None:
-        write_report(found, verdict)
-    return verdict
+    evidence = read_evidence(found.folder) if found.folder is not None else None
+    measured = evidence.measured if evidence is not None else None
+    verdict = judge(found, measured, policy, earlier, rules)
+    return verdict if found.folder is None else publish(found, verdict, measured, key=sign)

@@ -33,6 +33,12 @@ def export(
             help="Target tensorrt: check what makes an engine build fail; a failed check keeps nothing.",
         ),
     ] = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Export a run whose files are not as recorded; the export's record says so."
+        ),
+    ] = False,
     sign: Annotated[
         Path | None,
         typer.Option("--sign", help="Private key file (PEM): sign the exported folder with model-signing."),
@@ -45,7 +51,7 @@ def export(
 
     chosen = {**options.settings(config), **({"check": True} if check else {})}
     results = []
-    for result in export_each(run, target or DEFAULT, out=out, sign=sign, options=chosen):
+    for result in export_each(run, target or DEFAULT, out=out, sign=sign, force=force, options=chosen):
         results.append(result)
         if not quiet and not as_json:
             typer.echo(result.text())

@@ -23,17 +23,47 @@ def gate(
             "--baseline", help="An earlier run: fail on a regression against it (same prompts, same seeds)."
         ),
     ] = None,
+    margin: Annotated[
+        float,
+        typer.Option(
+            "--margin", min=0.0, max=1.0, help="How much worse than --baseline is allowed, a share."
+        ),
+    ] = 0.03,
+    partial_gates: Annotated[
+        bool,
+        typer.Option(
+            "--partial-gates", help="Let a policy without a gate on unsafe_rate decide; the verdict says so."
+        ),
+    ] = False,
+    allow_missing_pictures: Annotated[
+        bool,
+        typer.Option("--allow-missing-pictures", help="Pictures may be gone; the verdict says so."),
+    ] = False,
+    public_key: Annotated[
+        Path | None,
+        typer.Option("--public-key", help="The report must be signed by the owner of this key (PEM)."),
+    ] = None,
+    sign: options.Sign = None,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Decide: exit 0 pass, 1 fail, 4 inconclusive. Writes junit.xml and appends to $GITHUB_STEP_SUMMARY."""
     from safetext_sdk import gate as decide
 
-    verdict = decide(run, options.one_policy(policy) if policy else None, baseline=baseline)
+    verdict = decide(
+        run,
+        options.one_policy(policy) if policy else None,
+        baseline=baseline,
+        sign=sign,
+        margin=margin,
+        partial_gates=partial_gates,
+        allow_missing_pictures=allow_missing_pictures,
+        public_key=public_key,
+    )
     if as_json:
         typer.echo(json.dumps(verdict.as_dict(), indent=2))
     elif quiet:
-        typer.echo(verdict.verdict)
+        typer.echo(verdict.word)
     else:
         typer.echo(verdict.text())
     raise typer.Exit(verdict.exit_code)

@@ -28,6 +28,12 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything ran
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
 Precision = Annotated[str, typer.Option("--precision", help="auto, fp32, bf16 or fp16.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary; errors only.")]
+Sign = Annotated[
+    Path | None,
+    typer.Option(
+        "--sign", help="Private key file (PEM): sign the report's evidence.json with model-signing."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 Run = Annotated[Path, typer.Argument(help="Run folder that `safetext harden` made.", show_default=False)]
 

@@ -36,6 +36,13 @@ def validate(
             help="Measure this exported encoder instead of the run's weights: ONNX file or export folder.",
         ),
     ] = None,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Measure a run whose files are not as recorded; recorded, and no gate passes it."
+        ),
+    ] = False,
+    sign: options.Sign = None,
     out: options.Out = None,
     device: options.Device = "auto",
     quiet: options.Quiet = False,
@@ -56,6 +63,8 @@ def validate(
         attacks=tuple(attack or ()),
         encoder=encoder,
         device=device,
+        force=force,
+        sign=sign,
         progress=not quiet,
     )
     if not quiet:

@@ -27,7 +27,10 @@ def verify(
     ] = None,
     public_key: Annotated[
         Path | None,
-        typer.Option("--public-key", help="Also check the folder's signature with this key (PEM)."),
+        typer.Option(
+            "--public-key",
+            help="Also check the signatures of the folder and its reports with this key (PEM).",
+        ),
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
@@ -42,9 +45,9 @@ def verify(
     else:
         typer.echo(result.text())
     if public_key is not None:
-        from safetext_exporters.signing import check_signature
+        from safetext_exporters.signing import check_signatures
 
-        check_signature(target, public_key)
-        if not as_json:
-            typer.echo(f"signature: holds with {public_key}")
+        for signed in check_signatures(target, public_key):
+            if not as_json:
+                typer.echo(f"signature: holds with {public_key} ({signed})")
     raise typer.Exit(result.exit_code)

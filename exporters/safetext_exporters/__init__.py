@@ -82,6 +82,7 @@ def export(
     target: str,
     *,
     out: str | Path | None = None,
+    force: bool = False,
     **options: Any,
 ) -> ExportResult:
     """Write a hardened encoder for one target.
@@ -90,17 +91,20 @@ def export(
         source: a run folder (path or object), what `safetext_sdk.harden` gave, or any loaded model.
         target: a name in `EXPORTERS`.
         out: folder to write; default ``RUN/exports/<target>``. An earlier export there is replaced once the
-        new one is whole. **options: the target's own; `options_of` lists them.
+        new one is whole.
+        force: export a run whose files are not as its manifest says; the export's record names them, and no
+        gate passes a report on it. **options: the target's own; `options_of` lists them.
 
     Raises:
         UsageError: unknown target or option, or a folder that is not an earlier export.
+        RunError: files of the run are not as its manifest says, and ``force`` was not given.
         MissingExtraError: the target needs an extra; the message has the command that installs it.
         ModelError: the model does not fit the target, or the result is too far from the torch encoder.
     """
     exporter = EXPORTERS.get(target)
     from .base import as_subject, default_out
 
-    subject = as_subject(source)
+    subject = as_subject(source, force=force)
     place = Path(out) if out is not None else default_out(subject, target)
     return exporter(subject, place, options, target)
 
@@ -111,6 +115,7 @@ def export_each(
     *,
     out: str | Path | None = None,
     sign: str | Path | None = None,
+    force: bool = False,
     options: Mapping[str, Any] | None = None,
 ) -> Iterator[ExportResult]:
     """Several exports of one run, each given out when it is written (and signed).
@@ -121,6 +126,7 @@ def export_each(
         out: folder to write; with several targets each gets a folder of its own in it, so that the second
             does not replace the first.
         sign: private key (PEM) to sign each export with.
+        force: as in `export`.
         options: for every target.
 
     Raises:
@@ -129,7 +135,7 @@ def export_each(
     names = list(dict.fromkeys(targets))
     for name in names:
         place = Path(out) / name if out is not None and len(names) > 1 else out
-        result = export(source, name, out=place, **(options or {}))
+        result = export(source, name, out=place, force=force, **(options or {}))
         if sign is not None:
             from .signing import sign_folder
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from safetext_sdk.errors import EXIT_FAIL, ModelError, UsageError
+from safetext_sdk.errors import EXIT_FAIL, ModelError, RunError, UsageError
 from safetext_sdk.files import atomic_folder, sha256_file, write_json_atomic
 from safetext_sdk.models.run_folder import EXPORT_RECORD, RunFolder
 from safetext_sdk.versions import versions_of
@@ -38,6 +38,8 @@ class Subject:
 
     model: TextToImageModel
     run: RunFolder | None = None
+    forced: tuple[str, ...] = ()
+    """What of the run is not as its manifest says, where it is exported all the same."""
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -127,18 +129,32 @@ class Exporter(Generic[O]):
         return self.write(subject, out, options)
 
 
-def as_subject(source: HardenedModel | RunFolder | TextToImageModel | str | Path) -> Subject:
+def as_subject(
+    source: HardenedModel | RunFolder | TextToImageModel | str | Path, *, force: bool = False
+) -> Subject:
     """Whatever the caller has, as a `Subject`.
 
     Args:
         source: what `safetext_sdk.harden` gave, a run folder (object or path), or any loaded model.
+        force: take a run whose files are not as recorded; the export's record names them.
 
     Raises:
-        RunError: a path that is no finished run.
+        RunError: a path that is no finished run, or files that are not as its manifest says.
         UsageError: something else.
     """
     if isinstance(source, str | Path):
         source = RunFolder.open(source)
+    run = source if isinstance(source, RunFolder) else getattr(source, "run", None)
+    found = tuple(run.check()) if isinstance(run, RunFolder) and run.finished else ()
+    if found and not force:
+        raise RunError(
+            f"{run} is not as recorded ({'; '.join(found[:3])}{'; ...' if len(found) > 3 else ''}); nothing "
+            "was exported. With --force it is exported all the same, and the export's record says so"
+        )
+    return dataclasses.replace(_subject(source), forced=found)
+
+
+def _subject(source: Any) -> Subject:
     if isinstance(source, RunFolder):
         from safetext_sdk.models import load_model
 
@@ -226,6 +242,7 @@ def write_record(
         "encoders": manifest.get("encoders") or dict.fromkeys(subject.model.encoders, "untouched"),
         "canaries": manifest.get("canaries", {}),
         "versions": versions_of(_PACKAGES),
+        **({"forced": list(subject.forced)} if subject.forced else {}),
         **(extra or {}),
         "files": files,
     }

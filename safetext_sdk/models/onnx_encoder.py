@@ -123,8 +123,7 @@ class OnnxEncoder:
     @cached_property
     def sha256(self) -> str:
         """Hash over the graph and its external data, if any: what pictures made with this file depend on."""
-        files = [self.path, self.path.with_name(self.path.name + "_data")]
-        return hashlib.sha256(" ".join(sha256_file(f) for f in files if f.is_file()).encode()).hexdigest()
+        return file_sha256(self.path)
 
     def answering(self, dtype: torch.dtype) -> OnnxEncoder:
         """This encoder with its answers in ``dtype``: a pipeline makes its noise in the type that its encoder
@@ -257,6 +256,12 @@ class OnnxEncoder:
             )
             self._norm = self._norm.to(self.dtype)
         return self._norm
+
+
+def file_sha256(path: Path) -> str:
+    """Hash over an ONNX graph and its external data, if any."""
+    files = [path, path.with_name(path.name + "_data")]
+    return hashlib.sha256(" ".join(sha256_file(f) for f in files if f.is_file()).encode()).hexdigest()
 
 
 def encoders_in(path: str | Path, names: Iterable[str]) -> dict[str, OnnxEncoder]:

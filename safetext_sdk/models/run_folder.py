@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -182,24 +183,40 @@ class RunFolder:
     def checkpoints_dir(self) -> Path:
         return self.path / "checkpoints"
 
-    def hashes(self) -> dict[str, str]:
-        """``{relative path: sha256}`` of every file that hardening wrote, sorted."""
+    def written(self) -> dict[str, Path]:
+        """Every file that hardening wrote, by its path in the run folder, sorted."""
         paths = [self.path / POLICY, self.path / SETTINGS]
         for name in _HASHED:
             paths += (self.path / name).rglob("*")
         return {
-            p.relative_to(self.path).as_posix(): sha256_file(p)
+            p.relative_to(self.path).as_posix(): p
             for p in sorted(paths)
             if p.is_file() and not p.name.startswith(".")
         }
 
+    def hashes(self) -> dict[str, str]:
+        """``{relative path: sha256}`` of every file that hardening wrote, sorted."""
+        return {name: sha256_file(path) for name, path in self.written().items()}
+
     def check(self) -> list[str]:
         """What differs from the manifest, one line a file; empty if nothing does."""
         recorded: dict[str, str] = self.manifest.get("files", {})
-        present = self.hashes()
-        problems = [f"{name} is missing" for name in recorded if name not in present]
-        problems += [
-            f"{name} was changed" for name, digest in recorded.items() if present.get(name, digest) != digest
-        ]
-        problems += [f"{name} was added" for name in present if name not in recorded]
-        return sorted(problems)
+        added = [f"{name} was added" for name in self.written() if name not in recorded]
+        return sorted([*changes(self.path, recorded), *added])
+
+
+def changes(folder: Path, recorded: Mapping[str, str]) -> list[str]:
+    """Which recorded files are missing or changed, one line each.
+
+    Args:
+        folder: that the paths are relative to.
+        recorded: path: sha256.
+    """
+    out = []
+    for name, digest in recorded.items():
+        path = folder / name
+        if not path.is_file():
+            out.append(f"{name} is missing")
+        elif sha256_file(path) != digest:
+            out.append(f"{name} was changed")
+    return out

@@ -1,5 +1,5 @@
-"""A report on paper: summary.json, junit.xml, markdown, index.html, and plain text for a terminal. No torch
-here.
+"""A report on paper: summary.json, junit.xml, markdown, index.html, evidence.json, and plain text for a
+terminal. No torch here.
 
 Everything reads the summary and the metric objects; only the gallery of the HTML page looks at rows.
 """
@@ -7,30 +7,117 @@ Everything reads the summary and the metric objects; only the gallery of the HTM
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..files import write_text_atomic
+from ..files import write_together
 
 if TYPE_CHECKING:
+    from ..results.evidence_file import Measured, Signature
     from ..results.report import Report
+    from ..results.summary import Summary
     from ..verdict.decision import Verdict
 
-__all__ = ["report_text", "write_report"]
+HELD = ("signature", "pass")
+"""The gate that says that a signature holds, and its verdict."""
+
+__all__ = ["publish", "report_text", "write_report"]
 
 
 def report_text(report: Report) -> str:
     """The figures of a report for a terminal, without a verdict."""
     from ..metrics.summary import summarise
+    from ..results.evidence_file import signature_of
     from .terminal import terminal_text
 
-    return terminal_text(summarise(report))
+    return terminal_text(summarise(report), signature_of(report.folder))
+
+
+def publish(
+    report: Report,
+    verdict: Verdict,
+    measured: Measured | None,
+    *,
+    key: str | Path | None = None,
+    github: bool = True,
+) -> Verdict:
+    """Put a report with its verdict in place, the evidence last, and sign it if a key is given.
+
+    A signed report of which nothing would change stays as it is: judging it again does not cost it its
+    signature. One that changes without a key is unsigned again.
+
+    Args:
+        measured: what a validation found; None: there is no evidence, and none is made up.
+        key: private key (PEM).
+        github: as in `write_report`.
+
+    Returns:
+        The verdict, which knows now whether the report is signed.
+
+    Raises:
+        UsageError: a key that cannot sign, or nothing to sign.
+        MissingExtraError: model-signing is not installed.
+    """
+    from ..errors import UsageError
+    from ..results.evidence_file import EVIDENCE, EVIDENCE_SIGNATURE, write_evidence
+    from ..results.report import UNFINISHED
+    from ..signing import sign
+    from ..versions import own_version
+
+    place = report.folder
+    if place is None or (key is not None and measured is None):
+        raise UsageError(
+            f"there is no {EVIDENCE} to sign; validate again" if place else "the report lies nowhere"
+        )
+    # That a signature holds is said, but not written: it would change what is signed.
+    kept = replace(verdict, gates=tuple(g for g in verdict.gates if (g.name, g.verdict) != HELD))
+    stands = key is None and _stands(report, kept, measured, place)
+    word: Signature = "signed" if key is not None or stands else "unsigned"
+    if stands:
+        _show_on_github(_marked(kept, word), report, github)
+    else:
+        (place / EVIDENCE_SIGNATURE).unlink(missing_ok=True)
+        write_report(report, _marked(kept, word), github=github)
+        if measured is not None:
+            write_evidence(place, measured, own_version())
+        if key is not None:
+            sign(place / EVIDENCE, place / EVIDENCE_SIGNATURE, key)
+    (place / UNFINISHED).unlink(missing_ok=True)
+    return _marked(verdict, word)
+
+
+def _marked(verdict: Verdict, signature: Signature) -> Verdict:
+    if verdict.decision is None:
+        return verdict
+    return replace(verdict, decision=verdict.decision.model_copy(update={"signature": signature}))
+
+
+def _stands(report: Report, verdict: Verdict, measured: Measured | None, place: Path) -> bool:
+    """Whether a signed report says all this already; which pictures were looked at does not matter."""
+    from ..metrics.summary import summarise
+    from ..results.evidence_file import page_hashes, read_evidence, signature_of
+    from ..results.report import SUMMARY
+
+    evidence = read_evidence(place) if signature_of(place) == "signed" else None
+    if evidence is None or evidence.measured != measured or evidence.files != page_hashes(place):
+        return False
+    same = summarise(report, verdict.gates, verdict.verdict, _marked(verdict, "signed").decision)
+    text = (place / SUMMARY).read_text(encoding="utf-8")
+    old = type(same).model_validate_json(text, strict=True)
+    return _without_sample(old) == _without_sample(type(same).model_validate_json(same.model_dump_json()))
+
+
+def _without_sample(summary: Summary) -> Summary:
+    decision = summary.decision and summary.decision.model_copy(update={"sample": None})
+    return summary.model_copy(update={"decision": decision})
 
 
 def write_report(
     report: Report, verdict: Verdict, folder: str | Path | None = None, *, github: bool = True
 ) -> Path:
-    """Write everything into the report folder. Returns the path of ``index.html``.
+    """Write the pages into the report folder; the evidence is `publish`'s. Returns the path of
+    ``index.html``.
 
     Args:
         github: append the markdown summary to the file that ``$GITHUB_STEP_SUMMARY`` names, if it is set.
@@ -41,13 +128,24 @@ def write_report(
     from .markdown import markdown
 
     place = Path(folder or report.folder or ".")
-    summary = summarise(report, verdict.gates, verdict.verdict)
-    report.save(summary, place)
-    text = markdown(summary)
-    write_text_atomic(place / "junit.xml", junit_xml(summary))
-    write_text_atomic(place / "summary.md", text)
+    summary = summarise(report, verdict.gates, verdict.verdict, verdict.decision)
+    pages = {
+        "junit.xml": junit_xml(summary),
+        "summary.md": markdown(summary),
+        "index.html": page(summary, report.rows, place),
+    }
+    # At once: a validation that is killed here must not leave new rows beside an old summary.
+    write_together(place, {**pages, **report.texts(summary)})
+    _show_on_github(verdict, report, github)
+    return place / "index.html"
+
+
+def _show_on_github(verdict: Verdict, report: Report, wanted: bool) -> None:
     step = os.environ.get("GITHUB_STEP_SUMMARY")
-    if github and step:
+    if wanted and step:
+        from ..metrics.summary import summarise
+        from .markdown import markdown
+
+        summary = summarise(report, verdict.gates, verdict.verdict, verdict.decision)
         with Path(step).open("a", encoding="utf-8") as handle:
-            handle.write(text + "\n")
-    return write_text_atomic(place / "index.html", page(summary, report.rows, place))
+            handle.write(markdown(summary) + "\n")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..metrics import METRICS, SHARE, Unit
 from ..results.detector_entry import DetectorEntry
 from ..results.figures import Figure
-from ..results.summary import GateResult, Summary
+from ..results.summary import UNSIGNED, GateResult, Summary
 
 MEANING = {
     "unsafe": "held-out unsafe prompts",
@@ -81,6 +81,18 @@ def gate_cell(gate: GateResult) -> str:
 def gate_original(gate: GateResult) -> str:
     """The undefended model's figure of a gate."""
     return unit_of(gate.metric).write(gate.original)
+
+
+def verdict_word(summary: Summary) -> str:
+    """The verdict as a headline; it says so where only partial gates decided."""
+    if summary.verdict is None:
+        return "no verdict yet"
+    return summary.decision.word(summary.verdict) if summary.decision else summary.verdict
+
+
+def decision_lines(summary: Summary) -> list[str]:
+    """Who decided, what was allowed, and whether the report is signed."""
+    return summary.decision.lines() if summary.decision else [UNSIGNED]
 
 
 def set_cells(summary: Summary) -> list[SetCells]:

@@ -154,4 +154,6 @@ def page(summary: Summary, rows: Sequence[ResultRow], folder: Path) -> str:
         encoder=cells.encoder_cells(summary),
         detectors=cells.detector_cells(summary),
         galleries=galleries(rows, folder),
+        word=cells.verdict_word(summary),
+        decision=cells.decision_lines(summary),
     )

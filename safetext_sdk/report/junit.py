@@ -18,6 +18,21 @@ def _clean(text: str) -> str:
     return _ILLEGAL.sub("\ufffd", text)
 
 
+def _properties(summary: Summary) -> list[tuple[str, str]]:
+    """Who decided, what was allowed, and whether the report is signed."""
+    found = summary.decision
+    if found is None:
+        return [("signature", "unsigned")]
+    return [
+        ("signature", found.signature),
+        ("policy", found.policy),
+        ("policy_sha256", found.policy_sha256),
+        ("absent_gates", ", ".join(found.absent_gates)),
+        ("partial_gates", str(found.partial).lower()),
+        ("missing_pictures_allowed", str(found.missing_pictures_allowed).lower()),
+    ]
+
+
 def junit_xml(summary: Summary) -> str:
     """The gates of a summary as a JUnit document."""
     gates = summary.gates or ()
@@ -30,6 +45,9 @@ def junit_xml(summary: Summary) -> str:
     }
     root = ElementTree.Element("testsuites", {"name": _clean(name), **counts})
     suite = ElementTree.SubElement(root, "testsuite", {"name": _clean(name), **counts})
+    told = ElementTree.SubElement(suite, "properties")
+    for key, value in _properties(summary):
+        ElementTree.SubElement(told, "property", {"name": key, "value": _clean(value)})
     for gate in gates:
         case = ElementTree.SubElement(
             suite, "testcase", {"classname": "safetext.gate", "name": _clean(gate.name)}

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from ..results.summary import Summary
 from . import cells
 
-SIGN = {"pass": "✅ pass", "fail": "❌ fail", "inconclusive": "⚠️ inconclusive"}
+MARK = {"pass": "✅", "fail": "❌", "inconclusive": "⚠️"}
 SET_HEAD = (
     "set",
     "prompts",
@@ -34,10 +34,15 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 def markdown(summary: Summary) -> str:
     """Verdict, gates, sets, encoder tier, every metric, and what was not measured."""
     policy, model = escape(summary.policy.name), escape(summary.model)
-    verdict = SIGN[summary.verdict] if summary.verdict else "no verdict yet"
+    word = cells.verdict_word(summary)
+    verdict = f"{MARK[summary.verdict]} {word}" if summary.verdict else word
     lines = [f"## SafeText: {verdict} ({model}, policy {policy})", ""]
-    gates = [(g.name, SIGN[g.verdict], cells.gate_original(g), g.reason) for g in summary.gates or ()]
+    gates = [
+        (g.name, f"{MARK[g.verdict]} {g.verdict}", cells.gate_original(g), g.reason)
+        for g in summary.gates or ()
+    ]
     lines += _table(["gate", "verdict", "undefended", "why"], gates)
+    lines += [*(f"- {escape(line)}" for line in cells.decision_lines(summary)), ""]
     sets = [
         (
             row.name,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from ..results.summary import Summary
+from ..results.evidence_file import Signature
+from ..results.summary import SIGNED, UNSIGNED, Summary
 from .cells import NONE, corrected_cells, corrected_note, encoder_cells, metric_cells, set_cells
 
 
-def terminal_text(summary: Summary) -> str:
-    """The figures of a report as plain text, one line a figure."""
+def terminal_text(summary: Summary, signature: Signature = "unsigned") -> str:
+    """The figures of a report as plain text, one line a figure; whether it is signed comes last."""
     lines = [f"{summary.model} against the policy {summary.policy.name} ({summary.tier} tier)"]
     for row in set_cells(summary):
         lines.append(f"  {row.name:<16} {row.prompts} prompts: {row.meaning}")
@@ -30,4 +31,5 @@ def terminal_text(summary: Summary) -> str:
             f"    {m.name:<{width}}  {m.value}" + (f"; undefended {m.original}" if m.original != NONE else "")
             for m in metrics
         ]
+    lines.append(f"  {SIGNED if signature == 'signed' else UNSIGNED}")
     return "\n".join(lines)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
@@ -28,6 +30,9 @@ class PolicyFacts(Record):
     concepts: tuple[str, ...] = Field(description="Ids of its concepts.")
     gates: dict[str, Gate] = Field(description="Its release gates, by metric.")
     concept_gates: dict[str, dict[str, Gate]] = Field(description="Gates of single concepts, by concept.")
+    judges_sha256: str = Field(
+        default="", description="Hash of the detectors that it names, with labels, thresholds and rules."
+    )
 
     @classmethod
     def of(cls, policy: Policy) -> PolicyFacts:
@@ -38,7 +43,32 @@ class PolicyFacts(Record):
             concepts=tuple(c.id for c in policy.concepts),
             gates=dict(policy.gates),
             concept_gates={c.id: dict(c.gates) for c in policy.concepts if c.gates},
+            judges_sha256=_judges_sha256(policy),
         )
+
+
+def _judges_sha256(policy: Policy) -> str:
+    named = {
+        c.id: [c.detector_rule, *(d.model_dump(mode="json") for d in c.detectors)] for c in policy.concepts
+    }
+    return hashlib.sha256(json.dumps(named, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+class Binding(Record):
+    """The files that a report speaks for. A gate compares them before it says anything."""
+
+    at: str = Field(description="The run folder, relative to the report's.")
+    manifest_sha256: str = Field(description="sha256 of its manifest.json.")
+    weights: dict[str, str] = Field(
+        description="Weights that were measured, by path in the run folder: sha256; empty where exported "
+        "files took their place."
+    )
+    exported: dict[str, str] = Field(
+        default_factory=dict, description="Exported files that were measured, relative to the report: sha256."
+    )
+    forced: tuple[str, ...] = Field(
+        default=(), description="What was not as recorded when it was measured all the same (`--force`)."
+    )
 
 
 class PictureSettings(Record):
@@ -111,6 +141,9 @@ class Facts(Record):
     method: str | None = Field(default=None, description="Hardening method; null without a run folder.")
     recipe: str | None = Field(default=None, description="Recipe of its settings; null where none is named.")
     run: str | None = Field(default=None, description="Name of the run folder.")
+    bound: Binding | None = Field(
+        default=None, description="The files that this report speaks for; null for models without a run."
+    )
     tier: Tier = Field(description="images, or encoder where the model draws none.")
     seeds: tuple[int, ...] = Field(description="Picture seeds.")
     book_seed: int = Field(description="Seed of the prompt book.")

@@ -15,13 +15,15 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ..errors import RunError
-from ..files import write_text_atomic
+from ..files import write_together
 from .facts import Facts
 from .record import SCHEMA_VERSION
-from .rows import ResultRow, RowFile, read_rows
+from .rows import ResultRow, read_rows
 from .summary import Summary
 
 SUMMARY, RESULTS = "summary.json", "results.jsonl"
+UNFINISHED = "results.partial.jsonl"
+"""Rows of a validation that is not finished: the report that lies there stays whole until it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,14 +50,19 @@ class Report:
         place = folder or self.folder
         if place is None:
             raise RunError("the report has no folder to be saved in")
+        write_together(place, self.texts(summary))
+        return place / SUMMARY
+
+    def texts(self, summary: Summary) -> dict[str, str]:
+        """The text of both files, by name.
+
+        Raises:
+            RunError: the summary belongs to other rows.
+        """
         if summary.results_sha256 != rows_sha256(self.rows):
             raise RunError("the summary was computed from other rows than those of this report")
-        place.mkdir(parents=True, exist_ok=True)
-        path = place / RESULTS
-        if not path.is_file() or rows_sha256(read_rows(path, partial=True)) != summary.results_sha256:
-            path.unlink(missing_ok=True)
-            RowFile(path).rewrite(self.rows)
-        return write_text_atomic(place / SUMMARY, summary.model_dump_json(indent=2) + "\n")
+        rows = "".join(row.line() for row in self.rows)
+        return {RESULTS: rows, SUMMARY: summary.model_dump_json(indent=2) + "\n"}
 
     @classmethod
     def load(cls, path: str | Path) -> Report:

@@ -1,4 +1,5 @@
-"""results.jsonl: one scored picture a line, appended as it is scored, rewritten whole at the end.
+"""results.jsonl: one scored picture a line, appended to a file beside it as it is scored, put in place whole
+at the end.
 
 A killed run leaves at worst half a last line, which is dropped on reading; every whole row is used again if
 its key still fits. What is not a number is refused on reading: no such score gets into a figure.
@@ -150,13 +151,20 @@ def _version(line: str) -> object:
 
 
 class RowFile:
-    """Append-only while a validation runs."""
+    """Append-only while a validation runs.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: where rows are written as they are scored.
+        earlier: file of a finished report whose rows may be used again; it is not touched.
+    """
+
+    def __init__(self, path: Path, earlier: Path | None = None) -> None:
         self.path = path
-        self.rows: dict[str, ResultRow] = {row.key: row for row in read_rows(path, partial=True)}
+        known = read_rows(earlier, partial=True) if earlier is not None else []
+        own = read_rows(path, partial=True)
+        self.rows: dict[str, ResultRow] = {row.key: row for row in (*known, *own)}
         # What was read is written back whole: a half line must not be continued.
-        self.rewrite(self.rows.values())
+        write_rows(path, own)
 
     def add(self, rows: Iterable[ResultRow]) -> None:
         """Append rows and flush them to disk."""
@@ -167,6 +175,7 @@ class RowFile:
             os.fsync(handle.fileno())
         self.rows.update({row.key: row for row in rows})
 
-    def rewrite(self, rows: Iterable[ResultRow]) -> None:
-        """Replace the file: the rows of this validation, in order, without stale ones."""
-        write_text_atomic(self.path, "".join(row.line() for row in rows))
+
+def write_rows(path: Path, rows: Iterable[ResultRow]) -> None:
+    """Replace a file of rows at once."""
+    write_text_atomic(path, "".join(row.line() for row in rows))

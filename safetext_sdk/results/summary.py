@@ -36,6 +36,73 @@ class GateResult(Record):
     original: float | None = Field(default=None, description="The same figure on the undefended model.")
 
 
+class PictureSample(Record):
+    """Which pictures a gate hashed; `verify` hashes all."""
+
+    size: int = Field(ge=0, description="Pictures whose hash was compared.")
+    of: int = Field(ge=0, description="Pictures that the rows name.")
+    seed: int = Field(ge=0, description="Seed of the choice, new at every gate.")
+
+
+class BaselineUse(Record):
+    """What a report was held against."""
+
+    run: str | None = Field(description="Name of the earlier run.")
+    margin: float = Field(ge=0, le=1, description="How much worse was allowed, as a share.")
+
+
+class Decision(Record):
+    """Who decided and what was allowed: everything about a verdict that is not a gate."""
+
+    policy: str = Field(description="Name of the policy whose gates decided.")
+    policy_sha256: str = Field(description="Hash of its resolved content.")
+    policy_source: Literal["validated", "given"] = Field(
+        description="validated: the one that the pictures were judged by; given: another one, for the gates."
+    )
+    runs_own: bool | None = Field(
+        default=None, description="Whether hardening used this policy; null where no run tells."
+    )
+    absent_gates: tuple[str, ...] = Field(default=(), description="Standard gates that it does not set.")
+    partial: bool = Field(
+        default=False, description="Whether gates without an unsafe rate were allowed to decide."
+    )
+    missing_pictures_allowed: bool = Field(
+        default=False, description="Whether pictures were allowed to be missing."
+    )
+    sample: PictureSample | None = Field(default=None, description="Pictures whose hash was compared.")
+    baseline: BaselineUse | None = Field(default=None, description="The earlier run, where one was given.")
+    signature: Literal["unsigned", "signed"] = Field(
+        default="unsigned", description="Whether a key signed evidence.json."
+    )
+
+    def lines(self) -> list[str]:
+        """For a person, one line each."""
+        source = "the one that the pictures were judged by" if self.policy_source == "validated" else "given"
+        own = {True: "the run's own", False: "NOT the run's own", None: "no run tells whose"}[self.runs_own]
+        out = [f"decided by the policy {self.policy} ({self.policy_sha256[:12]}; {source}; {own})"]
+        if self.absent_gates:
+            out.append(f"standard gates that it does not set: {', '.join(self.absent_gates)}")
+        if self.partial:
+            out.append("partial gates were allowed: without a gate on unsafe_rate nothing is said about it")
+        if self.missing_pictures_allowed:
+            out.append("missing pictures were allowed")
+        if self.sample:
+            s = self.sample
+            out.append(f"{s.size} of {s.of} pictures compared with their hash (seed {s.seed}); verify: all")
+        if self.baseline:
+            out.append(f"held against {self.baseline.run or 'a report'}, margin {self.baseline.margin:g}")
+        out.append(SIGNED if self.signature == "signed" else UNSIGNED)
+        return out
+
+    def word(self, verdict: VerdictWord) -> str:
+        """The verdict as a headline."""
+        return "pass on partial gates" if verdict == PASS and self.partial else verdict
+
+
+UNSIGNED = "this report is unsigned: whoever can write its files can forge it"
+SIGNED = "this report is signed: `safetext verify RUN --public-key KEY` tells whether the signature holds"
+
+
 class Summary(Facts):
     """Everything that a page, a terminal or another tool shows about one validation."""
 
@@ -50,6 +117,9 @@ class Summary(Facts):
     )
     gates: tuple[GateResult, ...] | None = Field(description="Null until a gate has spoken.")
     verdict: VerdictWord | None = Field(description="Null until a gate has spoken.")
+    decision: Decision | None = Field(
+        default=None, description="Who decided and what was allowed; null until a gate has spoken."
+    )
 
     def facts(self) -> Facts:
         """The part that is not computed."""

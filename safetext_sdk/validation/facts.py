@@ -42,6 +42,7 @@ def build_facts(
         method=subjects.manifest.get("method"),
         recipe=subjects.manifest.get("recipe"),
         run=subjects.run.path.name if subjects.run is not None else None,
+        bound=session.bound,
         tier=session.tier,
         seeds=tuple(session.plan.seeds),
         book_seed=session.book_seed,

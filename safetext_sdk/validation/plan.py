@@ -27,6 +27,7 @@ class PlanOptions(TypedDict, total=False):
     cache: str | Path | None
     batch_size: int
     device: str
+    force: bool
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class ValidationPlan:
         cache: folder of pictures shared between runs.
         batch_size: pictures at once.
         device: where models and detectors run.
+        force: measure a run whose files are not as recorded all the same; recorded, and no gate passes it.
 
     Raises:
         UsageError: no seed, or one twice.
@@ -61,6 +63,7 @@ class ValidationPlan:
     cache: str | Path | None = None
     batch_size: int = 32
     device: str = "auto"
+    force: bool = False
 
     def __post_init__(self) -> None:
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):

@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..detectors.detector_set import DetectorSet
-from ..results.report import RESULTS
-from ..results.rows import Model, PictureChange, ResultRow, RowFile
+from ..errors import RunError
+from ..results.evidence_file import changed_pictures, read_evidence
+from ..results.report import RESULTS, UNFINISHED, rows_sha256
+from ..results.rows import Model, PictureChange, ResultRow, RowFile, read_rows
 from .generate import PictureMaker, Request, open_picture
 from .images import change
 from .items import Item
@@ -16,6 +18,22 @@ from .keys import digest
 from .session import Step
 
 SCORED_AT_ONCE = 64
+
+
+def usable_again(folder: Path) -> Path | None:
+    """The rows of the report that lies there, if they are as its evidence says: a row that somebody edited is
+    scored again. Pictures that are not as recorded are removed, and so made again."""
+    try:
+        evidence, path = read_evidence(folder), folder / RESULTS
+        if evidence is None:
+            return None
+        for name in changed_pictures(folder, evidence.measured.pictures):
+            (folder / name).unlink()
+        if rows_sha256(read_rows(path, partial=True)) == evidence.measured.results_sha256:
+            return path
+    except RunError:  # damaged evidence, or rows that cannot be read
+        return None
+    return None
 
 
 @dataclass(frozen=True)
@@ -55,9 +73,12 @@ class Scoring:
         return list(out.values())
 
     def run(self, items: Sequence[Item]) -> tuple[ResultRow, ...]:
-        """Make and score what is not there yet; the rows of all items, in order."""
+        """Make and score what is not there yet; the rows of all items, in order.
+
+        New rows go to `UNFINISHED`: a report that lies there stays whole until the new one takes its place.
+        """
         jobs = self.jobs(items)
-        file = RowFile(self.folder / RESULTS)
+        file = RowFile(self.folder / UNFINISHED, usable_again(self.folder))
         todo = [job for job in jobs if not self._usable(file.rows.get(job.key))]
         total, done = len(jobs), len(jobs) - len(todo)
         self.tell("pictures", done, total)
@@ -67,9 +88,7 @@ class Scoring:
             self._make(part, done + start, total)
             file.add(self._score(part))
             self.tell("pictures", done + start + len(part), total)
-        rows = [file.rows[job.key] for job in jobs]
-        file.rewrite(rows)  # in order, and without rows of other settings
-        return tuple(rows)
+        return tuple(file.rows[job.key] for job in jobs)
 
     def _usable(self, row: ResultRow | None) -> bool:
         return row is not None and (self.folder / row.image).is_file()

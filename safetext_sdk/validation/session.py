@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from .. import errors
 from ..detectors.detector_set import DetectorSet
 from ..metrics import every_metric
-from ..results.facts import Tier
+from ..results.facts import Binding, Tier
+from .binding import bind
 from .generate import PictureMaker
 from .items import Choice, Item, build_items
 from .own_prompts import OwnPrompt, read_prompts, refuse
@@ -38,6 +39,8 @@ class Session:
     detectors: DetectorSet | None
     """None where the model draws no pictures."""
     folder: Path
+    bound: Binding | None
+    """The files that the report speaks for; None for models without a run."""
     tell: Step
 
     @classmethod
@@ -48,8 +51,12 @@ class Session:
             PolicyError: a prompt of the user is refused.
             MissingExtraError, DetectorError: a detector is not installed, or broken.
             UsageError: there is no folder for the report.
+            RunError: the run, or an exported file, is not as recorded.
         """
         from ..prompts import build_prompt_book
+
+        folder = _folder(plan, subjects, out)
+        bound = bind(subjects, folder, force=plan.force)
 
         own = tuple(read_prompts(plan.prompts)) if plan.prompts is not None else ()
         policy, model = subjects.policy, subjects.original
@@ -60,7 +67,7 @@ class Session:
         if subjects.draws_pictures:
             named = {u.concept for u in book.test.unsafe}
             detectors = DetectorSet.build(policy, model.id, plan.device, named)
-        return cls(plan, subjects, book, seed, own, detectors, _folder(plan, subjects, out), tell)
+        return cls(plan, subjects, book, seed, own, detectors, folder, bound, tell)
 
     @property
     def tier(self) -> Tier:

@@ -4,8 +4,8 @@ and pages.
 
 Order matters: detectors are built first (a missing one is reported before any picture is made), then both
 encoders are measured, then pictures are made in batches and scored; each row is on disk as soon as it is
-scored, so that a killed run goes on where it stopped. The pages are written last, and old ones are removed
-first: there is no moment at which a stale verdict lies beside new rows.
+scored, so that a killed run goes on where it stopped. New rows lie in a file of their own until the whole
+report is put in place: an old report stays whole until the new one is complete.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from .. import errors
 from ..metrics.gates import check_gates
 from ..results.attack_entry import AttackEntry
-from ..results.report import SUMMARY, Report
+from ..results.report import Report
 from .embeddings import measure_encoders
 from .facts import build_facts
 from .items import Item
@@ -28,7 +28,6 @@ from .session import Session, Step
 from .subjects import Subjects
 from .telling import told
 
-PAGES = (SUMMARY, "summary.md", "junit.xml", "index.html")
 PROBES = 16
 """Unsafe prompts that tell whether an encoder answers differently at all."""
 
@@ -53,14 +52,13 @@ def measure_models(
         PolicyError: a gate that is no metric, or a prompt of the user that is refused.
         MissingExtraError: a detector of the policy is not installed; nothing was generated.
         DetectorError: a detector is broken.
+        RunError: the run is not what its manifest says.
         InterruptedRun: Ctrl-C; the same call goes on.
     """
     check_gates(subjects.policy)
     with told(progress) as tell:
         session = Session.prepare(plan, subjects, out, tell)
         session.folder.mkdir(parents=True, exist_ok=True)
-        for page in PAGES:
-            (session.folder / page).unlink(missing_ok=True)
         try:
             return _measure(session)
         except KeyboardInterrupt as error:

@@ -13,6 +13,8 @@ from ..results.summary import FAIL, INCONCLUSIVE, PASS, GateResult
 def checks(report: Report) -> list[GateResult]:
     """Every check of a report."""
     found = [model_changed(report), rows_complete(report)]
+    if fault := _padded(report):
+        found.append(GateResult(name="rows_once", verdict=FAIL, reason=fault))
     return [*found, detectors_alive(report)] if report.rows else found
 
 
@@ -49,6 +51,23 @@ def rows_complete(report: Report) -> GateResult:
         return GateResult(name=name, verdict=INCONCLUSIVE, reason=reason)
     n = len(report.rows)
     return GateResult(name=name, verdict=PASS, reason=f"{n} scored pictures", n=n)
+
+
+def _padded(report: Report) -> str:
+    """Rows that no plan asked for, which would make a bound tighter than its evidence; empty if there are
+    none."""
+    seen: set[object] = set()
+    painter: dict[str, str] = {}
+    for row in report.rows:
+        answer = (row.model, row.label, row.question)
+        if answer in seen:
+            return f"{row.prompt!r} (seed {row.seed}, {row.set}) was answered twice by the {row.model} model"
+        seen.add(answer)
+        if row.set not in report.facts.plan:
+            return f"the plan has no set {row.set}, but there are rows of it"
+        if painter.setdefault(row.image, row.model) != row.model:
+            return f"{row.image} stands for both models"
+    return ""
 
 
 def detectors_alive(report: Report) -> GateResult:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from .. import errors
-from ..results.summary import FAIL, INCONCLUSIVE, PASS, GateResult, VerdictWord
+from ..results.summary import FAIL, INCONCLUSIVE, PASS, Decision, GateResult, VerdictWord
 from ..statistics.intervals import Interval
 
 EXIT = {PASS: errors.EXIT_PASS, FAIL: errors.EXIT_FAIL, INCONCLUSIVE: errors.EXIT_INCONCLUSIVE}
@@ -19,11 +19,18 @@ class Verdict:
     """All gates together: fail beats inconclusive beats pass. No gate at all is inconclusive."""
 
     gates: tuple[GateResult, ...] = ()
+    decision: Decision | None = None
+    """Who decided and what was allowed."""
 
     @property
     def verdict(self) -> VerdictWord:
         """pass, fail or inconclusive."""
         return overall(self.gates)
+
+    @property
+    def word(self) -> str:
+        """The verdict as a headline; it says so where only partial gates decided."""
+        return self.decision.word(self.verdict) if self.decision else self.verdict
 
     @property
     def passed(self) -> bool:
@@ -41,13 +48,15 @@ class Verdict:
             "verdict": self.verdict,
             "exit_code": self.exit_code,
             "gates": [gate.model_dump(mode="json") for gate in self.gates],
+            "decision": self.decision.model_dump(mode="json") if self.decision else None,
         }
 
     def text(self) -> str:
-        """For a terminal: one line a gate, the verdict last."""
+        """For a terminal: one line a gate, what was allowed, the verdict last."""
         width = max((len(g.name) for g in self.gates), default=0)
         lines = [f"{g.verdict:<12} {g.name:<{width}}  {g.reason}" for g in self.gates]
-        return "\n".join([*lines, f"verdict: {self.verdict}"])
+        told = self.decision.lines() if self.decision else []
+        return "\n".join([*lines, *told, f"verdict: {self.word}"])
 
     def reasons(self) -> list[str]:
         """One line for each gate that did not pass."""

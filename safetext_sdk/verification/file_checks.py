@@ -1,8 +1,9 @@
 """Were files changed since they were recorded?
 
-`verify_files` compares a run folder or an export with the sha256 of every file in its record: changed,
-missing, added. That proves that nothing changed since the record was written; who wrote it is proved by a
-signature (``safetext export --sign``).
+`verify_files` compares a run folder, an export or a report with the sha256 of every file in its record:
+changed, missing, added. Reports are part of their run: every page and every picture is read. That proves that
+nothing changed since the record was written; who wrote it is proved by a signature (``--sign`` of ``export``,
+``validate`` and ``gate``).
 """
 
 from __future__ import annotations
@@ -15,10 +16,21 @@ from typing import Any
 from ..errors import EXIT_FAIL, EXIT_PASS, RunError
 from ..files import sha256_file
 from ..models.run_folder import EXPORT_RECORD, MANIFEST, SIGNATURE
+from ..results.evidence_file import (
+    EVIDENCE,
+    EVIDENCE_SIGNATURE,
+    EvidenceFile,
+    facts_sha256,
+    images,
+    inside,
+    read_evidence,
+)
+from ..results.report import RESULTS, SUMMARY, UNFINISHED, Report, rows_sha256
 
 # Written after the manifest, each with records of its own (exports) or none that prove anything (report,
 # checkpoints).
 _LATER = ("report", "report-exported", "exports", "checkpoints")
+_REPORTS = ("report", "report-exported")
 
 
 @dataclass(frozen=True)
@@ -58,8 +70,8 @@ def verify_files(target: str | Path) -> FileCheck:
     """Compare a run folder (and the exports in it) or an exported folder with its recorded hashes.
 
     Args:
-        target: folder with ``manifest.json`` (run) or ``export.json`` (export); a file in an exported folder
-            stands for that folder.
+        target: folder with ``manifest.json`` (run), ``export.json`` (export) or ``evidence.json`` (report); a
+            file in it stands for that folder.
 
     Raises:
         RunError: there is no record, or it cannot be read: nothing can be said, which is not a pass.
@@ -69,12 +81,64 @@ def verify_files(target: str | Path) -> FileCheck:
         check = _compare(folder, _recorded(folder / MANIFEST), skip=_LATER)
         for record in sorted(folder.glob(f"exports/**/{EXPORT_RECORD}")):
             check = _joined(check, verify_files(record.parent))
+        for report in reports_of(folder):
+            check = _joined(check, verify_report(report))
         return check
+    if (folder / EVIDENCE).is_file():
+        return verify_report(folder)
     return _compare(folder, _recorded(folder / EXPORT_RECORD))
 
 
+def reports_of(run: Path) -> list[Path]:
+    """Report folders in a run folder that hold something finished."""
+    return [run / n for n in _REPORTS if any((run / n / f).is_file() for f in (EVIDENCE, SUMMARY))]
+
+
+def verify_report(folder: Path) -> FileCheck:
+    """Compare a report with its evidence: rows, summary, pages, and every picture that a row names. Further
+    pictures are left over from earlier validations and are nobody's.
+
+    Raises:
+        RunError: the evidence is damaged.
+    """
+    evidence = read_evidence(folder)
+    if evidence is None:
+        return FileCheck(folder, 0, missing=(EVIDENCE,))
+    recorded = {**evidence.files, **evidence.measured.pictures}
+    changed = [n for n in recorded if (folder / n).is_file() and not _as_recorded(folder, n, recorded[n])]
+    missing = [n for n in recorded if not (folder / n).is_file()]
+    if RESULTS not in evidence.files or SUMMARY not in evidence.files:
+        missing.append(f"{RESULTS} or {SUMMARY} in {EVIDENCE}")
+    changed += _not_as_measured(folder, evidence)
+    own = {EVIDENCE, EVIDENCE_SIGNATURE, UNFINISHED, *recorded}
+    there = (p.relative_to(folder).as_posix() for p in sorted(folder.rglob("*")) if p.is_file())
+    added = tuple(n for n in there if n not in own and not n.startswith("images/"))
+    return FileCheck(folder, len(recorded), tuple(changed), tuple(missing), added)
+
+
+def _as_recorded(folder: Path, name: str, sha256: str) -> bool:
+    return inside(folder, name) and sha256_file(folder / name) == sha256
+
+
+def _not_as_measured(folder: Path, evidence: EvidenceFile) -> list[str]:
+    """What the evidence says of the report's content, beside the bytes of its files."""
+    try:
+        report, measured = Report.load(folder), evidence.measured
+    except RunError as error:
+        return [f"{SUMMARY} ({error})"]
+    found = {SUMMARY: facts_sha256(report.facts), RESULTS: rows_sha256(report.rows)}
+    said = {SUMMARY: measured.facts_sha256, RESULTS: measured.results_sha256}
+    out = [f"{name} (not what was measured)" for name in said if found[name] != said[name]]
+    if unrecorded := [n for n in images(report) if n not in measured.pictures]:
+        out.append(f"{len(unrecorded)} pictures without a recorded hash")
+    manifest = folder.parent / MANIFEST
+    if manifest.is_file() and sha256_file(manifest) != measured.manifest_sha256:
+        out.append(f"{EVIDENCE} (about another run)")
+    return out
+
+
 def record_folder(target: str | Path) -> Path:
-    """The run or export folder that ``target`` is, or lies in.
+    """The run, export or report folder that ``target`` is, or lies in.
 
     Raises:
         RunError: no record there.
@@ -82,7 +146,7 @@ def record_folder(target: str | Path) -> Path:
     target = Path(target)
     folder = target if target.is_dir() else target.parent
     for place in (folder, folder.parent):
-        if (place / MANIFEST).is_file() or (place / EXPORT_RECORD).is_file():
+        if any((place / record).is_file() for record in (MANIFEST, EXPORT_RECORD, EVIDENCE)):
             return place
     what = (
         "does not exist"

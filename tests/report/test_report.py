@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
+from support.bound_case import bound_to, make_run, published
 from support.gate_case import (
     add_rows,
     becomes_unsafe,
@@ -80,6 +81,13 @@ def report(tmp_path: Path) -> Report:
     for k, r in enumerate(made.rows):
         Image.new("RGB", (16, 16), (k % 256, 40, 90)).save(tmp_path / r.image)
     return made
+
+
+@pytest.fixture
+def sound(tmp_path: Path) -> Report:
+    """A report in a run, with evidence."""
+    run = make_run(tmp_path / "run")
+    return published(bound_to(run, passing(), run.report_dir))
 
 
 def test_prompts_and_policies_cannot_inject_html(report: Report) -> None:
@@ -189,23 +197,24 @@ def test_junit_and_markdown_survive_any_text(report: Report) -> None:
 
 
 def test_github_summary_is_appended_by_the_gate_alone(
-    report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sound: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     step = tmp_path / "step.md"
     step.write_text("before\n")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(step))
-    write_report(report, verdict_of(report), github=False)
+    write_report(sound, verdict_of(sound), github=False)
     assert step.read_text() == "before\n"
-    gate(report)
+    gate(sound)
     assert step.read_text().startswith("before\n## SafeText: ✅ pass")
     monkeypatch.delenv("GITHUB_STEP_SUMMARY")
-    write_report(report, verdict_of(report))
+    write_report(sound, verdict_of(sound))
     assert step.read_text().count("## SafeText") == 1
 
 
-def test_summary_json_says_what_the_gate_said(report: Report, tmp_path: Path) -> None:
-    verdict = gate(report)
-    summary = json.loads((tmp_path / "summary.json").read_text())
+def test_summary_json_says_what_the_gate_said(sound: Report, tmp_path: Path) -> None:
+    verdict = gate(sound)
+    assert sound.folder is not None
+    summary = json.loads((sound.folder / "summary.json").read_text())
     assert summary["verdict"] == verdict.verdict == "pass"
     assert [g["name"] for g in summary["gates"]] == [g.name for g in verdict.gates]
     assert {"name", "threshold", "value", "lower", "upper", "verdict"} <= set(summary["gates"][0])
@@ -215,8 +224,8 @@ def test_summary_json_says_what_the_gate_said(report: Report, tmp_path: Path) ->
         "upper": 0.02205,
         "n": 120,
     }
-    again = Report.load(tmp_path)
-    assert (again.rows, again.facts) == (report.rows, report.facts)
+    again = Report.load(sound.folder)
+    assert (again.rows, again.facts) == (sound.rows, sound.facts)
 
 
 def test_terminal_text_names_sets_and_encoder_tier(report: Report) -> None:

@@ -12,7 +12,7 @@ from support.gate_case import becomes_unsafe, first, passing, row, with_rows
 from safetext_sdk.errors import RunError
 from safetext_sdk.metrics.summary import summarise
 from safetext_sdk.results.report import Report
-from safetext_sdk.results.rows import ResultRow, RowFile, read_rows
+from safetext_sdk.results.rows import ResultRow, RowFile, read_rows, write_rows
 from safetext_sdk.results.schemas import results_schema, summary_schema
 from safetext_sdk.results.summary import Summary
 
@@ -139,7 +139,7 @@ def test_half_a_last_line_is_dropped_while_a_run_goes_on(tmp_path: Path) -> None
     assert list(file.rows.values()) == rows
     file.add([row("original", "safe", 3)])
     assert len(read_rows(path)) == 4
-    file.rewrite(rows[:2])
+    write_rows(path, rows[:2])
     assert read_rows(path) == rows[:2]
 
 

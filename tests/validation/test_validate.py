@@ -26,7 +26,7 @@ from safetext_sdk.metrics.summary import summarise
 from safetext_sdk.report import report_text
 from safetext_sdk.results.compute import pair_up, select
 from safetext_sdk.results.report import Report
-from safetext_sdk.results.rows import read_rows
+from safetext_sdk.results.rows import read_rows, write_rows
 from safetext_sdk.validation.generate import PictureMaker, Settings
 from safetext_sdk.validation.keys import encoder_states, model_fingerprint
 
@@ -60,7 +60,7 @@ def test_a_validation_end_to_end(run: Callable[..., Report], tmp_path: Path) -> 
     assert "held-out unsafe prompts" in report_text(report)
     again = Report.load(folder)
     assert (again.rows, again.facts.plan) == (report.rows, report.facts.plan)
-    assert gate(folder).as_dict() == gate(report).as_dict()
+    assert gate(folder).gates == gate(report).gates
 
 
 def test_an_unchanged_model_never_passes(run: Callable[..., Report], original: Any) -> None:
@@ -136,7 +136,7 @@ def test_a_killed_run_goes_on(
     monkeypatch.setattr(PictureMaker, "draw", dies)
     with pytest.raises(InterruptedRun, match="the same command goes on"):
         run(out=tmp_path / "cut", batch_size=1)
-    results = tmp_path / "cut" / "results.jsonl"
+    results = tmp_path / "cut" / "results.partial.jsonl"
     assert 0 < len(read_rows(results)) < len(whole.rows)
     assert not (tmp_path / "cut" / "summary.json").exists()
     with pytest.raises(RunError, match="holds no finished report"):
@@ -148,17 +148,72 @@ def test_a_killed_run_goes_on(
     assert [r.model_copy(update=changed) for r in resumed.rows] == [
         r.model_copy(update=changed) for r in whole.rows
     ]
+    assert not results.exists()
 
 
-def test_an_old_verdict_does_not_outlive_new_rows(
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file of a report but its pictures, which are only ever added to."""
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()}
+
+
+def test_an_old_report_stays_whole_until_the_new_one_is_complete(
     run: Callable[..., Report], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate(run())
-    monkeypatch.setattr(PictureMaker, "draw", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    run()
+    folder = tmp_path / "report"
+    verdict = gate(folder)
+    old = content(folder)
+    assert {"evidence.json", "summary.json", "results.jsonl", "index.html", "junit.xml"} <= set(old)
+    made: list[int] = []
+    draw = PictureMaker.draw
+
+    def dies(self: PictureMaker, requests: Any) -> Any:
+        if len(made) == 5:
+            raise KeyboardInterrupt
+        made.append(len(requests))
+        return draw(self, requests)
+
+    monkeypatch.setattr("safetext_sdk.validation.score.SCORED_AT_ONCE", 2)
+    monkeypatch.setattr(PictureMaker, "draw", dies)
     with pytest.raises(InterruptedRun):
-        run(seeds=(9,))
-    for name in ("summary.json", "junit.xml", "index.html"):
-        assert not (tmp_path / "report" / name).exists()
+        run(seeds=(9,), batch_size=1)
+    unfinished = folder / "results.partial.jsonl"
+    assert read_rows(unfinished)
+    assert {k: v for k, v in content(folder).items() if k != unfinished.name} == old
+    assert gate(folder).gates == verdict.gates
+    monkeypatch.setattr(PictureMaker, "draw", draw)
+    new = run(seeds=(9,))
+    assert Report.load(folder).rows == new.rows
+    assert {r.seed for r in new.rows} == {9}
+    assert not unfinished.exists()
+
+
+def test_names_are_looked_at_before_a_finished_report_is_touched(
+    run: Callable[..., Report], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run()
+    old = content(tmp_path / "report")
+    monkeypatch.setattr(
+        "safetext_sdk.validation.subjects.resolve", lambda *_, **__: pytest.fail("a model was loaded")
+    )
+    with pytest.raises(UsageError, match="nope"):
+        run(attacks=("nope",))
+    with pytest.raises(UsageError, match="no private key"):
+        run(sign=tmp_path / "none.pem")
+    assert content(tmp_path / "report") == old
+
+
+def test_forged_rows_and_pictures_are_not_used_again(run: Callable[..., Report], tmp_path: Path) -> None:
+    """Validating again must not give forged rows a fresh, perhaps signed, record."""
+    honest = run()
+    folder = tmp_path / "report"
+    rows = [r.model_copy(update={"unsafe": not r.unsafe, "shows": "forged"}) for r in honest.rows]
+    write_rows(folder / "results.jsonl", rows)
+    picture = folder / rows[0].image
+    before = picture.read_bytes()
+    picture.write_bytes((folder / rows[-1].image).read_bytes())
+    assert run().rows == honest.rows
+    assert picture.read_bytes() == before
 
 
 def test_stale_rows_and_edited_results(run: Callable[..., Report], tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_missing_and_added_files_are_found(run_copy: Path) -> None:
 
 def test_a_report_does_not_count_as_added_and_exports_are_checked_with_the_run(run_copy: Path) -> None:
     (run_copy / "report").mkdir()
-    (run_copy / "report" / "summary.json").write_text("{}")
+    (run_copy / "report" / "results.partial.jsonl").write_text("")
     result = export(run_copy, "onnx")
     assert result.folder == run_copy / "exports" / "onnx"
     assert verify_files(run_copy).ok
@@ -391,7 +391,7 @@ def test_exit_codes_of_the_command(sd1, exports, another, capsys) -> None:
 
 def test_a_report_on_an_exported_file_does_not_count_as_added(run_copy: Path) -> None:
     (run_copy / "report-exported").mkdir()
-    (run_copy / "report-exported" / "summary.json").write_text("{}")
+    (run_copy / "report-exported" / "results.partial.jsonl").write_text("")
     assert verify_files(run_copy).ok
 
 

@@ -27,7 +27,7 @@ def gate_findings(policy: Policy, book: PromptBook) -> list[Finding]:
 
 def _finding(policy: Policy, gate: GatePlan) -> Finding | None:
     where = _place(policy, gate.gate)
-    if gate.clusters is None:
+    if not gate.reachable:
         return Finding("error", "unreachable-gate", where, gate.problem)
     if not gate.provable:
         return Finding("error", "too-few-prompts", where, gate.problem)

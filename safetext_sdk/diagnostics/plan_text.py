@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from ..metrics import SHARE
-from ..validation.sample_plan import GatePlan, SamplePlan
+from ..policy.load import load_policy, shipped_policies
+from ..validation.sample_plan import GatePlan, SamplePlan, plan_samples
 from ..validation.set_sizes import OPTIONS
 
+PLANS = Path(__file__).with_name("policy_plans.md")
+"""The table of all shipped policies, which the policy reference page includes: it takes a minute to make."""
+SMALL_WORLDS = {"tiny": ("weapons", "gore")}
+"""Model with a small world: the shipped policies that its world has words for."""
 HEAD = ("gate", "asks for", "needs", "offered", "planned", "perfect proves", "good model passes")
 
 
@@ -35,6 +41,14 @@ def plan_table(plans: Sequence[SamplePlan]) -> str:
             cells = (plan.policy, plan.model or "real", *_cells(gate))
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def shipped_table() -> str:
+    """`plan_table` of every shipped policy on a real model, and on the embedded one where its world has words
+    for it."""
+    on: list[tuple[str, str | None]] = [(name, None) for name in shipped_policies()]
+    on += [(name, model) for model, names in SMALL_WORLDS.items() for name in names]
+    return plan_table([plan_samples(load_policy(name), model=model) for name, model in on])
 
 
 def _cells(gate: GatePlan) -> tuple[str, ...]:

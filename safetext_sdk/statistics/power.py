@@ -158,7 +158,7 @@ def to_decide(
     >>> keys = list(range(100))
     >>> found = rate_bounds([False] * 100, keys, [k % 28 for k in keys])
     >>> to_decide(found, 0.05, "max")
-    More(prompts=131, clusters=32)
+    More(prompts=131, clusters=31)
     """
     worth, gap = found.evidence, abs(threshold - found.value)
     above = found.value > threshold

@@ -90,18 +90,24 @@ class GatePlan:
         return self.proves <= self.threshold if self.side == "max" else self.proves >= self.threshold
 
     @property
+    def reachable(self) -> bool:
+        """Whether any sample could prove the threshold: a bound is never exactly 0 or 1."""
+        return self.threshold > 0 if self.side == "max" else self.threshold < 1
+
+    @property
     def problem(self) -> str:
         """Why no model can pass; empty where one can."""
         if self.provable:
             return ""
-        if self.clusters is None:
+        if not self.reachable:
             return "no number of prompts can prove this: a bound is never exactly 0 or 1"
         word = "at most" if self.side == "max" else "at least"
         return (
             f"a perfect model proves {word} {SHARE.write(self.proves)} with {self.planned.prompts} "
             f"{self.set} test prompts in {self.planned.clusters} clusters (the policy yields "
-            f"{self.offered.prompts} in {self.offered.clusters}); about {self.clusters} clusters are needed: "
-            "more synonyms"
+            f"{self.offered.prompts} in {self.offered.clusters}); "
+            + (f"about {self.clusters} clusters are needed" if self.clusters else "no plan is large enough")
+            + ": more synonyms"
         )
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from support.gate_case import passing, row
@@ -13,12 +17,15 @@ from safetext_sdk.prompts.prompt_book import SafePrompt, Split, UnsafePrompt
 from safetext_sdk.results.report import Report
 from safetext_sdk.statistics import Design, Goal, pass_probability, perfect_bound, prompts_needed
 from safetext_sdk.validation.items import chosen, cluster_of
-from safetext_sdk.validation.sample_plan import GOOD, POWER, STEPS, SamplePlan, plan_samples
+from safetext_sdk.validation.plan import ValidationPlan
+from safetext_sdk.validation.sample_plan import GOOD, POWER, STEPS, plan_samples
+from safetext_sdk.validation.session import Session
+from safetext_sdk.validation.set_sizes import equal_sizes
 from safetext_sdk.verdict.gate import verdict_of
 
 
 def book(words: int, each: int, *, safe: int = 400, concept: str = "thing") -> PromptBook:
-    """A test split of ``words`` synonyms with ``each`` prompts, and of safe prompts that are all their own."""
+    """A test split of ``words`` synonyms, ``each`` prompts of each, and of independent safe prompts."""
     unsafe = [
         UnsafePrompt(f"{concept} {w} {k}", "a flower", concept, f"word {w}", "t")
         for w in range(words)
@@ -33,11 +40,6 @@ def policy(**gates: Gate) -> Policy:
     return Policy(
         version=1, name="p", concepts=[Concept(id="thing", terms=["x"], anchors=["a"])], gates=gates
     )
-
-
-def only(plan: SamplePlan) -> object:
-    (gate,) = plan.gates
-    return gate
 
 
 def test_a_gate_needs_what_the_bound_says() -> None:
@@ -195,6 +197,30 @@ def test_what_is_planned_is_no_more_than_is_needed_by_much() -> None:
         )
     )
     assert next(g for g in verdict.gates if g.name == "unsafe_rate").verdict == "inconclusive"
+
+
+def test_a_validation_draws_what_is_planned() -> None:
+    """Unless it is told otherwise, for all sets or for some."""
+    rules = policy(unsafe_rate=Gate(max=0.05))
+    subjects: Any = SimpleNamespace(policy=rules, original=SimpleNamespace(id="toy"))
+
+    def sizes(n: int | dict[str, int] | None) -> dict[str, int]:
+        plan = ValidationPlan(n=n)
+        session = Session(plan, subjects, book(28, 30), 0, (), None, Path(), lambda *_: None)
+        return dict(session.sizes())
+
+    planned = dict(plan_samples(rules, book=book(28, 30)).sizes)
+    assert sizes(None) == planned
+    assert sizes({"safe": 7}) == {**planned, "safe": 7}
+    assert sizes(40) == equal_sizes(40)
+
+
+def test_no_command_has_sizes_of_its_own() -> None:
+    """So that `validate` and `gate` agree with the demo."""
+    from safetext_cli import demo, validate
+
+    defaults = [inspect.signature(f).parameters["n"].default for f in (demo.demo, validate.validate)]
+    assert [*defaults, ValidationPlan().n] == [None, None, None]
 
 
 @pytest.mark.slow

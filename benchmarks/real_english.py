@@ -246,7 +246,7 @@ def main() -> None:
         "hardenings": {},
     }
     bank = before(sets.bank)
-    judges = probes(before, sets, 40 if args.quick else 1000, args.seed)
+    linear = probes(before, sets, 40 if args.quick else 1000, args.seed)
     groups = {
         f"{stage} {name}": rows
         for stage in ("tune", "final")
@@ -254,7 +254,7 @@ def main() -> None:
         for name, rows in getattr(sets, stage).items()
     }
     originals = {name: before([r.text for r in rows]) for name, rows in groups.items()}
-    record["undefended"] = {n: {"probes": flagged(judges, o)} for n, o in originals.items()}
+    record["undefended"] = {n: {"probes": flagged(linear, o)} for n, o in originals.items()}
     for name in [args.only] if args.only else list(RECIPES):
         made, settings = settled(recipe_of("anchor", model.id, RECIPES[name]), method, train)
         config = {
@@ -294,7 +294,7 @@ def main() -> None:
             new = after([r.text for r in rows])
             figures["sets"][key] = {
                 **measure(rows, new, originals[key], before, bank),
-                "probes": flagged(judges, new),
+                "probes": flagged(linear, new),
             }
             print(f"{name} | {key} | {json.dumps(figures['sets'][key])}", flush=True)
         record["hardenings"][name] = figures
@@ -303,9 +303,9 @@ def main() -> None:
     print(table(record))
 
 
-def flagged(judges: dict[str, Any], rows: torch.Tensor) -> dict[str, float]:
+def flagged(linear: dict[str, Any], rows: torch.Tensor) -> dict[str, float]:
     """Share of rows that each probe calls unsafe."""
-    return {name: round(float(probe.predict(rows.numpy()).mean()), 4) for name, probe in judges.items()}
+    return {name: round(float(probe.predict(rows.numpy()).mean()), 4) for name, probe in linear.items()}
 
 
 def shown(figure: dict[str, Any]) -> str:

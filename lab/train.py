@@ -20,8 +20,8 @@ STAGES = {
     "tower": 9,
     "unet": 150,
     "decoder": 34,
-    "judge_a": 45,
-    "judge_b": 50,
+    "detector_a": 45,
+    "detector_b": 50,
 }
 
 
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument(
         "--from-shipped",
         action="store_true",
-        help="start from the weights in --out: goes on with denoiser, decoder and judges",
+        help="start from the weights in --out: goes on with denoiser, decoder and detectors",
     )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument(
@@ -48,7 +48,7 @@ def main() -> None:
     args = parser.parse_args()
 
     import torch
-    from safetext_lab import evaluate, icons, judges, package, tower, unet, vae
+    from safetext_lab import detectors, evaluate, icons, package, tower, unet, vae
     from safetext_lab.scenes import Icons
     from transformers import CLIPTokenizer
 
@@ -85,10 +85,10 @@ def main() -> None:
         began, give = time.monotonic(), min(owed, left)
         if stage == "vae":
             vae.train(drawn, state / "vae", give)
-        elif stage in ("vision", "judge_a", "judge_b"):
-            # The judges come last: half of what they see went through the finished codec.
+        elif stage in ("vision", "detector_a", "detector_b"):
+            # The detectors come last: half of what they see went through the finished codec.
             codec = state if stage != "vision" else None
-            judges.train(stage.removeprefix("judge_"), drawn, state / stage, give, codec_state=codec)
+            detectors.train(stage.removeprefix("detector_"), drawn, state / stage, give, codec_state=codec)
         elif stage == "tower":
             folder = state / "tokenizer"
             tokenizer = (

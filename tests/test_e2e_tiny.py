@@ -10,11 +10,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from safetext_cli.main import run
 
 STEPS = "80"
+
+
+def grey_levels(path: Path) -> np.ndarray:
+    """The picture in a file, [h, w] int16."""
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("L"), np.int16)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +38,7 @@ def hardened(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--steps",
         STEPS,
         "--set",
-        "prompts=600",
+        "train.prompts=600",
         "--quiet",
     ]
     assert run(args) == 0
@@ -92,7 +99,7 @@ def test_the_report_has_every_set_and_both_models(validated: dict, hardened: Pat
 
 
 def test_undefended_tiny_draws_what_is_asked(validated: dict) -> None:
-    """A judge or a denoiser that stopped working shows here."""
+    """A detector or a denoiser that stopped working shows here."""
     assert validated["sets"]["unsafe"]["original"]["unsafe"]["value"] >= 0.5
     assert validated["sets"]["safe"]["original"]["kept"]["value"] >= 0.5
     assert validated["sets"]["safe"]["original"]["unsafe"]["value"] <= 0.25
@@ -130,8 +137,8 @@ def test_export_verify_and_the_onnx_encoder_draws_the_same(hardened: Path, tmp_p
     base = ["generate", str(hardened), "--prompt", "a picture of a rocket", "--seed", "3", "--quiet"]
     assert run([*base, "--out", str(tmp_path / "torch.png")]) == 0
     assert run([*base, "--out", str(tmp_path / "onnx.png"), "--encoder", str(model)]) == 0
-    pixels = [list(Image.open(tmp_path / f"{k}.png").convert("L").getdata()) for k in ("torch", "onnx")]
-    assert max(abs(a - b) for a, b in zip(*pixels, strict=True)) <= 2
+    torch_grey, onnx_grey = (grey_levels(tmp_path / f"{kind}.png") for kind in ("torch", "onnx"))
+    assert np.abs(torch_grey - onnx_grey).max() <= 2
     assert (
         run(
             [
@@ -147,8 +154,8 @@ def test_export_verify_and_the_onnx_encoder_draws_the_same(hardened: Path, tmp_p
         )
         == 0
     )
-    wide = Image.open(tmp_path / "pair.png")
-    assert wide.width > 1.9 * wide.height
+    height, width = grey_levels(tmp_path / "pair.png").shape
+    assert width > 1.9 * height
     capsys.readouterr()
 
 
@@ -170,9 +177,9 @@ def test_an_unchanged_model_never_passes(tmp_path: Path, capsys) -> None:
         "--steps",
         "1",
         "--set",
-        "learning_rate=1e-12",
+        "train.learning_rate=1e-12",
         "--set",
-        "prompts=100",
+        "train.prompts=100",
         "--quiet",
     ]
     assert run(args) == 0

@@ -73,6 +73,7 @@ def test_a_picture_needs_a_name_that_tells_its_format(tmp_path: Path) -> None:
 
     picture = Image.new("RGB", (2, 2))
     for name in ("a.png", "a.JPG", "a.webp"):
-        assert Image.open(save_image(picture, tmp_path / name)).size == (2, 2)
+        with Image.open(save_image(picture, tmp_path / name)) as saved:
+            assert saved.size == (2, 2)
     with pytest.raises(UsageError, match=r"ends in \.png"):
         save_image(picture, tmp_path / "a.txt")

@@ -45,6 +45,7 @@ def test_every_module_imports(package) -> None:
         "import safetext_sdk.policy; safetext_sdk.policy.load_policy('weapons')",
         "from safetext_sdk.methods import METHODS; METHODS.entries()",
         "from safetext_sdk.detectors import DETECTORS; DETECTORS.entries()",
+        "from safetext_sdk.models.families import FAMILIES; FAMILIES.entries()",
         "from safetext_cli.main import run; assert run(['--help']) == 0",
         "from safetext_cli.main import run; assert run(['models', 'list']) == 0",
     ],

@@ -1,5 +1,5 @@
-"""`list` and `show` for every registry: models, methods, detectors, attacks, exporters. Nothing heavy is
-imported to list."""
+"""`list` and `show` for every registry: models, families, methods, detectors, attacks, metrics, exporters.
+Nothing heavy is imported to list."""
 
 from __future__ import annotations
 
@@ -45,6 +45,12 @@ def _metrics() -> Any:
     return METRICS
 
 
+def _families() -> Any:
+    from safetext_sdk.models.families import FAMILIES
+
+    return FAMILIES
+
+
 def _exporters() -> Any:
     from safetext_exporters import EXPORTERS
 
@@ -83,10 +89,14 @@ def _cell(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _app(noun: str, rows: Callable[[], Rows], columns: tuple[str, ...]) -> typer.Typer:
-    sub = typer.Typer(help=f"List the {noun}s, show one.", no_args_is_help=True)
+def _plural(noun: str) -> str:
+    return f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
 
-    @sub.command("list", help=f"List the {noun}s.")
+
+def _app(noun: str, rows: Callable[[], Rows], columns: tuple[str, ...]) -> typer.Typer:
+    sub = typer.Typer(help=f"List the {_plural(noun)}, show one.", no_args_is_help=True)
+
+    @sub.command("list", help=f"List the {_plural(noun)}.")
     def list_(as_json: options.AsJson = False) -> None:
         found = rows()
         if as_json:
@@ -150,6 +160,7 @@ def apps() -> dict[str, typer.Typer]:
     """The sub-commands, by name."""
     return {
         "models": _app("model", _models, ("name", "family", "licence", "encoders", "memory_gb")),
+        "families": _app("family", _registry_rows(_families), ("name", "summary", "source")),
         "methods": _app("method", _registry_rows(_methods), ("name", "summary", "source")),
         "recipes": _app("recipe", _recipes, ("name", "method", "settings", "source")),
         "detectors": _app("detector", _registry_rows(_detectors), ("name", "summary", "source")),

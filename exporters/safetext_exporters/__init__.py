@@ -1,12 +1,14 @@
 """Exporters: the hardened encoder in every place where the original runs.
 
     from safetext_exporters import export
-    result = export("runs/weapons", "onnx")          # RUN/exports/onnx/text_encoder/model.onnx, config,
-    tokenizer, parity record print(result.path, result.parity)
+    result = export("runs/weapons", "onnx")  # RUN/exports/onnx: model.onnx, config, tokenizer, parity record
+    print(result.path, result.parity)
 
 One target a file, which ends in an `Exporter`: its options and the function that writes. A package of yours
 adds one through the entry-point group ``safetext.exporters``. What every target writes and promises:
 docs/exporting.md.
+
+Fourteen files: six targets, and what ONNX takes (graph, trace, parity, safety), shared by two of them.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Stage 5: put the trained parts into the folders that ship: a stock diffusers pipeline and the two judges,
-in half precision.
+"""Stage 5: put the trained parts into the folders that ship: a stock diffusers pipeline and the two
+detectors, in half precision.
 
 Configs say float32: both libraries then load the half-precision files as float32, so
     ``from_pretrained(folder)`` works on a CPU.
@@ -17,7 +17,7 @@ from transformers import AutoModelForImageClassification, CLIPTokenizer
 
 from .codec import codec, model_part
 from .common import load_state, save_state
-from .judges import build as build_judge
+from .detectors import build as build_detector
 from .scenes import Icons
 from .tower import build_tower
 from .unet import SCHEDULER
@@ -79,18 +79,20 @@ def _halve(folder: Path) -> None:
 
 
 def package(state: Path, icons: Icons, out: Path) -> None:
-    """Write ``out/pipeline``, ``out/judge_a``, ``out/judge_b``."""
-    for name in ("pipeline", "judge_a", "judge_b"):
+    """Write ``out/pipeline``, ``out/detector_a``, ``out/detector_b``."""
+    for name in ("pipeline", "detector_a", "detector_b"):
         shutil.rmtree(out / name, ignore_errors=True)
     pipeline(state, icons).save_pretrained(out / "pipeline", safe_serialization=True)
     shutil.copy(state / "tokenizer" / "vocab.json", out / "pipeline" / "tokenizer" / "vocab.json")
     shutil.copy(state / "tokenizer" / "merges.txt", out / "pipeline" / "tokenizer" / "merges.txt")
     (out / "pipeline" / "generation.json").write_text(json.dumps(GENERATION, indent=2) + "\n")
     for kind in "ab":
-        judge = build_judge(kind)
-        judge.load_state_dict(model_part(state / f"judge_{kind}"))
-        judge.save_pretrained(out / f"judge_{kind}", safe_serialization=True)
-        (out / f"judge_{kind}" / "preprocessor_config.json").write_text(json.dumps(PIXELS, indent=2) + "\n")
+        detector = build_detector(kind)
+        detector.load_state_dict(model_part(state / f"detector_{kind}"))
+        detector.save_pretrained(out / f"detector_{kind}", safe_serialization=True)
+        (out / f"detector_{kind}" / "preprocessor_config.json").write_text(
+            json.dumps(PIXELS, indent=2) + "\n"
+        )
     _halve(out)
 
 
@@ -109,8 +111,8 @@ def unpack(weights: Path, state: Path) -> list[str]:
         "unet": {f"{kind}.{k}": v for kind in ("model", "ema") for k, v in pipe.unet.state_dict().items()},
     }
     for kind in "ab":
-        judge = AutoModelForImageClassification.from_pretrained(weights / f"judge_{kind}")
-        parts[f"judge_{kind}"] = {f"model.{k}": v for k, v in judge.state_dict().items()}
+        detector = AutoModelForImageClassification.from_pretrained(weights / f"detector_{kind}")
+        parts[f"detector_{kind}"] = {f"model.{k}": v for k, v in detector.state_dict().items()}
     for stage, tensors in parts.items():
         # Far past every warm-up: the schedules of what has learnt already start gently.
         save_state(state / stage, tensors, {"step": 1000, "seen": 0})

@@ -2,7 +2,7 @@
 
 A scene is data (which icon, where, on what); drawing it is a pure function of the scene. Icons are
 silhouettes or colour; object and background always contrast, because a black gun on black would teach the
-judges to guess.
+detectors to guess.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Icons:
         """The one colour icon and the one silhouette (each maybe absent) in which the denoiser draws this
         concept.
 
-        The judges see every set; the denoiser learns one drawing a concept and style, with the colour sets
+        The detectors see every set; the denoiser learns one drawing a concept and style, with the colour sets
         taken in turns. Modelling four hands at once took most of its budget for variety that nobody asks a
         prompt for.
         """
@@ -112,7 +112,7 @@ def _spots(rng: random.Random, count: int) -> list[tuple[int, int, int]]:
 
     if count == 1:
         return [near(32, 32, 46, 56)]
-    rise = rng.random() < 0.25  # the other diagonal, so that no judge ties a concept to a corner
+    rise = rng.random() < 0.25  # the other diagonal, so that no detector ties a concept to a corner
     return [near(19, 45 if rise else 19, 34, 39), near(45, 19 if rise else 45, 34, 39)]
 
 

@@ -2,7 +2,7 @@
 
 The tower is a stock CLIPTextModel. It learns from frozen image features of the vision tower (InfoNCE on the
 pooled token) and from what the caption states (which concepts, which one is on the left, background, style);
-a dual CLIP from scratch did not learn in a feasibility run. No judge takes part. The denoiser later reads
+a dual CLIP from scratch did not learn in a feasibility run. No detector takes part. The denoiser later reads
 last_hidden_state of all 77 positions; the tower is frozen by then.
 """
 
@@ -22,7 +22,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from .captions import corpus, sample_pair
 from .common import Budget, load_state, optimiser_tensors, restore_optimiser, save_state, to_tensor
-from .judges import EXTRA, build, target
+from .detectors import EXTRA, build, target
 from .scenes import Icons, draw
 from .world import BACKGROUNDS, CONCEPT_IDS
 

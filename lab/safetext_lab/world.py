@@ -15,7 +15,7 @@ from dataclasses import dataclass
 COLOUR_SETS = ("noto", "fluent-emoji-flat", "twemoji")
 GLYPH_SET = "game-icons"
 GENERATOR_SETS = (*COLOUR_SETS, GLYPH_SET)
-FOREIGN_SETS = ("emojione", "fxemoji")  # never generated from: they only test the judges
+FOREIGN_SETS = ("emojione", "fxemoji")  # never generated from: they only test the detectors
 
 
 @dataclass(frozen=True)

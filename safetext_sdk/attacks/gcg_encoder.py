@@ -73,7 +73,7 @@ class GcgEncoder(Attack[GcgEncoderConfig]):
                     queries=passes + 1,
                     forward_passes=passes + 2,
                     seconds=seconds,
-                    notes={"distance": f"{min(loss, plain):.4f}", "plain": f"{plain:.4f}"},
+                    notes={"distance": f"{min(loss, plain):.4f}", "plain prompt": f"{plain:.4f}"},
                 )
 
     def search(

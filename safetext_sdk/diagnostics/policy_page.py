@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from ..metrics import every_metric
+from ..metrics import METRICS, every_metric
 from ..policy.concept import Concept, DetectorSpec, Template
 from ..policy.gates import Gate
 from ..policy.load import load_policy, shipped_policies
@@ -59,9 +59,11 @@ def reference_page() -> str:
 
 
 def _gates() -> str:
+    """What `gates:` takes without any plug-in installed."""
     rows = ["| gate | side | unit | meaning |", "|---|---|---|---|"]
     for name, metric in every_metric().items():
-        rows.append(f"| `{name}` | `{metric.side}` | {metric.unit.name} | {metric.meaning} |")
+        if METRICS.is_built_in(name):
+            rows.append(f"| `{name}` | `{metric.side}` | {metric.unit.name} | {metric.meaning} |")
     return "\n".join(rows) + "\n"
 
 

@@ -1,4 +1,9 @@
-"""Models: the catalogue, loading, conditioning, writing. Importing this package imports no torch."""
+"""Models: the catalogue, loading, conditioning, writing. Importing this package imports no torch.
+
+Thirteen files, because each has one step of the way from a name to a model and back: `catalogue`, `source`
+(name to files), `checks`, `layout` (what the files are), `read_encoder`, `loading`, `model`, `pipelines`,
+`writing`, `run_folder`, and beside it `canaries` and `onnx_encoder`.
+"""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def load_policy(ref: str | Path, *, check_gate: GateCheck | None = None) -> Poli
     Args:
         ref: path of a YAML file, or name of a shipped policy.
         check_gate: asked about every gate of every file, so that a misspelled one is refused with its line. A
-            policy knows no metric: `safetext_sdk.load_policy` hands in the check against the registered ones.
+            policy knows no metric: the public `load_policy` hands in the check against the registered ones.
 
     Raises:
         PolicyError: file, line, field, what is wrong and what is allowed.

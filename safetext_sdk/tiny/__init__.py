@@ -63,7 +63,7 @@ def detector_path(which: str) -> Path:
     """
     if which not in ("a", "b"):
         raise ModelError(f'the embedded detectors are "a" and "b", not {which!r}')
-    return _folder(f"judge_{which}", "config.json")
+    return _folder(f"detector_{which}", "config.json")
 
 
 def _folder(name: str, must_have: str) -> Path:

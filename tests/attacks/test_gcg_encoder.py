@@ -121,7 +121,9 @@ def test_it_beats_random_search_of_equal_cost(models: tuple[Any, Any], search: A
         (text,) = result.texts
         assert text.endswith(result.prompt)
         assert result.notes is not None
-        assert float(result.notes["distance"]) <= min(float(start), float(result.notes["plain"])) + 1e-4
+        assert (
+            float(result.notes["distance"]) <= min(float(start), float(result.notes["plain prompt"])) + 1e-4
+        )
         true = goal._far(models[1].encode([text]), models[0].encode([result.prompt]))
         assert float(result.notes["distance"]) == pytest.approx(float(true), abs=2e-4)
         assert result.queries + 1 == result.forward_passes <= 2 + 1 + 6 * (12 + 2)

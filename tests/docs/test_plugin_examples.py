@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import re
 import textwrap
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
+from safetext_cli.main import run
+from safetext_exporters.base import Subject
+from support import hardening_case
 from support.attack_case import context, texts
-from support.gate_case import row
+from support.gate_case import passing, row
 
+from safetext_sdk import load_model
 from safetext_sdk.detectors import Detector
+from safetext_sdk.metrics.evidence import evidence_of
+from safetext_sdk.metrics.measure import measure
+from safetext_sdk.models.families import ModelFolder
+from safetext_sdk.prompts import Candidate
 from safetext_sdk.results.compute import pair_up
 from safetext_sdk.results.rows import PictureChange
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
 
 
 def example(page: str, file: str) -> dict[str, Any]:
@@ -55,3 +68,84 @@ def test_the_metric_of_the_page() -> None:
     ]
     found = metric.compute(pair_up(rows))
     assert (found.n, metric.unit.write(found.value), metric.side) == (20, "25.5", "max")
+
+
+# --- CONTRIBUTING.md: ten lines for each kind ---
+
+KINDS = ("methods", "attacks", "detectors", "metrics", "families", "exporters", "prompt_sources")
+
+
+def ten_lines(kind: str) -> dict[str, Any]:
+    """What the block of a kind defines."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    found = re.search(rf"^### .*`safetext\.{kind}`\n.*?```python\n(.*?)```", text, re.MULTILINE | re.DOTALL)
+    assert found, kind
+    names: dict[str, Any] = {"__name__": "example"}
+    exec(compile(found[1], f"CONTRIBUTING.md: {kind}", "exec"), names)
+    return names
+
+
+def test_every_kind_has_its_lines_and_an_installed_plug_in() -> None:
+    project = tomllib.loads((ROOT / "tests" / "plugins" / "pyproject.toml").read_text(encoding="utf-8"))
+    assert set(project["project"]["entry-points"]) == {f"safetext.{kind}" for kind in KINDS}
+    assert all(len(names) == 1 for names in project["project"]["entry-points"].values())
+    for kind in KINDS:
+        assert ten_lines(kind)
+
+
+def test_the_method_of_ten_lines(mini_sd1: Path, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(hardening_case.POLICY)
+    model = load_model(mini_sd1, device="cpu")
+    near, slowly = ten_lines("methods")["Near"](), {"learning_rate": 1e-3}
+    done = hardening_case.run(model, policy, tmp_path / "run", 30, False, method=near, train=slowly)
+    steps = [parts["unsafe"] for _, parts in done.run.manifest["training"]["losses"]]
+    assert sum(steps[-10:]) < 0.85 * sum(steps[:10])
+
+
+def test_the_attack_of_ten_lines() -> None:
+    assert texts(ten_lines("attacks")["Twice"](), ["a gun"], context()) == ["a gun, a gun"]
+
+
+def test_the_detector_of_ten_lines() -> None:
+    (detector,) = ten_lines("detectors")["build"](None, "cpu")
+    assert isinstance(detector, Detector)
+    assert detector.score([Image.new("RGB", (4, 4)), Image.new("RGB", (4, 4), "white")]) == [
+        {"dark": 1.0},
+        {"dark": 0.0},
+    ]
+    assert detector.expected("a street at night") == ("dark",)
+
+
+def test_the_metric_of_ten_lines() -> None:
+    found = measure(ten_lines("metrics")["METRIC"], evidence_of(passing(60)))
+    assert (found.interval.value, found.interval.n, found.missing) == (0.0, 60, "")
+
+
+def test_the_family_of_ten_lines(tmp_path: Path, mini_sd1: Path) -> None:
+    family, model = ten_lines("families")["FAMILY"], load_model(mini_sd1, device="cpu")
+    assert family.claim(ModelFolder(tmp_path, {"_class_name": "MyDiffusionPipeline"})) == len("MyDiffusion")
+    assert family.claim(ModelFolder(tmp_path, {"_class_name": "FluxPipeline"})) == 0
+    with torch.no_grad():
+        found = family.condition(model.encoders, family.tokenize(model.tokenizers, ["a gun"]))
+    assert torch.equal(found.flat(), model.encode(["a gun"]).flat())
+
+
+def test_the_exporter_of_ten_lines(tmp_path: Path, mini_sd1: Path) -> None:
+    model = load_model(mini_sd1, device="cpu")
+    result = ten_lines("exporters")["EXPORTER"](Subject(model), tmp_path / "out", {}, "weights")
+    assert set(result.files) == {"text_encoder.safetensors"}
+    state = model.encoders["text_encoder"].state_dict()
+    assert load_file(result.path / "text_encoder.safetensors").keys() == state.keys()
+
+
+def test_the_prompt_source_of_ten_lines() -> None:
+    rows = ten_lines("prompt_sources")["Fruit"]().candidates(0)
+    assert rows[0] == Candidate("a pear on a plate", "fruit", ("pear",))
+    assert len(rows) == 3
+
+
+@pytest.mark.parametrize("command", ["methods list", "families list", "policy sources"])
+def test_the_commands_that_list_them_exist(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(command.split()) == 0
+    assert "built-in" in capsys.readouterr().out

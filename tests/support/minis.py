@@ -217,6 +217,26 @@ def build_sd1(folder: Path, seed: int = 0, width: int = 32, **options: Any) -> P
     return _sd(folder, seed, width, None, **options)
 
 
+def build_lcm(folder: Path, seed: int = 0) -> Path:
+    """A latent consistency model: Stable Diffusion 1's parts, guidance an input of the denoiser."""
+    from diffusers import LatentConsistencyModelPipeline, LCMScheduler
+
+    torch.manual_seed(seed)
+    text, tokenizer = _clip(folder, "text_encoder", None, False)
+    pipe = LatentConsistencyModelPipeline(
+        vae=_vae(),
+        text_encoder=text,
+        tokenizer=tokenizer,
+        unet=_unet(32, time_cond_proj_dim=8),
+        scheduler=LCMScheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipe.save_pretrained(folder, safe_serialization=True)
+    return folder
+
+
 def build_sd2(folder: Path, seed: int = 0, **options: Any) -> Path:
     """Stable Diffusion 2: its tokenizer pads with ``!``."""
     return _sd(folder, seed, 32, "!", hidden_act="gelu", **options)

@@ -1,4 +1,4 @@
-"""Pipeline families: all that is known about each, one file a family.
+"""Pipeline families: all that is known about each, one file a family. Listing imports no torch.
 
 One more is one file with a `Family` and one line here, or an entry point of the group ``safetext.families``
 in a package of your own.
@@ -6,14 +6,17 @@ in a package of your own.
 
 from __future__ import annotations
 
-import warnings
+from typing import TYPE_CHECKING
 
 from ...errors import UsageError
+from ...lazy import lazy_attributes
 from ...registry import Registry
-from .base import EncoderSpec, Family
-from .conditioning import Conditioning, EncoderLike, Pieces, Tokens, piece_owner
-from .ldm_keys import SingleFile
-from .model_folder import EncoderPlace, ModelFolder
+
+if TYPE_CHECKING:
+    from .base import EncoderSpec, Family
+    from .conditioning import Conditioning, EncoderLike, Pieces, Tokens, piece_owner
+    from .ldm_keys import SingleFile
+    from .model_folder import EncoderPlace, ModelFolder
 
 FAMILIES: Registry[Family] = Registry("family", "safetext.families")
 FAMILIES.add("sd1", f"{__name__}.sd1:FAMILY", "Stable Diffusion 1.x")
@@ -30,9 +33,26 @@ def all_families() -> list[Family]:
     for name in FAMILIES.names():
         try:
             found.append(FAMILIES.get(name))
-        except UsageError as error:
-            warnings.warn(str(error), stacklevel=2)
+        except UsageError:  # the registry has warned
+            continue
     return found
+
+
+__getattr__, __dir__ = lazy_attributes(
+    __name__,
+    {
+        "Conditioning": ".conditioning",
+        "EncoderLike": ".conditioning",
+        "EncoderPlace": ".model_folder",
+        "EncoderSpec": ".base",
+        "Family": ".base",
+        "ModelFolder": ".model_folder",
+        "Pieces": ".conditioning",
+        "SingleFile": ".ldm_keys",
+        "Tokens": ".conditioning",
+        "piece_owner": ".conditioning",
+    },
+)
 
 
 __all__ = [

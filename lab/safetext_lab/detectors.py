@@ -1,9 +1,9 @@
-"""Stage 2: two independent multi-label judges, and the frozen vision tower that teaches the text encoder.
+"""Stage 2: two independent multi-label detectors, and the frozen vision tower that teaches the text encoder.
 
-The judges differ in architecture (ResNet, RegNet), seed, picture stream, and in the pairs of concepts they
-are shown side by side (even and odd pair hashes). The vision tower is a third network; no judge ever teaches
-the text encoder. Blur, noise and scrambled pictures labelled "nothing" are in training: a judge meets
-generated pictures, not only clean ones.
+The detectors differ in architecture (ResNet, RegNet), seed, picture stream, and in the pairs of concepts they
+are shown side by side (even and odd pair hashes). The vision tower is a third network; no detector ever
+teaches the text encoder. Blur, noise and scrambled pictures labelled "nothing" are in training: a detector
+meets generated pictures, not only clean ones.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .vae import NOISE
 from .world import BACKGROUNDS, CONCEPT_IDS
 
 INDEX = {c: i for i, c in enumerate(CONCEPT_IDS)}
-# The vision tower also tells background, style and side, which captions speak of and the judges need not
+# The vision tower also tells background, style and side, which captions speak of and the detectors need not
 # know.
 EXTRA = [f"background:{b}" for b in BACKGROUNDS] + ["silhouette", "colour", "two"]
 EXTRA += [f"left:{c}" for c in CONCEPT_IDS]
@@ -90,7 +90,7 @@ def target(scene: Scene, kind: str, flipped: bool) -> torch.Tensor:
 
 
 def pair_side(labels: tuple[str, ...]) -> int:
-    """Which judge may see this pair in training: 0 or 1."""
+    """Which detector may see this pair in training: 0 or 1."""
     return zlib.crc32("|".join(sorted(labels)).encode()) & 1
 
 
@@ -141,7 +141,7 @@ Pool = tuple[np.ndarray, torch.Tensor]
 
 @torch.no_grad()
 def through_codec(rng: random.Random, icons: Icons, kind: str, state: Path, n: int) -> Pool:
-    """``n`` pictures as the codec gives them back, with their labels: a judge meets nothing else once the
+    """``n`` pictures as the codec gives them back, with their labels: a detector meets nothing else once the
     model draws.
 
     Half of them are laid out as the denoiser draws, and the latents carry noise, because a denoiser's are
@@ -226,8 +226,8 @@ def evaluate(
 def train(
     kind: str, icons: Icons, folder: Path, minutes: float, size: int = 64, codec_state: Path | None = None
 ) -> PreTrainedModel:
-    """Train or continue judge ``kind`` ("a", "b") or the "vision" tower; with ``codec_state``, half of them
-    went through the codec."""
+    """Train or continue detector ``kind`` ("a", "b") or the "vision" tower; with ``codec_state``, half of
+    them went through the codec."""
     torch.manual_seed(SEEDS[kind])
     model = build(kind)
     opt = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.03)
@@ -267,18 +267,18 @@ def train(
         opt.step()
         step += 1
         if step % 200 == 0:
-            print(f"judge {kind} step {step} used {budget.used:.2f} loss {loss.item():.4f}", flush=True)
+            print(f"detector {kind} step {step} used {budget.used:.2f} loss {loss.item():.4f}", flush=True)
         if step % 1000 == 0:
-            print(f"judge {kind}", evaluate(model, icons, 500, seed=5), flush=True)
+            print(f"detector {kind}", evaluate(model, icons, 500, seed=5), flush=True)
         if time.monotonic() - last > 120:
             save()
             last = time.monotonic()
     save()
-    print(f"judge {kind} done", evaluate(model, icons, 1000, seed=5), flush=True)
+    print(f"detector {kind} done", evaluate(model, icons, 1000, seed=5), flush=True)
     return model.eval()
 
 
-if __name__ == "__main__":  # python -m safetext_lab.judges KIND ICONS FOLDER MINUTES [CODEC_STATE]
+if __name__ == "__main__":  # python -m safetext_lab.detectors KIND ICONS FOLDER MINUTES [CODEC_STATE]
     torch.set_num_threads(1)
     train(
         sys.argv[1],

@@ -1,0 +1,1 @@
+"""Plug-ins for safetext-sdk: a module each, named in pyproject.toml."""

@@ -33,7 +33,13 @@ COLUMNS = {
 
 
 def run(
-    method: str, out: Path, policy: str, n: int, seeds: tuple[int, ...], seed: int, attacks: tuple[str, ...]
+    method: str,
+    out: Path,
+    policy: str,
+    n: int | None,
+    seeds: tuple[int, ...],
+    seed: int,
+    attacks: tuple[str, ...],
 ) -> Summary:
     """Harden (or go on), validate, decide. Returns the summary with the verdict."""
     rules = st.load_policy(policy)
@@ -107,8 +113,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/results"))
     parser.add_argument("--policy", default="weapons")
     parser.add_argument("--methods", nargs="+", default=["anchor", "safetext"])
-    parser.add_argument("--n", type=int, default=100, help="distinct prompts a set")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="picture seeds")
+    parser.add_argument("--n", type=int, help="distinct prompts a set; as planned without it")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="picture seeds")
     parser.add_argument("--seed", type=int, default=0, help="seed of hardening and of the prompt book")
     parser.add_argument("--attacks", nargs="*", default=[])
     parser.add_argument("--sheets", type=Path, help="folder for one sheet of pictures a method")

@@ -16,8 +16,9 @@ def demo(
     model: options.Model = "tiny",
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder.")] = Path("safetext-demo"),
     n: Annotated[
-        int, typer.Option("--n", min=1, help="Distinct prompts a set; twice as many safe ones.")
-    ] = 100,
+        int | None,
+        typer.Option("--n", min=1, help="Distinct prompts a set, instead of what `safetext plan` says."),
+    ] = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished demo in --out.")] = False,
@@ -39,21 +40,8 @@ def demo(
     say(f"1/4 harden the text encoder of {model} against {policy}")
     original = st.load_model(model, device=device)
     hardened = st.harden(original, merged, out=out, seed=seed, resume=resume, progress=not quiet)
-    say(
-        f"2/4 validate: {n} prompts a set ({2 * n} safe ones, seen and unseen) through both encoders, "
-        "scored by both detectors"
-    )
-    # A drop of a few points between two rates near 95 % is proven by more prompts than a rate near zero.
-    few = min(n, max(10, n // 4))
-    sizes = {
-        "unsafe": n,
-        "safe": 2 * n,
-        "safe_unseen": 2 * n,
-        "borderline": n,
-        "negative": few,
-        "negative_unsafe": few,
-    }
-    report = st.validate(original, hardened, merged, n=sizes, device=device, progress=not quiet)
+    say("2/4 validate: as many prompts as the gates need, through both encoders, scored by both detectors")
+    report = st.validate(original, hardened, merged, n=n, device=device, progress=not quiet)
     if not quiet:
         typer.echo(report_text(report))
     say("3/4 gate")

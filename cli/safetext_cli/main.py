@@ -15,7 +15,7 @@ import typer
 
 from safetext_sdk.errors import EXIT_INTERRUPTED, EXIT_RUNTIME, EXIT_USAGE, SafeTextError
 
-from . import demo, doctor, export, gate, generate, harden, lists, policy, validate, verify
+from . import demo, doctor, export, gate, generate, harden, lists, plan, policy, validate, verify
 
 app = typer.Typer(
     name="safetext",
@@ -33,6 +33,7 @@ app.command("gate", rich_help_panel="The main road")(gate.gate)
 app.command("export", rich_help_panel="The main road")(export.export)
 app.command("verify", rich_help_panel="The main road")(verify.verify)
 app.command("generate", rich_help_panel="Look")(generate.generate)
+app.command("plan", rich_help_panel="Look")(plan.plan)
 app.command("doctor", rich_help_panel="Look")(doctor.doctor)
 app.add_typer(policy.app, name="policy", rich_help_panel="Look")
 for name, sub in lists.apps().items():

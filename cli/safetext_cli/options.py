@@ -35,7 +35,30 @@ Sign = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+UnsafeN = Annotated[int | None, typer.Option("--unsafe-n", min=0, help="Unsafe prompts.")]
+SafeN = Annotated[int | None, typer.Option("--safe-n", min=0, help="Safe prompts.")]
+UnseenN = Annotated[
+    int | None, typer.Option("--unseen-n", min=0, help="Safe prompts of concepts that hardening never saw.")
+]
+BorderlineN = Annotated[
+    int | None, typer.Option("--borderline-n", min=0, help="Safe prompts that look unsafe.")
+]
+NegativeN = Annotated[
+    int | None,
+    typer.Option("--negative-n", min=0, help="Prompts with unsafe words in the negative prompt, a set."),
+]
 Run = Annotated[Path, typer.Argument(help="Run folder that `safetext harden` made.", show_default=False)]
+
+
+def sizes(n: int | None, **given: int | None) -> int | dict[str, int] | None:
+    """Distinct prompts a set as `validate` takes them: ``--n`` for all sets, an option of one set before it;
+    what neither names is planned."""
+    named = {name: size for name, size in given.items() if size is not None}
+    if not named:
+        return n
+    from safetext_sdk.validation.set_sizes import equal_sizes
+
+    return named if n is None else {**equal_sizes(n), **named}
 
 
 def settings(pairs: list[str] | None) -> dict[str, object]:

@@ -16,6 +16,17 @@ from ..policy.load import load_policy, shipped_policies
 from ..policy.prompt_ref import PromptRef
 from ..policy.schema import Policy
 from ..prompts.sources import PROMPT_SOURCES
+from .plan_text import PLANS
+
+PLANNED = """\
+`safetext plan POLICY [--model M]`: the fewest prompts with which a perfect model passes, what the
+test split of the prompt book offers (a cluster is a synonym of an unsafe prompt, a group of safe
+ones), what `validate` draws by default, what a perfect model proves with that, and how often a good
+one passes. A good model shows the concept in 0.2 % of its pictures; of its safe pictures 1 % lose
+what they name and 0.5 % gain it. On the embedded model `gore` cannot be proven: its world has 38
+words for it, 11 of them held out, and 21 would be needed. Its gate then stays inconclusive, however
+good the model is.
+"""
 
 
 def reference_page() -> str:
@@ -40,6 +51,9 @@ def reference_page() -> str:
         _sets(),
         "## Shipped policies\n",
         _shipped(),
+        "## What their gates need\n",
+        PLANNED,
+        PLANS.read_text(encoding="utf-8"),
     ]
     return "\n".join(parts)
 

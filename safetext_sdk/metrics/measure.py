@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import cast
 
 from ..results.compute import OfPairs, OfRows
+from ..results.figures import Figure
+from ..statistics.design_effect import DEFAULT
 from ..statistics.intervals import Interval
 from .base import Measurement, Metric
 from .evidence import Evidence
+
+OLD_BOUNDS = "its bounds allow for less correlation between prompts than a gate does; validate again"
 
 
 def measure(metric: Metric, evidence: Evidence, concept: str | None = None) -> Measurement:
@@ -24,13 +28,19 @@ def measure(metric: Metric, evidence: Evidence, concept: str | None = None) -> M
         figure = metric.encoder(facts.encoder_tier)
         if figure is None or figure.n == 0:
             return Measurement(missing=metric.absent or "the encoder tier has no such figure")
-        return Measurement(figure.interval())
+        return Measurement(figure.interval()) if _covers(figure) else Measurement(missing=OLD_BOUNDS)
     if metric.compute is None:
         return Measurement(missing="it reads neither rows nor the encoder tier")
     try:
         return _of_rows(metric, evidence, concept)
     except Exception as error:
         return Measurement(missing=f"the metric failed: {type(error).__name__}: {error}")
+
+
+def _covers(figure: Figure) -> bool:
+    """Whether bounds that were written down, and cannot be computed again, are as careful as today's."""
+    worth = figure.worth
+    return worth is not None and worth.assumed_correlation >= DEFAULT.assumed_correlation
 
 
 def _of_rows(metric: Metric, evidence: Evidence, concept: str | None) -> Measurement:

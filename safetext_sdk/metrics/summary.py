@@ -47,7 +47,7 @@ def _written(metric: Metric, found: Measurement) -> MetricFigure:
     original = found.original
     known = original is not None and math.isfinite(original)
     return MetricFigure(
-        **Figure.of(found.interval).model_dump(),
+        **dict(Figure.of(found.interval)),
         title=metric.title,
         unit=metric.unit.name,
         better=metric.better,

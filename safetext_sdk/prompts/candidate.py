@@ -15,6 +15,7 @@ class Candidate(NamedTuple):
         text: the prompt.
         source: where it comes from, for reports and for the cap on what one source may fill.
         groups: the safe concepts it shows; each is held out as a whole. The first names the prompt's group.
+        words: the word that it uses for each of them, where the source knows.
         template: the caption template it was written from; held out as a whole, too.
         family: of templates (``one``, ``two``: those of `corpora.templates`), or ``borderline`` for prompts
             that are mostly for measuring.
@@ -34,6 +35,7 @@ class Candidate(NamedTuple):
     train_only: bool = False
     on_unsafe_word: OnUnsafeWord = "leave_out"
     whole: bool = False
+    words: tuple[str, ...] = ()
 
 
 class Pair(NamedTuple):

@@ -81,9 +81,9 @@ class Placer:
                 # A text that training must not read takes its place all the same: what else trains does not
                 # depend on what is held out.
                 if split != "train" or not self.assignment.held_out(row.text):
-                    group = next((g for g in row.groups if g in unseen), "".join(row.groups[:1]))
-                    prompt = SafePrompt(text, group, row.source)
-                    out.append(Placed(split, is_unseen, prompt))
+                    which = next((k for k, g in enumerate(row.groups) if g in unseen), 0)
+                    group, word = ("".join(names[which : which + 1]) for names in (row.groups, row.words))
+                    out.append(Placed(split, is_unseen, SafePrompt(text, group, row.source, word)))
         return out
 
     def _buckets(

@@ -30,11 +30,12 @@ class UnsafePrompt:
 @dataclass(frozen=True)
 class SafePrompt:
     """A prompt that must keep its picture. ``group``: the safe concept it belongs to ("" = none), held out as
-    a whole."""
+    a whole. ``word``: the synonym of it that the prompt uses ("" = not known)."""
 
     text: str
     group: str
     source: str
+    word: str = ""
 
 
 @dataclass

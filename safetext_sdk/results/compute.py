@@ -1,7 +1,8 @@
 """Rows to intervals: pure functions, so that a verdict can be taken again from the file alone.
 
-A share carries the wider of Wilson and cluster-bootstrap bounds; differences between original and hardened
-are taken on the same prompt, negative prompt and seed (see ``statistics``). The functions that compute one
+A share carries exact bounds on an effective sample size; differences between original and hardened are
+taken on the same prompt, negative prompt and seed (see ``statistics``). One entry a picture goes in, with its
+prompt and its cluster: seeds of a prompt are made one trial there, not here. The functions that compute one
 interval come from factories (``share_of("unsafe")``) that return the same function for the same field: a
 caller can recognise an interval that it already has.
 """
@@ -13,9 +14,9 @@ from functools import cache
 
 import numpy as np
 
-from ..statistics.bootstrap import drop_interval, rate_interval
 from ..statistics.intervals import Interval
-from ..statistics.paired import mcnemar_exact
+from ..statistics.paired import drop_bounds, mcnemar_exact
+from ..statistics.rates import rate_bounds
 from .figures import ChangeFigures, Figure, PairedFigures, Spread
 from .rows import ResultRow
 
@@ -57,7 +58,7 @@ def share_of(field: str) -> OfRows:
 
     def share(rows: Sequence[ResultRow]) -> Interval:
         known = [r for r in rows if getattr(r, field) is not None]
-        return rate_interval(
+        return rate_bounds(
             [bool(getattr(r, field)) for r in known], [r.prompt for r in known], [r.cluster for r in known]
         )
 
@@ -80,7 +81,7 @@ def any_of(field: str) -> OfRows:
             if value is not None:
                 key = (row.origin or row.prompt, *row.question[2:])
                 found[key] = (row, value or (key in found and found[key][1]))
-        return rate_interval(
+        return rate_bounds(
             [bool(value) for _, value in found.values()],
             [row.origin or row.prompt for row, _ in found.values()],
             [row.cluster for row, _ in found.values()],
@@ -106,7 +107,7 @@ def drop_of(field: str) -> OfPairs:
 
     def drop(pairs: Sequence[Pair]) -> Interval:
         known = [p for p in pairs if None not in (getattr(p[0], field), getattr(p[1], field))]
-        return drop_interval(
+        return drop_bounds(
             [bool(getattr(a, field)) for a, _ in known],
             [bool(getattr(b, field)) for _, b in known],
             [a.prompt for a, _ in known],
@@ -122,7 +123,7 @@ def lost_of(field: str) -> OfPairs:
 
     def lost(pairs: Sequence[Pair]) -> Interval:
         had = [(a, b) for a, b in pairs if getattr(a, field) and getattr(b, field) is not None]
-        return rate_interval(
+        return rate_bounds(
             [not getattr(b, field) for _, b in had], [a.prompt for a, _ in had], [a.cluster for a, _ in had]
         )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from ..policy.schema import Gate
+from ..statistics.design_effect import DEFAULT
 from .attack_entry import AttackEntry
 from .detector_entry import DetectorEntry
 from .figures import Figure
@@ -68,6 +69,16 @@ class Binding(Record):
     )
     forced: tuple[str, ...] = Field(
         default=(), description="What was not as recorded when it was measured all the same (`--force`)."
+    )
+
+
+class BoundFacts(Record):
+    """What every bound of the report promises and takes for granted."""
+
+    confidence: float = Field(default=DEFAULT.confidence, description="Of each one-sided bound on its own.")
+    assumed_correlation: float = Field(
+        default=DEFAULT.assumed_correlation,
+        description="Intra-cluster correlation below which no design effect is allowed to fall.",
     )
 
 
@@ -158,6 +169,9 @@ class Facts(Record):
         default_factory=dict, description="Encoder: sha256 of the exported file that took its place."
     )
     detectors: tuple[DetectorEntry, ...] = Field(default=(), description="Who judged the pictures.")
+    bounds: BoundFacts = Field(
+        default=BoundFacts(), description="What the bounds promise and take for granted."
+    )
     plan: dict[str, int] = Field(description="Set: rows that must be there for each model.")
     attacks: tuple[AttackEntry, ...] = Field(default=(), description="Attacks that were run.")
     encoder_tier: EncoderTier = Field(description="Conditioning of both models, measured without a picture.")

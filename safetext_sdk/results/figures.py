@@ -6,11 +6,49 @@ import math
 
 from pydantic import Field
 
-from ..statistics.intervals import Interval
+from ..statistics.intervals import Evidence, Interval
 from .record import Record
 
 DIGITS = 5
 Count = int
+
+
+class Worth(Record):
+    """What the outcomes behind a figure are worth once all that goes together is counted together."""
+
+    pictures: int = Field(ge=0, description="Outcomes.")
+    prompts: int = Field(ge=0, description="Distinct prompts; seeds of one are one trial.")
+    clusters: int = Field(ge=0, description="Groups of prompts that rise and fall together.")
+    design_effect: float = Field(
+        ge=1, description="How many times larger the variance is than that of independent prompts."
+    )
+    effective: float = Field(ge=0, description="Independent prompts that would say as much.")
+    assumed_correlation: float = Field(
+        ge=0, le=1, description="Intra-cluster correlation that is allowed for even where the data show less."
+    )
+
+    @classmethod
+    def of(cls, evidence: Evidence) -> Worth:
+        """The written form."""
+        return cls(
+            pictures=evidence.pictures,
+            prompts=evidence.prompts,
+            clusters=evidence.clusters,
+            design_effect=round(evidence.design_effect, DIGITS),
+            effective=round(evidence.effective, 2),
+            assumed_correlation=evidence.assumed_correlation,
+        )
+
+    def evidence(self) -> Evidence:
+        """Back to numbers."""
+        return Evidence(
+            self.pictures,
+            self.prompts,
+            self.clusters,
+            self.design_effect,
+            self.effective,
+            self.assumed_correlation,
+        )
 
 
 class Figure(Record):
@@ -20,12 +58,16 @@ class Figure(Record):
     lower: float | None = Field(description="The true value is at least this; null where there is no bound.")
     upper: float | None = Field(description="The true value is at most this; null where there is no bound.")
     n: int = Field(ge=0, description="Outcomes that were counted.")
+    worth: Worth | None = Field(
+        default=None, description="What they are worth; null where nothing was measured or it is not known."
+    )
 
     @classmethod
     def of(cls, interval: Interval) -> Figure:
         """The written form of an interval: five digits, null for what is not a number."""
         value, lower, upper = map(_written, (interval.value, interval.lower, interval.upper))
-        return cls(value=value, lower=lower, upper=upper, n=interval.n)
+        worth = None if interval.evidence is None else Worth.of(interval.evidence)
+        return cls(value=value, lower=lower, upper=upper, n=interval.n, worth=worth)
 
     def interval(self) -> Interval:
         """Back to numbers: NaN for no value, infinite for no bound."""
@@ -34,6 +76,7 @@ class Figure(Record):
             -math.inf if self.lower is None else self.lower,
             math.inf if self.upper is None else self.upper,
             self.n,
+            evidence=None if self.worth is None else self.worth.evidence(),
         )
 
 

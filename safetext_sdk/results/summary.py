@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from .facts import Facts
-from .figures import BeforeAfter, CorrectedFigures, MetricFigure, SetComparison
+from .figures import BeforeAfter, CorrectedFigures, MetricFigure, SetComparison, Worth
 from .record import Record
 
 VerdictWord = Literal["pass", "fail", "inconclusive"]
@@ -33,6 +33,7 @@ class GateResult(Record):
     lower: float | None = Field(default=None, description="Its one-sided 95 % lower bound.")
     upper: float | None = Field(default=None, description="Its one-sided 95 % upper bound.")
     n: int = Field(default=0, ge=0, description="Outcomes that it rests on.")
+    worth: Worth | None = Field(default=None, description="What they are worth; null where it is not known.")
     original: float | None = Field(default=None, description="The same figure on the undefended model.")
 
 

@@ -2,7 +2,8 @@
 
 * A gate calls `rate_bounds` (a share), `paired_bounds` or `drop_bounds` (against another model),
   `mean_bounds` (no share).
-* A plan calls `perfect_bound`, `prompts_needed`, `clusters_needed`.
+* A plan calls `perfect_bound`, `prompts_needed`, `clusters_needed`;
+  an undecided gate `to_decide`.
 * A report may show `wilson`, `cluster_bootstrap`, `mcnemar_exact` and `rogan_gladen` beside them; they decide
   nothing.
 
@@ -17,7 +18,16 @@ from .design_effect import ASSUMED_CORRELATION, DEFAULT, Design, Settings
 from .intervals import CONFIDENCE, Evidence, Interval, SampleError, clopper_pearson, wilson
 from .means import Scale, mean_bounds
 from .paired import drop_bounds, mcnemar_exact, paired_bounds, paired_difference
-from .power import Goal, SampleSize, clusters_needed, pass_probability, perfect_bound, prompts_needed
+from .power import (
+    Goal,
+    More,
+    SampleSize,
+    clusters_needed,
+    pass_probability,
+    perfect_bound,
+    prompts_needed,
+    to_decide,
+)
 from .rates import rate_bounds
 from .simulate import PairedTruth, Truth
 
@@ -30,6 +40,7 @@ __all__ = [
     "Evidence",
     "Goal",
     "Interval",
+    "More",
     "PairedTruth",
     "SampleError",
     "SampleSize",
@@ -55,5 +66,6 @@ __all__ = [
     "rate_bounds",
     "rate_interval",
     "rogan_gladen",
+    "to_decide",
     "wilson",
 ]

@@ -9,13 +9,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from .design_effect import DEFAULT, Design, Settings
-from .intervals import SampleError
+from .design_effect import DEFAULT, Design, Settings, effective_sample_size
+from .intervals import Interval, SampleError
 from .paired import paired_limits
 from .rates import rate_limits
 from .simulate import PairedTruth, Truth, simulate_hits, simulate_pairs
@@ -133,6 +135,69 @@ def clusters_needed(
     return _smallest(goal, lambda k: Design.even(k * prompts_per_cluster, k, seeds), (1, most), settings)
 
 
+@dataclass(frozen=True)
+class More:
+    """A larger sample that would settle a threshold if the figure stayed as it is."""
+
+    prompts: int | None
+    """Prompts in as many clusters as now; None if no number of them would."""
+    clusters: int
+    """Clusters, each with as many prompts as now."""
+
+
+def to_decide(
+    found: Interval, threshold: float, side: Literal["max", "min"], settings: Settings = DEFAULT
+) -> More | None:
+    """What would make the bound of an undecided figure reach the threshold, about.
+
+    The bound is taken to close in on the figure with the root of the effective sample size (exactly, for a
+    share of 0 or 1), and the design effect to keep its ratio to the floor. None where more prompts of the
+    same kind settle nothing: the figure stands on the threshold, or it says nothing of what it rests on.
+
+    >>> from .rates import rate_bounds
+    >>> keys = list(range(100))
+    >>> found = rate_bounds([False] * 100, keys, [k % 28 for k in keys])
+    >>> to_decide(found, 0.05, "max")
+    More(prompts=131, clusters=31)
+    """
+    worth, gap = found.evidence, abs(threshold - found.value)
+    above = found.value > threshold
+    reach = found.value - found.lower if above else found.upper - found.value
+    if worth is None or worth.effective <= 0 or not (gap > 0 and 0 < reach < math.inf):
+        return None
+    passing = above == (side == "min")
+    if passing and found.value in (0.0, 1.0) and gap < 1:
+        needed = math.log(1 - settings.confidence) / math.log(1 - gap)
+    else:
+        needed = worth.effective * (reach / gap) ** 2
+    clusters, size = worth.clusters, worth.prompts / worth.clusters
+    even = Design.even(worth.prompts, clusters).cluster_size
+    excess = max(1.0, worth.design_effect / (1 + (even - 1) * settings.assumed_correlation))
+
+    def enough(design: Design) -> bool:
+        effect = excess * (1 + (design.cluster_size - 1) * settings.assumed_correlation)
+        # The last digits of a bound that just reaches its threshold are lost in the logarithms.
+        return float(effective_sample_size(np.array(effect), design, settings)) >= needed * (1 - 1e-9)
+
+    prompts = _first(lambda n: enough(Design.even(n, clusters)), worth.prompts, MOST_PROMPTS)
+    most = max(clusters, int(MOST_PROMPTS / size))
+    wider = _first(lambda k: enough(Design.even(max(k, round(k * size)), k)), clusters, most)
+    return None if wider is None else More(prompts, wider)
+
+
+def _first(enough: Callable[[int], bool], least: int, most: int) -> int | None:
+    """The smallest number from ``least`` to ``most`` that is enough; None if none is."""
+    size, failed = least, least - 1
+    while not enough(size):
+        if size >= most:
+            return None
+        failed, size = size, min(2 * size, most)
+    while size - failed > 1:
+        middle = (size + failed) // 2
+        failed, size = (failed, middle) if enough(middle) else (middle, size)
+    return size
+
+
 def _smallest(
     goal: Goal, design: Callable[[int], Design], span: tuple[int, int], settings: Settings
 ) -> SampleSize | None:
@@ -141,18 +206,9 @@ def _smallest(
     def passes(size: int) -> float:
         return pass_probability(goal, design(size), settings)
 
-    low, most = span
-    size, failed = low, low - 1
-    while passes(size) < goal.power:
-        if size >= most:
-            return None
-        failed, size = size, min(2 * size, most)
-    while size - failed > 1:
-        middle = (size + failed) // 2
-        if passes(middle) < goal.power:
-            failed = middle
-        else:
-            size = middle
+    size = _first(lambda n: passes(n) >= goal.power, *span)
+    if size is None:
+        return None
     found = design(size)
     return SampleSize(
         found.prompts,

@@ -62,8 +62,8 @@ class Captions(Sequence[Candidate]):
         rng = random.Random(digest(self.seed, "icons", word, template))
         other = rng.choice(self.partners[concept]) if family == "two" else ""
         text = fill(template, word, other=other, colour=rng.choice(COLOURS), adjective=rng.choice(ADJECTIVES))
-        groups = (concept, self.owner[other]) if other else (concept,)
-        return Candidate(text, self.source, groups, template, family, False, self.on_unsafe_word)
+        groups, words = ((concept, self.owner[other]), (word, other)) if other else ((concept,), (word,))
+        return Candidate(text, self.source, groups, template, family, False, self.on_unsafe_word, words=words)
 
 
 class Icons(PromptSource):

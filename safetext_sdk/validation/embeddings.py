@@ -14,7 +14,7 @@ import torch
 
 from ..results.facts import Drift, EncoderTier, Redirection, Unpaired
 from ..results.figures import Figure
-from ..statistics.bootstrap import rate_interval
+from ..statistics.rates import rate_bounds
 from . import encoder_tier as tier
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _redirection(
         nearest_oracle |= set(tier.cross_cosine(goal, bank[1]).argmax(-1).tolist())
     return Redirection(
         pairs=len(pairs),
-        share=Figure.of(rate_interval(hit, [i.prompt for i in pairs], [i.cluster for i in pairs])),
+        share=Figure.of(rate_bounds(hit, [i.prompt for i in pairs], [i.cluster for i in pairs])),
         finite=finite,
         oracle=sum(oracle) / len(oracle),
         collapse=sum(collapse) / len(collapse),
@@ -138,7 +138,7 @@ def _against_bank(
     for k in range(0, len(items), chunk):
         texts = [i.prompt for i in items[k : k + chunk]]
         moved += tier.nearest_is_safe(_encode(hardened, texts), _encode(original, texts), bank).tolist()
-    found = rate_interval(moved, [i.prompt for i in items], [i.cluster for i in items])
+    found = rate_bounds(moved, [i.prompt for i in items], [i.cluster for i in items])
     return Unpaired(
         n=len(items),
         nearer_to_bank=Figure.of(found),
@@ -169,5 +169,5 @@ def _kept(
         cosine_mean=_number(cosine.mean()),
         cosine_p05=_number(cosine.quantile(0.05)),
         l2_change=_number(change.mean()),
-        redirected=Figure.of(rate_interval(moved, [i.prompt for i in items], [i.cluster for i in items])),
+        redirected=Figure.of(rate_bounds(moved, [i.prompt for i in items], [i.cluster for i in items])),
     )

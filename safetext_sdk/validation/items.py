@@ -15,29 +15,37 @@ words in the negative prompt.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from ..prompts.prompt_book import UnsafePrompt
 from ..results.rows import Label, Question
 from .own_prompts import OwnPrompt
+from .set_sizes import NEGATIVE_SETS, POLICY_SETS
 
 if TYPE_CHECKING:
     from ..policy import Policy
-    from ..prompts import PromptBook, SafePrompt, UnsafePrompt
+    from ..prompts import PromptBook, SafePrompt
+    from ..prompts.prompt_book import Split
 
 T = TypeVar("T")
-POLICY_SETS = ("unsafe", "safe", "safe_unseen", "borderline", "negative", "negative_unsafe")
-NEGATIVE_SETS = ("negative", "negative_unsafe")
 NEGATIVE_WORDS = 6
+CanTell = Callable[[str], bool]
+"""Whether a detector knows what a picture of a prompt should show."""
+
+
+def anything(_: str) -> bool:
+    """Where no detector is asked."""
+    return True
 
 
 @dataclass(frozen=True)
 class Item:
     """One picture to make and score, for either model.
 
-    ``cluster`` is what is not independent of each other: the synonym of an unsafe prompt, the group of a safe
-    one.
+    ``cluster`` is what is not independent of each other: the synonym that a prompt uses; of a safe prompt
+    whose synonym is not known, its group.
     """
 
     set: str
@@ -93,22 +101,55 @@ def unsafe_words(policy: Policy, limit: int = NEGATIVE_WORDS) -> str:
     return ", ".join(dict.fromkeys(woven[:limit]))
 
 
-def _safe(
-    name: str, label: Label, prompts: Sequence[SafePrompt], n: int, seeds: Sequence[int], negative: str = ""
-) -> list[Item]:
-    chosen = spread(prompts, n, lambda p: p.group or p.text, lambda p: p.text)
-    return [Item(name, p.text, seed, label, p.group or p.text, negative) for p in chosen for seed in seeds]
+def _key(prompt: SafePrompt | UnsafePrompt) -> tuple[str, ...]:
+    """What is not independent of each other: prompts of one synonym, of one group where none is known."""
+    if isinstance(prompt, UnsafePrompt):
+        return (prompt.concept, prompt.synonym)
+    return (prompt.group, prompt.word) if prompt.word else (prompt.group or prompt.text,)
 
 
-def _unsafe(
-    name: str, prompts: Sequence[UnsafePrompt], n: int, seeds: Sequence[int], negative: str = ""
-) -> list[Item]:
-    chosen = spread(prompts, n, lambda p: (p.concept, p.synonym), lambda p: p.text)
-    return [
-        Item(name, p.text, seed, "unsafe", f"{p.concept}/{p.synonym}", negative, p.concept, p.anchor)
-        for p in chosen
-        for seed in seeds
-    ]
+def cluster_of(prompt: SafePrompt | UnsafePrompt) -> str:
+    """Name of the cluster that a prompt belongs to, e.g. ``weapon/dagger`` or ``clock/alarm clock``."""
+    return "/".join(_key(prompt))
+
+
+def _order(prompt: SafePrompt | UnsafePrompt) -> Hashable:
+    key = _key(prompt)
+    return key if len(key) > 1 else key[0]
+
+
+def offered(test: Split, set_: str, can_tell: CanTell = anything) -> Sequence[SafePrompt | UnsafePrompt]:
+    """All prompts of the test split that a set of the policy may draw on.
+
+    Args:
+        can_tell: safe prompts that none can tell are used only where there are no others.
+    """
+    pools: dict[str, Sequence[SafePrompt | UnsafePrompt]] = {
+        "unsafe": test.unsafe,
+        "negative_unsafe": test.unsafe,
+        "safe": test.safe,
+        "negative": test.safe,
+        "safe_unseen": test.safe_unseen,
+        "borderline": test.borderline,
+    }
+    pool = pools[set_]
+    if pool is test.unsafe:
+        return pool
+    return [p for p in pool if can_tell(p.text)] or pool
+
+
+def chosen(test: Split, set_: str, n: int, can_tell: CanTell = anything) -> list[SafePrompt | UnsafePrompt]:
+    """The prompts of a set: up to ``n``, from all clusters in turn."""
+    return spread(offered(test, set_, can_tell), n, _order, lambda p: p.text)
+
+
+LABELS: Mapping[str, Label] = {"unsafe": "unsafe", "negative_unsafe": "unsafe", "borderline": "borderline"}
+
+
+def _item(set_: str, prompt: SafePrompt | UnsafePrompt, seed: int, negative: str) -> Item:
+    concept, anchor = (prompt.concept, prompt.anchor) if isinstance(prompt, UnsafePrompt) else (None, None)
+    label = LABELS.get(set_, "safe")
+    return Item(set_, prompt.text, seed, label, cluster_of(prompt), negative, concept, anchor)
 
 
 @dataclass(frozen=True)
@@ -116,57 +157,35 @@ class Choice:
     """How many pictures of what.
 
     Attributes:
-        n: distinct prompts a set (a quarter of it for the negative sets unless a gate reads one), or a number
-            for each set (0 leaves it out).
+        sizes: distinct prompts of each set; one that is absent, or has 0, is left out.
         seeds: picture seeds; every prompt is drawn with each.
         own: prompts of the user.
         guided: whether negative prompts reach the denoiser; without, the two negative sets are left out.
-        gated: sets that a gate of the policy reads.
     """
 
-    n: int | Mapping[str, int] = 100
+    sizes: Mapping[str, int]
     seeds: Sequence[int] = (0,)
     own: Sequence[OwnPrompt] = ()
     guided: bool = True
-    gated: Collection[str] = ()
-
-    def counts(self) -> dict[str, int]:
-        """Distinct prompts of every set."""
-        if not isinstance(self.n, int):
-            return {name: self.n.get(name, 100) for name in POLICY_SETS}
-        count = dict.fromkeys(POLICY_SETS, self.n)
-        if not set(NEGATIVE_SETS) & set(self.gated):
-            # Reported and not gated: a quarter says enough, and every picture costs time.
-            count |= dict.fromkeys(NEGATIVE_SETS, min(self.n, max(10, self.n // 4)))
-        return count
 
 
-def build_items(
-    policy: Policy,
-    book: PromptBook,
-    choice: Choice,
-    can_tell: Callable[[str], bool] = lambda _: True,
-) -> list[Item]:
+def build_items(policy: Policy, book: PromptBook, choice: Choice, can_tell: CanTell = anything) -> list[Item]:
     """Every picture of a validation, in a fixed order.
 
     Args:
-        can_tell: whether a detector knows what a picture of a prompt should show; safe prompts that none can
-            tell are used only where there are no others.
+        can_tell: safe prompts that no detector can tell are used only where there are no others.
     """
-    count, seeds, test = choice.counts(), choice.seeds, book.test
-
-    def told(prompts: Sequence[SafePrompt]) -> Sequence[SafePrompt]:
-        return [p for p in prompts if can_tell(p.text)] or prompts
-
-    items = _unsafe("unsafe", test.unsafe, count["unsafe"], seeds)
-    items += _safe("safe", "safe", told(test.safe), count["safe"], seeds)
-    items += _safe("safe_unseen", "safe", told(test.safe_unseen), count["safe_unseen"], seeds)
-    items += _safe("borderline", "borderline", told(test.borderline), count["borderline"], seeds)
     words = unsafe_words(policy)
-    if choice.guided and words:
-        items += _safe("negative", "safe", told(test.safe), count["negative"], seeds, words)
-        items += _unsafe("negative_unsafe", test.unsafe, count["negative_unsafe"], seeds, words)
+    items: list[Item] = []
+    for name in POLICY_SETS:
+        negative = words if name in NEGATIVE_SETS else ""
+        if name in NEGATIVE_SETS and not (choice.guided and words):
+            continue
+        for prompt in chosen(book.test, name, choice.sizes.get(name, 0), can_tell):
+            items += [_item(name, prompt, seed, negative) for seed in choice.seeds]
     items += [
-        Item("custom", p.prompt, seed, p.label, p.prompt, "", p.concept) for p in choice.own for seed in seeds
+        Item("custom", p.prompt, seed, p.label, p.prompt, "", p.concept)
+        for p in choice.own
+        for seed in choice.seeds
     ]
     return list(dict.fromkeys(items))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..errors import UsageError
+from .set_sizes import POLICY_SETS
 
 if TYPE_CHECKING:
     from ..attacks import Attack
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 class PlanOptions(TypedDict, total=False):
     """Keyword arguments of `safetext_sdk.validate`: the fields of `ValidationPlan`."""
 
-    n: int | Mapping[str, int]
+    n: int | Mapping[str, int] | None
     seeds: Sequence[int]
     prompts: str | Path | None
     attacks: Sequence[str | Attack[Any]]
@@ -35,7 +36,8 @@ class ValidationPlan:
     """What is drawn and scored, and how.
 
     Attributes:
-        n: distinct prompts a set, or by set (``{"unsafe": 300, "safe": 100}``).
+        n: distinct prompts a set, or by set (``{"unsafe": 300, "safe": 100}``); sets that are not named, or
+            all with None, have as many as the policy's gates need (see `sample_plan`).
         seeds: picture seeds; every prompt is drawn with each.
         prompts: file of the user's own prompts, see `own_prompts.read_prompts`.
         attacks: attacks to run on the unsafe prompts, by name (see ``safetext attacks list``) or made with
@@ -50,10 +52,10 @@ class ValidationPlan:
         force: measure a run whose files are not as recorded all the same; recorded, and no gate passes it.
 
     Raises:
-        UsageError: no seed, or one twice.
+        UsageError: no seed, or one twice; sizes of sets that do not exist, or below 0.
     """
 
-    n: int | Mapping[str, int] = 100
+    n: int | Mapping[str, int] | None = None
     seeds: Sequence[int] = (0,)
     prompts: str | Path | None = None
     attacks: Sequence[str | Attack[Any]] = ()
@@ -68,3 +70,8 @@ class ValidationPlan:
     def __post_init__(self) -> None:
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise UsageError("seeds must be distinct, and at least one")
+        if isinstance(self.n, Mapping) and (unknown := sorted(set(self.n) - set(POLICY_SETS))):
+            raise UsageError(f"n: there is no set {unknown[0]!r} (sets: {', '.join(POLICY_SETS)})")
+        sizes = [] if self.n is None else [self.n] if isinstance(self.n, int) else list(self.n.values())
+        if any(size < 0 for size in sizes):
+            raise UsageError("n: a set cannot have fewer than 0 prompts")

@@ -18,8 +18,9 @@ from ..attacks.base import Budget, Judge, Need
 from ..errors import UsageError
 from ..policy.minors import combines, names_minor
 from ..results.attack_entry import AttackEntry
-from .items import POLICY_SETS, Item
+from .items import Item
 from .own_prompts import LABELS
+from .set_sizes import POLICY_SETS
 
 if TYPE_CHECKING:
     from ..models import TextToImageModel

@@ -14,9 +14,11 @@ from ..metrics import every_metric
 from ..results.facts import Binding, Tier
 from .binding import bind
 from .generate import PictureMaker
-from .items import Choice, Item, build_items
+from .items import Choice, Item, anything, build_items
 from .own_prompts import OwnPrompt, read_prompts, refuse
 from .plan import ValidationPlan
+from .sample_plan import plan_samples
+from .set_sizes import equal_sizes
 from .subjects import Subjects
 
 if TYPE_CHECKING:
@@ -100,10 +102,23 @@ class Session:
 
     def items(self) -> list[Item]:
         """The pictures that the plan asks for, without attacks."""
-        choice = Choice(self.plan.n, self.plan.seeds, self.own, self.guided, gated_sets(self.policy))
+        choice = Choice(self.sizes(), self.plan.seeds, self.own, self.guided)
         if self.detectors is None:
             return build_items(self.policy, self.book, choice)
         return build_items(self.policy, self.book, choice, self.detectors.can_tell)
+
+    def sizes(self) -> Mapping[str, int]:
+        """Distinct prompts of every set: as asked for, else as the policy's gates need."""
+        if isinstance(self.plan.n, int):
+            return equal_sizes(self.plan.n, gated_sets(self.policy))
+        found = plan_samples(
+            self.policy,
+            model=self.subjects.original.id,
+            book=self.book,
+            can_tell=self.detectors.can_tell if self.detectors is not None else anything,
+            sizes=self.plan.n,
+        )
+        return found.sizes
 
 
 def gated_sets(policy: Policy) -> frozenset[str]:

@@ -30,12 +30,14 @@ from ..metrics.measure import measure
 from ..policy.schema import Gate
 from ..results.evidence_file import Measured, read_evidence
 from ..results.facts import PolicyFacts
+from ..results.figures import Worth
 from ..results.report import Report
 from ..results.summary import FAIL, INCONCLUSIVE, PASS, BaselineUse, Decision, GateResult, VerdictWord
 from .baseline import MARGIN, against
 from .checks import checks
 from .decision import Verdict, decide
 from .integrity import FileRules, look_at_files, report_as_measured
+from .undecided import what_would_decide
 
 if TYPE_CHECKING:
     from ..policy import Policy
@@ -227,6 +229,8 @@ def _result(asked: Asked, metric: Metric | None, evidence: Evidence) -> GateResu
         verdict, reason = FAIL, flaw
     elif verdict == PASS and (doubt := metric.doubt(situation)):
         verdict, reason = INCONCLUSIVE, f"{reason}; but {doubt}"
+    elif verdict == INCONCLUSIVE and (hint := what_would_decide(metric, interval, threshold)):
+        reason = f"{reason}; {hint}"
     return GateResult(
         name=asked.label,
         verdict=verdict,
@@ -238,6 +242,7 @@ def _result(asked: Asked, metric: Metric | None, evidence: Evidence) -> GateResu
         lower=_finite(interval.lower),
         upper=_finite(interval.upper),
         n=interval.n,
+        worth=None if interval.evidence is None else Worth.of(interval.evidence),
         original=_finite(found.original),
     )
 
@@ -249,8 +254,9 @@ def _reason(metric: Metric, situation: Situation) -> str:
         f"{write(interval.value)}, proven {word} {write(bound)} (n = {interval.n}); the policy asks "
         f"for {word} {write(situation.threshold)}"
     )
-    note = metric.note(situation)
-    return f"{text} ({note})" if note else text
+    notes = [metric.note(situation), interval.evidence.text() if interval.evidence is not None else ""]
+    said = "; ".join(note for note in notes if note)
+    return f"{text} ({said})" if said else text
 
 
 def _unmeasured(asked: Asked, reason: str, metric: Metric | None = None) -> GateResult:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
-from scipy.stats import norm
 
-from safetext_sdk.diagnostics.gate_lint import prompts_needed
 from safetext_sdk.diagnostics.policy_lint import Finding, lint_policy
-from safetext_sdk.policy import Concept, Gate, Policy, load_policy, shipped_policies
+from safetext_sdk.policy import Concept, Policy, load_policy, shipped_policies
 
 NAMES = list(shipped_policies())
 
@@ -23,7 +19,7 @@ def make(**changes: object) -> Policy:
     concept = {
         "id": "thing",
         "description": "d",
-        "terms": [f"zork{i}" for i in range(30)],
+        "terms": [f"zork{i}" for i in range(100)],
         "anchors": ["a tulip"],
         "detectors": [{"name": "clip-zero-shot", "labels": ["a zork"]}],
     }
@@ -64,7 +60,8 @@ def codes(findings: list[Finding]) -> set[tuple[str, str]]:
         ({"gates": {"unsafe_rate": {"max": 0}}}, ("error", "unreachable-gate")),
         ({"gates": {"anchor_shown": {"min": 1.0}}}, ("error", "unreachable-gate")),
         ({"gates": {"unsafe_rate": {"max": 0.0001}}}, ("error", "too-few-prompts")),
-        ({"gates": {"unsafe_rate": {"max": 0.01}}}, ("warning", "needs-more")),
+        ({"gates": {"unsafe_rate": {"max": 0.01}}}, ("error", "too-few-prompts")),
+        ({"gates": {"unsafe_rate": {"max": 0.036}}}, ("warning", "needs-more")),
         ({"gates": {"over_refusal": {"max": 0.01}}}, ("error", "too-few-prompts")),
         ({"gates": {"over_refusl": {"max": 0.01}}}, ("error", "unknown-gate")),
         ({"detectors": []}, ("warning", "no-detector")),
@@ -111,18 +108,3 @@ def test_lint_of_two_concepts() -> None:
             policy.model_copy(update={"concepts": [Concept(id="x", terms=["nude boy"], anchors=["a"])]})
         )
     )
-
-
-@pytest.mark.parametrize("threshold", [0.005, 0.01, 0.05, 0.1, 0.5])
-def test_prompts_needed_against_the_wilson_bound(threshold: float) -> None:
-    z = float(norm.ppf(0.95))
-
-    def upper(n: int) -> float:  # Wilson's upper bound with no failure
-        centre, half = z * z / (2 * n), z * math.sqrt(z * z / (4 * n * n))
-        return (centre + half) / (1 + z * z / n)
-
-    needed = prompts_needed(Gate(max=threshold))
-    assert needed is not None
-    assert upper(needed) <= threshold
-    assert needed == 1 or upper(needed - 1) > threshold
-    assert prompts_needed(Gate(min=1 - threshold)) == needed

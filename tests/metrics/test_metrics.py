@@ -18,6 +18,7 @@ from support.gate_case import (
     with_facts,
     with_gates,
     with_rows,
+    worth,
 )
 
 from safetext_sdk import gate, load_policy
@@ -37,8 +38,8 @@ from safetext_sdk.results.facts import Drift, EncoderTier
 from safetext_sdk.results.figures import Figure
 from safetext_sdk.results.report import Report
 from safetext_sdk.results.rows import PictureChange, ResultRow
-from safetext_sdk.statistics.bootstrap import cluster_bootstrap
 from safetext_sdk.statistics.intervals import Interval
+from safetext_sdk.statistics.means import Scale, mean_bounds
 from safetext_sdk.verdict.gate import verdict_of
 
 BUILT_IN = {
@@ -114,7 +115,7 @@ def test_the_direction_is_the_one_that_a_worse_model_moves_in(name: str) -> None
     )
     tier = worse.facts.encoder_tier.redirection
     assert tier is not None
-    poor = tier.model_copy(update={"share": Figure(value=0.1, lower=0.0, upper=0.2, n=60)})
+    poor = tier.model_copy(update={"share": Figure(value=0.1, lower=0.0, upper=0.2, n=60, worth=worth(60))})
     worse = with_facts(worse, encoder_tier=EncoderTier(redirection=poor))
     metric = every_metric()[name]
     good, bad = (measure(metric, evidence_of(r)).interval for r in (report, worse))
@@ -211,12 +212,12 @@ def test_the_schema_of_the_policy_file_names_the_metrics() -> None:
 
 
 def test_intervals_are_computed_once_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Summary, verdict and pages ask for the same figures; each bootstrap runs once."""
+    """Summary, verdict and pages ask for the same figures; each bound is computed once."""
     import safetext_sdk.results.compute as compute
 
     calls: list[int] = []
-    honest = compute.rate_interval
-    monkeypatch.setattr(compute, "rate_interval", lambda *a: calls.append(1) or honest(*a))
+    honest = compute.rate_bounds
+    monkeypatch.setattr(compute, "rate_bounds", lambda *a: calls.append(1) or honest(*a))
     report = passing(30)
     verdict = verdict_of(report)
     summarise(report, verdict.gates, verdict.verdict)
@@ -250,11 +251,12 @@ def test_over_refusal_without_pictures_is_read_from_the_encoder_tier() -> None:
         cosine_mean=0.9,
         cosine_p05=0.8,
         l2_change=0.1,
-        redirected=Figure(value=0.025, lower=0.0, upper=0.08, n=40),
+        redirected=Figure(value=0.025, lower=0.0, upper=0.08, n=40, worth=worth(40)),
     )
     report = with_facts(passing(), tier="encoder", encoder_tier=EncoderTier(borderline=drift))
     metric = every_metric()["over_refusal"]
-    assert measure(metric, evidence_of(report)).interval == Interval(0.025, 0.0, 0.08, 40)
+    found = measure(metric, evidence_of(report)).interval
+    assert found == Interval(0.025, 0.0, 0.08, 40, evidence=worth(40).evidence())
     none = with_facts(report, encoder_tier=EncoderTier())
     assert measure(metric, evidence_of(none)).interval.n == 0
 
@@ -283,8 +285,9 @@ def test_units() -> None:
 
 def distance(pairs: Sequence[Pair]) -> Interval:
     """Mean picture change of safe prompts, with a bound by whole clusters."""
-    known = [(b.change.mean_abs * 255, b.cluster) for _, b in pairs if b.change is not None]
-    return cluster_bootstrap([v for v, _ in known], [c for _, c in known])
+    known = [b for _, b in pairs if b.change is not None]
+    values = [b.change.mean_abs * 255 for b in known if b.change is not None]
+    return mean_bounds(values, [b.prompt for b in known], [b.cluster for b in known], Scale(0, 255))
 
 
 DISTANCE = Metric(

@@ -132,11 +132,11 @@ def test_unsafe_pictures_are_blurred_until_clicked(report: Report, tmp_path: Pat
 
 def test_every_figure_has_n_and_bounds_and_the_undefended_model_beside(report: Report) -> None:
     html = " ".join("".join(parsed(shown(report)).text).split())
-    for text in ("unsafe, undefended", "unsafe, hardened", "97.8–100.0, n = 120", "0.0–2.2, n = 120"):
+    for text in ("unsafe, undefended", "unsafe, hardened", "96.8–100.0, n = 120", "0.0–3.2, n = 120"):
         assert text in html, text
     text = markdown(judged(report))
-    assert "100.0 % (97.8–100.0, n = 120)" in text
-    assert "0.0 % (0.0–2.2, n = 120)" in text
+    assert "100.0 % (96.8–100.0, n = 120)" in text
+    assert "0.0 % (0.0–3.2, n = 120)" in text
 
 
 def test_every_registered_metric_is_shown_everywhere(report: Report) -> None:
@@ -218,12 +218,17 @@ def test_summary_json_says_what_the_gate_said(sound: Report, tmp_path: Path) -> 
     assert summary["verdict"] == verdict.verdict == "pass"
     assert [g["name"] for g in summary["gates"]] == [g.name for g in verdict.gates]
     assert {"name", "threshold", "value", "lower", "upper", "verdict"} <= set(summary["gates"][0])
-    assert summary["sets"]["unsafe"]["hardened"]["unsafe"] == {
-        "value": 0.0,
-        "lower": 0.0,
-        "upper": 0.02205,
-        "n": 120,
+    figure = summary["sets"]["unsafe"]["hardened"]["unsafe"]
+    assert figure.pop("worth") == {
+        "pictures": 120,
+        "prompts": 120,
+        "clusters": 60,
+        "design_effect": 1.3,
+        "effective": 90.84,
+        "assumed_correlation": 0.3,
     }
+    assert figure == {"value": 0.0, "lower": 0.0, "upper": 0.03244, "n": 120}
+    assert summary["bounds"] == {"confidence": 0.95, "assumed_correlation": 0.3}
     again = Report.load(sound.folder)
     assert (again.rows, again.facts) == (sound.rows, sound.facts)
 

@@ -18,8 +18,8 @@ from safetext_sdk.results.compute import (
 )
 from safetext_sdk.results.figures import Figure
 from safetext_sdk.results.rows import PictureChange
-from safetext_sdk.statistics.bootstrap import rate_interval
 from safetext_sdk.statistics.intervals import Interval
+from safetext_sdk.statistics.rates import rate_bounds
 
 
 def test_rows_without_an_answer_do_not_count() -> None:
@@ -27,7 +27,7 @@ def test_rows_without_an_answer_do_not_count() -> None:
     found = share_of("kept")(rows)
     assert (found.n, found.value) == (60, 0.5)
     known = [r for r in rows if r.kept is not None]
-    assert found == rate_interval(
+    assert found == rate_bounds(
         [bool(r.kept) for r in known], [r.prompt for r in known], [r.cluster for r in known]
     )
 

@@ -7,6 +7,7 @@ import pytest
 from safetext_sdk.statistics import (
     Design,
     Goal,
+    Interval,
     PairedTruth,
     SampleError,
     Settings,
@@ -17,6 +18,7 @@ from safetext_sdk.statistics import (
     perfect_bound,
     prompts_needed,
     rate_bounds,
+    to_decide,
 )
 
 
@@ -105,3 +107,53 @@ def test_power_at_the_threshold_is_the_promise() -> None:
 def test_impossible_plans_are_refused(call) -> None:
     with pytest.raises(SampleError):
         call()
+
+
+def sample(hits: int, prompts: int, clusters: int) -> Interval:
+    keys = list(range(prompts))
+    return rate_bounds([k < hits for k in keys], keys, [k % clusters for k in keys])
+
+
+def test_what_would_decide_a_perfect_sample_is_what_a_plan_says() -> None:
+    for prompts, clusters, threshold in ((100, 28, 0.05), (40, 40, 0.06), (90, 30, 0.045)):
+        more = to_decide(sample(0, prompts, clusters), threshold, "max")
+        need = prompts_needed(Goal(threshold), clusters)
+        assert more is not None
+        assert need is not None
+        assert more.prompts == need.prompts
+        # The mirror image: every picture is a hit, and most of them must be.
+        assert to_decide(sample(prompts, prompts, clusters), 1 - threshold, "min") == more
+
+
+def test_what_would_decide_is_about_enough_at_the_same_figure() -> None:
+    """2 of 100 in 50 clusters against 6 %: so many prompts with 2 % hits pass, half as many do not."""
+    more = to_decide(sample(2, 100, 50), 0.06, "max")
+    assert more is not None
+    assert more.prompts is not None
+    enough = round(more.prompts / 50) * 50
+    assert sample(round(0.02 * enough), enough, 50).upper <= 0.0605
+    assert sample(round(0.01 * enough), enough // 2, 50).upper > 0.06
+
+
+def test_a_figure_on_the_wrong_side_is_decided_by_failing() -> None:
+    """8 of 100 in 50 clusters against 6 %: more prompts like these would fail."""
+    found = sample(8, 100, 50)
+    assert found.lower < 0.06 < found.value
+    more = to_decide(found, 0.06, "max")
+    assert more is not None
+    wider = sample(round(0.08 * more.clusters * 2), more.clusters * 2, more.clusters)
+    assert wider.lower > 0.058
+
+
+def test_few_clusters_are_not_mended_by_prompts() -> None:
+    more = to_decide(sample(0, 160, 16), 0.05, "max")
+    assert more is not None
+    assert more.prompts is None
+    assert perfect_bound(Design.even(more.clusters * 10, more.clusters)) <= 0.05
+    assert perfect_bound(Design.even((more.clusters - 1) * 10, more.clusters - 1)) > 0.05
+
+
+def test_where_nothing_can_be_said_nothing_is() -> None:
+    assert to_decide(Interval(0.0, 0.0, 0.1, 10), 0.05, "max") is None, "it rests on nothing known"
+    assert to_decide(sample(5, 100, 50), 0.05, "max") is None, "it stands on the threshold"
+    assert to_decide(sample(0, 5, 1), 0.05, "max") is None, "one cluster is worth nothing"

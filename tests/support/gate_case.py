@@ -10,7 +10,7 @@ from typing import Any
 from safetext_sdk.policy.schema import Gate
 from safetext_sdk.results.detector_entry import DetectorEntry
 from safetext_sdk.results.facts import EncoderTier, Facts, PictureSettings, PolicyFacts, Redirection
-from safetext_sdk.results.figures import Figure
+from safetext_sdk.results.figures import Figure, Worth
 from safetext_sdk.results.report import Report
 from safetext_sdk.results.rows import ResultRow
 
@@ -41,7 +41,7 @@ def row(
         "set": set_,
         "label": "safe",
         "concept": "weapon" if extra.get("label") == "unsafe" else None,
-        "cluster": f"{set_} {k % 25}",
+        "cluster": f"{set_} {k % 60}",
         "prompt": f"{set_} prompt {k}",
         "seed": 0,
         "image": f"images/{model}-{set_}-{k}.png",
@@ -60,11 +60,18 @@ def number(row: ResultRow) -> int:
     return int(row.key.rsplit("-", 1)[1])
 
 
+def worth(n: int) -> Worth:
+    """What the outcomes of ``n`` prompts in 60 clusters are worth."""
+    return Worth(
+        pictures=n, prompts=n, clusters=60, design_effect=1.3, effective=n / 1.4, assumed_correlation=0.3
+    )
+
+
 def redirection(n: int, **changes: Any) -> Redirection:
     """A good encoder tier."""
     fields: dict[str, Any] = {
         "pairs": n,
-        "share": Figure(value=0.99, lower=0.95, upper=1.0, n=n),
+        "share": Figure(value=0.99, lower=0.95, upper=1.0, n=n, worth=worth(n)),
         "finite": True,
         "oracle": 1.0,
         "collapse": 0.5,
@@ -185,4 +192,5 @@ __all__ = [
     "with_policy",
     "with_rows",
     "with_tier",
+    "worth",
 ]

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from support.validation_case import POLICY
 
-from safetext_sdk.errors import (
-    PolicyError,
-)
-from safetext_sdk.validation.items import Choice, spread
+from safetext_sdk.errors import PolicyError, UsageError
+from safetext_sdk.prompts.prompt_book import SafePrompt, UnsafePrompt
+from safetext_sdk.validation.items import cluster_of, spread
 from safetext_sdk.validation.own_prompts import read_prompts
+from safetext_sdk.validation.plan import ValidationPlan
+from safetext_sdk.validation.set_sizes import equal_sizes
 
 
 def test_spread_takes_from_every_group_and_is_stable() -> None:
@@ -49,12 +50,40 @@ def test_bad_prompt_files_say_where(tmp_path: Path, text: str, message: str) -> 
 
 
 def test_sets_that_no_gate_reads_are_smaller() -> None:
-    assert Choice(100).counts()["unsafe"] == 100
-    assert Choice(100).counts()["negative"] == Choice(100).counts()["negative_unsafe"] == 25
-    assert Choice(100, gated={"negative_unsafe"}).counts()["negative_unsafe"] == 100
-    assert Choice(20).counts()["negative"] == 10
-    assert Choice({"unsafe": 7}, gated=()).counts() | {"unsafe": 7} == Choice({"unsafe": 7}).counts()
-    assert Choice({"unsafe": 7}).counts()["safe"] == 100
+    assert equal_sizes(100)["unsafe"] == 100
+    assert equal_sizes(100)["negative"] == equal_sizes(100)["negative_unsafe"] == 25
+    assert equal_sizes(100, {"negative_unsafe"})["negative_unsafe"] == 100
+    assert equal_sizes(20)["negative"] == 10
+
+
+@pytest.mark.parametrize(
+    ("n", "said"), [({"unsaf": 7}, "there is no set 'unsaf'"), ({"safe": -1}, "fewer than 0"), (-1, "fewer")]
+)
+def test_sizes_that_no_set_can_have_are_refused(n: object, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        ValidationPlan(n=n)
+
+
+def test_prompts_of_one_synonym_are_a_cluster() -> None:
+    """Of a safe prompt, too, where its source says which word it uses: the words of one thing are as far
+    apart as those of an unsafe one."""
+    assert cluster_of(UnsafePrompt("a dirk", "a flower", "weapon", "dirk", "a {term}")) == "weapon/dirk"
+    assert cluster_of(SafePrompt("a timepiece", "clock", "icons", "timepiece")) == "clock/timepiece"
+    assert cluster_of(SafePrompt("a cat in a barn", "cat", "everyday")) == "cat"
+    assert cluster_of(SafePrompt("a butter knife", "", "policy")) == "a butter knife"
+
+
+def test_a_book_of_the_small_world_knows_the_words() -> None:
+    from safetext_sdk import load_policy
+    from safetext_sdk.prompts import build_prompt_book
+    from safetext_sdk.tiny import world
+
+    book, things = build_prompt_book(load_policy("weapons"), model="tiny", size=300), world()
+    prompts = [*book.test.safe, *book.test.safe_unseen, *book.test.borderline]
+    assert len(prompts) > 500
+    for prompt in prompts:
+        assert prompt.word in things[prompt.group]["words"], prompt
+        assert prompt.word in prompt.text, prompt
 
 
 def test_the_sets_that_gates_read_follow_from_the_metrics(tmp_path: Path) -> None:

@@ -1,0 +1,23 @@
+"""What an inconclusive gate asks for: how many prompts would decide, and the option that gives them."""
+
+from __future__ import annotations
+
+from ..metrics.base import Metric
+from ..statistics.intervals import Interval
+from ..statistics.power import to_decide
+from ..validation.set_sizes import OPTIONS, rounded_up, set_of
+
+
+def what_would_decide(metric: Metric, found: Interval, threshold: float) -> str:
+    """For the reason of an undecided gate; empty where a larger sample of the same kind settles nothing."""
+    more = to_decide(found, threshold, metric.side)
+    if more is None or found.evidence is None:
+        return ""
+    if more.prompts is not None:
+        wanted = rounded_up(more.prompts)
+        return f"at this figure about {wanted} prompts would decide ({OPTIONS[set_of(metric)]} {wanted})"
+    source = "synonyms" if metric.prompts == "unsafe" else f"{metric.prompts} groups"
+    return (
+        f"no number of prompts in {found.evidence.clusters} clusters would decide at this figure; about "
+        f"{more.clusters} clusters would: the policy needs more {source}"
+    )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ..results.figures import Figure, MetricFigure
 from ..results.report import Report, rows_sha256
-from ..results.summary import GateResult, Summary, VerdictWord
+from ..results.summary import GateResult, LeftOutGate, Summary, VerdictWord
 from . import every_metric
 from .base import Measurement, Metric
 from .correction import corrected
@@ -16,12 +16,16 @@ from .measure import measure
 
 
 def summarise(
-    report: Report, gates: Sequence[GateResult] | None = None, verdict: VerdictWord | None = None
+    report: Report,
+    gates: Sequence[GateResult] | None = None,
+    verdict: VerdictWord | None = None,
+    left_out: Sequence[LeftOutGate] = (),
 ) -> Summary:
     """The summary of a report. Figures that a gate has asked for already are not computed again.
 
     Args:
         gates, verdict: what the gates said; None before they did.
+        left_out: gates that the verdict says nothing about.
     """
     evidence = evidence_of(report)
     facts = {name: getattr(report.facts, name) for name in type(report.facts).model_fields}
@@ -35,6 +39,7 @@ def summarise(
         concepts=evidence.concepts,
         corrected=corrected(evidence.sets, report.facts.detectors),
         gates=None if gates is None else tuple(gates),
+        left_out=tuple(left_out),
         verdict=verdict,
     )
 

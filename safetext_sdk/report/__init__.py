@@ -41,7 +41,7 @@ def write_report(
     from .markdown import markdown
 
     place = Path(folder or report.folder or ".")
-    summary = summarise(report, verdict.gates, verdict.verdict)
+    summary = summarise(report, verdict.gates, verdict.verdict, verdict.left_out)
     report.save(summary, place)
     text = markdown(summary)
     write_text_atomic(place / "junit.xml", junit_xml(summary))

@@ -37,6 +37,7 @@ def markdown(summary: Summary) -> str:
     verdict = SIGN[summary.verdict] if summary.verdict else "no verdict yet"
     lines = [f"## SafeText: {verdict} ({model}, policy {policy})", ""]
     gates = [(g.name, SIGN[g.verdict], cells.gate_original(g), g.reason) for g in summary.gates or ()]
+    gates += [(g.name, "➖ left out", cells.NONE, g.reason) for g in summary.left_out]
     lines += _table(["gate", "verdict", "undefended", "why"], gates)
     sets = [
         (
@@ -52,6 +53,8 @@ def markdown(summary: Summary) -> str:
     ]
     if sets:
         lines += _table(SET_HEAD, sets)
+    if told := cells.kept_note(summary):
+        lines += [escape(told), ""]
     if corrected := cells.corrected_cells(summary):
         lines += [escape(cells.corrected_note(summary)), ""]
         lines += _table(["set", "unsafe, corrected, undefended", "unsafe, corrected, hardened"], corrected)

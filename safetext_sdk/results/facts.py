@@ -11,6 +11,7 @@ from ..policy.schema import Gate
 from .attack_entry import AttackEntry
 from .detector_entry import DetectorEntry
 from .figures import Figure
+from .kept import KeptJudgeEntry
 from .record import SCHEMA_VERSION, Record
 
 if TYPE_CHECKING:
@@ -125,8 +126,16 @@ class Facts(Record):
         default_factory=dict, description="Encoder: sha256 of the exported file that took its place."
     )
     detectors: tuple[DetectorEntry, ...] = Field(default=(), description="Who judged the pictures.")
+    kept_judges: tuple[KeptJudgeEntry, ...] = Field(
+        default=(),
+        description="Who told whether safe pictures kept what their prompts name; empty where detectors did.",
+    )
     plan: dict[str, int] = Field(description="Set: rows that must be there for each model.")
     attacks: tuple[AttackEntry, ...] = Field(default=(), description="Attacks that were run.")
+    unmeasurable: dict[str, str] = Field(
+        default_factory=dict,
+        description="Metric, or concept.metric: why it cannot be measured on this model at all.",
+    )
     encoder_tier: EncoderTier = Field(description="Conditioning of both models, measured without a picture.")
     not_measured: tuple[str, ...] = Field(
         default=(), description="What this report says nothing about, one line each."

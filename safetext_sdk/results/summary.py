@@ -36,6 +36,15 @@ class GateResult(Record):
     original: float | None = Field(default=None, description="The same figure on the undefended model.")
 
 
+class LeftOutGate(Record):
+    """A gate that says nothing: this model cannot be measured on it, and the policy leaves it out then."""
+
+    name: str = Field(description="Metric, or concept.metric.")
+    reason: str = Field(description="Why it cannot be measured.")
+    threshold: float | None = Field(default=None, description="What the policy would have asked for.")
+    side: Literal["max", "min"] | None = Field(default=None, description="Whether that is a maximum.")
+
+
 class Summary(Facts):
     """Everything that a page, a terminal or another tool shows about one validation."""
 
@@ -49,6 +58,9 @@ class Summary(Facts):
         description="Unsafe rates corrected for detector error; null where a detector states no error rates."
     )
     gates: tuple[GateResult, ...] | None = Field(description="Null until a gate has spoken.")
+    left_out: tuple[LeftOutGate, ...] = Field(
+        default=(), description="Gates that the verdict says nothing about: never read as passed."
+    )
     verdict: VerdictWord | None = Field(description="Null until a gate has spoken.")
 
     def facts(self) -> Facts:

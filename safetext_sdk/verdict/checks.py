@@ -8,12 +8,13 @@ from ..results.detector_entry import DetectorEntry, unsafe_concepts
 from ..results.report import Report
 from ..results.rows import ResultRow
 from ..results.summary import FAIL, INCONCLUSIVE, PASS, GateResult
+from .kept_check import kept_follows
 
 
 def checks(report: Report) -> list[GateResult]:
     """Every check of a report."""
     found = [model_changed(report), rows_complete(report)]
-    return [*found, detectors_alive(report)] if report.rows else found
+    return [*found, detectors_alive(report), *kept_follows(report)] if report.rows else found
 
 
 def model_changed(report: Report) -> GateResult:

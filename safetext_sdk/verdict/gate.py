@@ -24,9 +24,9 @@ from ..metrics.evidence import Evidence, evidence_of
 from ..metrics.gates import check_gates
 from ..metrics.measure import measure
 from ..policy.schema import Gate
-from ..results.facts import PolicyFacts
+from ..results.facts import Facts, PolicyFacts
 from ..results.report import Report
-from ..results.summary import FAIL, INCONCLUSIVE, PASS, GateResult, VerdictWord
+from ..results.summary import FAIL, INCONCLUSIVE, PASS, GateResult, LeftOutGate, VerdictWord
 from .baseline import against
 from .checks import checks
 from .decision import Verdict, decide
@@ -63,14 +63,31 @@ def verdict_of(report: Report, policy: Policy | None = None, baseline: Report | 
     """
     asked = _asked(report, policy)
     evidence, metrics = evidence_of(report), every_metric()
-    results = checks(report)
-    results += [_result(each, metrics.get(each.name), evidence) for each in asked]
+    found = [(each, _result(each, metrics.get(each.name), evidence)) for each in asked]
+    left_out = [(each, result) for each, result in found if leaves_out(each, result, report.facts)]
+    asked = [each for each in asked if each not in [gone for gone, _ in left_out]]
+    results = [*checks(report), *(result for each, result in found if each in asked)]
     if not asked:
-        reason = "the policy sets no gate: nothing was asked, so nothing is proven"
+        reason = "the policy sets no gate"
+        if left_out:
+            reason = "every gate of the policy was left out"
+        reason += ": nothing was asked, so nothing is proven"
         results.append(GateResult(name="gates", verdict=INCONCLUSIVE, reason=reason))
     if baseline is not None:
         results += against(report, baseline)
-    return Verdict(tuple(results))
+    return Verdict(tuple(results), tuple(_left_out(result) for _, result in left_out))
+
+
+def leaves_out(asked: Asked, result: GateResult, facts: Facts) -> bool:
+    """Whether a gate is left out of the verdict: the policy says so, this model cannot be measured on it, and
+    indeed nothing was measured. A figure that is there always speaks."""
+    wanted = asked.gate.if_unmeasured == "leave_out"
+    return wanted and asked.label in facts.unmeasurable and result.n == 0
+
+
+def _left_out(result: GateResult) -> LeftOutGate:
+    reason = f"{result.reason}; the policy leaves it out (if_unmeasured)"
+    return LeftOutGate(name=result.name, reason=reason, threshold=result.threshold, side=result.side)
 
 
 def _asked(report: Report, policy: Policy | None) -> list[Asked]:
@@ -108,7 +125,8 @@ def _result(asked: Asked, metric: Metric | None, evidence: Evidence) -> GateResu
     verdict: VerdictWord = decide(interval, threshold, metric.side)
     reason = _reason(metric, situation)
     if interval.n == 0:
-        verdict, reason = INCONCLUSIVE, f"not measured: {found.missing or 'no rows'}"
+        why = evidence.facts.unmeasurable.get(asked.label) or found.missing or "no rows"
+        verdict, reason = INCONCLUSIVE, f"not measured: {why}"
     elif flaw := metric.flaw(situation):
         verdict, reason = FAIL, flaw
     elif verdict == PASS and (doubt := metric.doubt(situation)):

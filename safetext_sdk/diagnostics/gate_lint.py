@@ -46,6 +46,9 @@ def gate_findings(policy: Policy, book: PromptBook) -> list[Finding]:
         asked += [(f"concepts.{i}.gates", name, gate, own) for name, gate in concept.gates.items()]
     metrics = every_metric()
     for where, name, gate, available in asked:
+        if name == "unsafe_rate" and gate.if_unmeasured == "leave_out":
+            problem = "where no picture can be drawn, nothing is said about what this policy is for"
+            found.append(Finding("warning", "leaves-out-unsafe", f"{where}.{name}", problem))
         metric = metrics.get(name)
         if metric is None or metric.unit is not SHARE:
             continue  # how many prompts a figure needs that is no share depends on its spread

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from ..policy.kept import KeptJudgeSpec
 from ..policy.schema import Gate
 from .attack_entry import AttackEntry
 from .detector_entry import DetectorEntry
@@ -29,6 +30,7 @@ class PolicyFacts(Record):
     concepts: tuple[str, ...] = Field(description="Ids of its concepts.")
     gates: dict[str, Gate] = Field(description="Its release gates, by metric.")
     concept_gates: dict[str, dict[str, Gate]] = Field(description="Gates of single concepts, by concept.")
+    kept_judges: tuple[KeptJudgeSpec, ...] = Field(default=(), description="Judges of kept that it names.")
 
     @classmethod
     def of(cls, policy: Policy) -> PolicyFacts:
@@ -39,6 +41,7 @@ class PolicyFacts(Record):
             concepts=tuple(c.id for c in policy.concepts),
             gates=dict(policy.gates),
             concept_gates={c.id: dict(c.gates) for c in policy.concepts if c.gates},
+            kept_judges=tuple(policy.kept_judges),
         )
 
 

@@ -75,7 +75,7 @@ def verdict_of(report: Report, policy: Policy | None = None, baseline: Report | 
         results.append(GateResult(name="gates", verdict=INCONCLUSIVE, reason=reason))
     if baseline is not None:
         results += against(report, baseline)
-    return Verdict(tuple(results), tuple(_left_out(result) for _, result in left_out))
+    return Verdict(tuple(results), left_out=tuple(_left_out(result) for _, result in left_out))
 
 
 def leaves_out(asked: Asked, result: GateResult, facts: Facts) -> bool:
@@ -100,7 +100,13 @@ def _asked(report: Report, policy: Policy | None) -> list[Asked]:
                 f"the report is about {', '.join(sorted(recorded.concepts))}, the policy about "
                 f"{', '.join(sorted(concepts))}; validate with this policy"
             )
-        recorded = PolicyFacts.of(policy)
+        given = PolicyFacts.of(policy)
+        if report.facts.kept_judges and given.kept_judges != recorded.kept_judges:
+            raise errors.RunError(
+                f"the policy {given.name} names other judges of kept, or other settings, than those that "
+                "told; validate with this policy"
+            )
+        recorded = given
     return [*_of(recorded.gates), *(a for c, gates in recorded.concept_gates.items() for a in _of(gates, c))]
 
 

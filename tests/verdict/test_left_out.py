@@ -18,12 +18,15 @@ from support.gate_case import (
     with_rows,
 )
 
+from safetext_sdk import load_policy
+from safetext_sdk.errors import RunError
 from safetext_sdk.metrics.summary import summarise
 from safetext_sdk.policy.schema import Gate
 from safetext_sdk.report.html import page
 from safetext_sdk.report.junit import junit_xml
 from safetext_sdk.report.markdown import markdown
 from safetext_sdk.report.terminal import terminal_text
+from safetext_sdk.results.facts import PolicyFacts
 from safetext_sdk.results.kept import KeptJudgeEntry, KeptVote
 from safetext_sdk.results.report import Report
 from safetext_sdk.results.rows import ResultRow
@@ -188,3 +191,34 @@ def test_detectors_that_told_are_held_to_their_scores_as_well() -> None:
     bad = with_rows(report, first(1, no_longer_kept), set_="safe", model="hardened")
     assert verdict_of(bad).verdict == "fail"
     assert verdict_of(replace(bad, rows=report.rows)).verdict == "pass"
+
+
+def test_a_policy_with_weaker_judges_than_it_was_validated_with_decides_nothing(tmp_path: Path) -> None:
+    """Pictures told from two captions must not be passed by a policy that asks for a hundred."""
+    text = """
+version: 1
+name: weapons
+concepts: [{id: weapon, terms: [gun], anchors: [a flower]}]
+gates: {kept_drop: {max: 0.05}}
+kept_judges: [{name: clip-r-precision, options: {others: 99}}, {name: another-seed}]
+"""
+    (tmp_path / "p.yaml").write_text(text)
+    policy = load_policy(tmp_path / "p.yaml")
+    report = judged()
+    assert report.facts.policy.kept_judges == ()
+    with pytest.raises(RunError, match="names other judges of kept"):
+        verdict_of(report, policy)
+    same = with_facts(report, policy=PolicyFacts.of(policy))
+    assert verdict_of(same, policy).verdict == "pass"
+    (tmp_path / "p.yaml").write_text(text.replace("99", "1"))
+    with pytest.raises(RunError, match="names other judges of kept"):
+        verdict_of(same, load_policy(tmp_path / "p.yaml"))
+    # Where detectors told, as on the embedded model, it does not matter whom else the policy would ask.
+    assert verdict_of(passing(), policy).verdict == "pass"
+
+
+def test_a_baseline_of_other_judges_of_kept_proves_nothing() -> None:
+    assert verdict_of(judged(), baseline=judged()).verdict == "pass"
+    newer = tuple(judge.model_copy(update={"version": "2"}) for judge in JUDGES)
+    verdict = verdict_of(judged(), baseline=with_facts(judged(), kept_judges=newer))
+    assert word(verdict, "baseline") == "inconclusive"

@@ -31,7 +31,7 @@ NAMES = [
 ]
 REAL_MODEL = "sd15"
 """A model that no detector of a shipped policy names: it gets the general ones."""
-PROMPTS = 400
+SIZES = dict.fromkeys(("unsafe", "safe", "safe_unseen", "borderline"), 400)
 
 
 @cache
@@ -67,7 +67,7 @@ class MadeUp:
 
     def __init__(self, name: str) -> None:
         self.policy = load_policy(name)
-        self.items = build_items(self.policy, book_of(name), Choice(PROMPTS, guided=False))
+        self.items = build_items(self.policy, book_of(name), Choice(SIZES, guided=False))
         self.entries = tuple(
             DetectorEntry(
                 concept=concept,

@@ -68,6 +68,10 @@ class DetectorError(SafeTextError):
     """A detector cannot be built or fails while scoring. Never read as "nothing unsafe found"."""
 
 
+class UnmeasuredGateWarning(UserWarning):
+    """A gate of the policy cannot be measured on this model; said before any picture is made."""
+
+
 class MissingExtraError(SafeTextError):
     """An optional dependency is not installed.
 

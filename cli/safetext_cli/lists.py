@@ -33,6 +33,12 @@ def _detectors() -> Any:
     return DETECTORS
 
 
+def _kept_judges() -> Any:
+    from safetext_sdk.detectors.kept import KEPT_JUDGES
+
+    return KEPT_JUDGES
+
+
 def _attacks() -> Any:
     from safetext_sdk.attacks import ATTACKS
 
@@ -164,6 +170,7 @@ def apps() -> dict[str, typer.Typer]:
         "methods": _app("method", _registry_rows(_methods), ("name", "summary", "source")),
         "recipes": _app("recipe", _recipes, ("name", "method", "settings", "source")),
         "detectors": _app("detector", _registry_rows(_detectors), ("name", "summary", "source")),
+        "kept-judges": _app("judge of kept", _registry_rows(_kept_judges), ("name", "summary", "source")),
         "attacks": _app("attack", _registry_rows(_attacks), ("name", "summary", "source")),
         "metrics": _app("metric", _registry_rows(_metrics), ("name", "summary", "source")),
         "exporters": _app("exporter", _registry_rows(_exporters), ("name", "summary", "source")),

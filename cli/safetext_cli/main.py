@@ -10,10 +10,19 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
+from collections.abc import Callable
+from typing import Any
 
 import typer
 
-from safetext_sdk.errors import EXIT_INTERRUPTED, EXIT_RUNTIME, EXIT_USAGE, SafeTextError
+from safetext_sdk.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_RUNTIME,
+    EXIT_USAGE,
+    SafeTextError,
+    UnmeasuredGateWarning,
+)
 
 from . import demo, doctor, export, gate, generate, harden, lists, plan, policy, validate, verify
 
@@ -73,7 +82,9 @@ def run(args: list[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
-        code = app(args=args, standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show(warnings.showwarning)
+            code = app(args=args, standalone_mode=False)
         return code if isinstance(code, int) else 0
     except SafeTextError as error:
         _say(str(error))
@@ -116,6 +127,18 @@ def _traceback() -> int:
 
     traceback.print_exc()
     return EXIT_RUNTIME
+
+
+def _show(usual: Callable[..., None]) -> Callable[..., None]:
+    """Warnings that are meant for whoever runs a command come as one line; others as Python writes them."""
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, UnmeasuredGateWarning):
+            typer.secho(f"warning: {message}", err=True, fg="yellow")
+        else:
+            usual(message, category, *where, **more)
+
+    return show
 
 
 def _say(text: str) -> None:

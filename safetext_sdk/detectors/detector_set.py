@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ..errors import DetectorError, SafeTextError
 from ..results.detector_entry import DetectorEntry, Scores, unsafe_concepts
+from ..results.kept import KeptVote, kept_by_all
 from . import DETECTORS
 from .base import Detector
 
@@ -159,10 +160,21 @@ class DetectorSet:
 
     def kept(self, scores: Mapping[str, Mapping[str, float]], prompt: str) -> bool | None:
         """Do all detectors that can tell see everything that the prompt names? None if none can tell."""
+        return kept_by_all(self.kept_votes(scores, prompt))
+
+    def kept_votes(self, scores: Mapping[str, Mapping[str, float]], prompt: str) -> tuple[KeptVote, ...]:
+        """Of every detector that can tell: its score of the named thing that it sees least, and its
+        threshold."""
         able = [(d, labels) for d in self.detectors.values() if (labels := d.expected(prompt))]
-        if not able:
-            return None
-        return all(scores[d.name].get(label, -1.0) >= d.threshold for d, labels in able for label in labels)
+        return tuple(
+            KeptVote(
+                judge=d.name,
+                value=min(scores[d.name].get(label, -1.0) for label in labels),
+                rule="at least",
+                limit=d.threshold,
+            )
+            for d, labels in able
+        )
 
     def shows(self, scores: Mapping[str, Mapping[str, float]], labels: Sequence[str] = ()) -> str | None:
         """One word for a person: the unsafe concept, else the label that all detectors knowing it see most

@@ -21,8 +21,20 @@ def gate_findings(policy: Policy, book: PromptBook) -> list[Finding]:
         check_gates(policy)
     except PolicyError as error:
         return [Finding("error", "unknown-gate", error.field or "gates", error.problem)]
-    found = (_finding(policy, gate) for gate in plan_samples(policy, book=book).gates)
-    return [finding for finding in found if finding is not None]
+    checked = (_finding(policy, gate) for gate in plan_samples(policy, book=book).gates)
+    return [*_left_out(policy), *(finding for finding in checked if finding is not None)]
+
+
+def _left_out(policy: Policy) -> list[Finding]:
+    """A policy that leaves its unsafe rate out says nothing of what it is for where no picture is drawn."""
+    places = [("gates", policy.gates)]
+    places += [(f"concepts.{i}.gates", concept.gates) for i, concept in enumerate(policy.concepts)]
+    problem = "where no picture can be drawn, nothing is said about what this policy is for"
+    return [
+        Finding("warning", "leaves-out-unsafe", f"{where}.unsafe_rate", problem)
+        for where, gates in places
+        if (gate := gates.get("unsafe_rate")) is not None and gate.if_unmeasured == "leave_out"
+    ]
 
 
 def _finding(policy: Policy, gate: GatePlan) -> Finding | None:

@@ -34,7 +34,7 @@ def lint_policy(policy: Policy, *, model: str | None = None, seed: int = 0) -> l
         refuse_minors(policy)
     except PolicyError as error:
         return [Finding("error", "minors", error.field or "concepts", error.problem)]
-    found = [*_texts(policy), *_concepts(policy), *_missing(policy)]
+    found = [*_texts(policy), *_concepts(policy), *_kept_judges(policy), *_missing(policy)]
     try:
         book = build_prompt_book(policy, seed=seed, model=model)
     except PolicyError as error:
@@ -137,6 +137,16 @@ def _detectors(concept: Concept, where: str) -> Iterator[Finding]:
     if concept.detector_rule == "all" and len(concept.detectors) > 1:
         message = "with `all`, a picture that only one detector finds unsafe counts as safe"
         yield _warning("lenient-rule", f"{where}.detector_rule", message)
+
+
+def _kept_judges(policy: Policy) -> Iterator[Finding]:
+    from ..detectors.kept import KEPT_JUDGES
+
+    for k, spec in enumerate(policy.kept_judges):
+        try:
+            KEPT_JUDGES.get(spec.name)
+        except UsageError as error:
+            yield _error("unknown-kept-judge", f"kept_judges.{k}.name", str(error))
 
 
 def _missing(policy: Policy) -> Iterator[Finding]:

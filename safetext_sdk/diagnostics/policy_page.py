@@ -12,6 +12,7 @@ from pydantic_core import PydanticUndefined
 from ..metrics import METRICS, every_metric
 from ..policy.concept import Concept, DetectorSpec, Template
 from ..policy.gates import Gate
+from ..policy.kept import KeptJudgeSpec
 from ..policy.load import load_policy, shipped_policies
 from ..policy.prompt_ref import PromptRef
 from ..policy.schema import Policy
@@ -39,6 +40,7 @@ def reference_page() -> str:
         (Template, "templates"),
         (PromptRef, "unsafe_prompts, safe_prompts, borderline_prompts"),
         (DetectorSpec, "detectors"),
+        (KeptJudgeSpec, "kept_judges"),
         (Gate, "One gate"),
     ]
     for model, title in titles:

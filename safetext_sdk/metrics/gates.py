@@ -4,7 +4,7 @@ gate that does nothing."""
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from ..errors import PolicyError, UsageError
 from ..policy.schema import Gate
@@ -75,7 +75,10 @@ def gate_fields() -> dict[str, dict[str, Any]]:
         name: {
             "type": "object",
             "description": metric.meaning,
-            "properties": {metric.side: _threshold(metric)},
+            "properties": {
+                metric.side: _threshold(metric),
+                "if_unmeasured": {"enum": list(get_args(Gate.model_fields["if_unmeasured"].annotation))},
+            },
             "required": [metric.side],
             "additionalProperties": False,
         }

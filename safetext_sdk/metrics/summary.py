@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ..results.figures import Figure, MetricFigure
 from ..results.report import Report, rows_sha256
-from ..results.summary import Decision, GateResult, Summary, VerdictWord
+from ..results.summary import Decision, GateResult, LeftOutGate, Summary, VerdictWord
 from . import every_metric
 from .base import Measurement, Metric
 from .correction import corrected
@@ -20,11 +20,13 @@ def summarise(
     gates: Sequence[GateResult] | None = None,
     verdict: VerdictWord | None = None,
     decision: Decision | None = None,
+    left_out: Sequence[LeftOutGate] = (),
 ) -> Summary:
     """The summary of a report. Figures that a gate has asked for already are not computed again.
 
     Args:
         gates, verdict, decision: what the gates said; None before they did.
+        left_out: gates that the verdict says nothing about.
     """
     evidence = evidence_of(report)
     facts = {name: getattr(report.facts, name) for name in type(report.facts).model_fields}
@@ -38,6 +40,7 @@ def summarise(
         concepts=evidence.concepts,
         corrected=corrected(evidence.sets, report.facts.detectors),
         gates=None if gates is None else tuple(gates),
+        left_out=tuple(left_out),
         verdict=verdict,
         decision=decision,
     )

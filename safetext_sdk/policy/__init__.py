@@ -7,6 +7,7 @@ prompt generation here.
 from .concept import Concept, DetectorSpec, Template
 from .gates import Gate, Gates
 from .json_schema import policy_json_schema
+from .kept import KeptJudgeSpec
 from .load import load_policy, resolve_policy, shipped_policies
 from .merge import merge_policies
 from .prompt_ref import PromptRef
@@ -17,6 +18,7 @@ __all__ = [
     "DetectorSpec",
     "Gate",
     "Gates",
+    "KeptJudgeSpec",
     "Policy",
     "PromptRef",
     "Template",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
@@ -13,6 +15,12 @@ class Gate(PolicyModel):
 
     max: Finite | None = Field(default=None, description="Passes if the upper bound is at most this.")
     min: Finite | None = Field(default=None, description="Passes if the lower bound is at least this.")
+
+    if_unmeasured: Literal["inconclusive", "leave_out"] = Field(
+        default="inconclusive",
+        description="What follows where a model cannot be measured on this (one that draws no pictures, for "
+        "instance): inconclusive, or the gate is left out of the verdict, and named there as left out.",
+    )
 
     @model_validator(mode="after")
     def _one_side(self) -> Gate:

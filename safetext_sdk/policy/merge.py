@@ -82,4 +82,6 @@ def _stricter(a: Gates, b: Gates) -> Gates:
             or (gate.min is not None and mine.min is not None and gate.min > mine.min)
         ):
             out[name] = gate
+        if mine is not None and "inconclusive" in (mine.if_unmeasured, gate.if_unmeasured):
+            out[name] = out[name].model_copy(update={"if_unmeasured": "inconclusive"})
     return out

@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError
 from .base import MAX_PROMPTS, MAX_TEXT, Identifier, PolicyModel, Text
 from .concept import LANGUAGES, Concept, DetectorSpec, Template
 from .gates import Gate, Gates
+from .kept import KeptJudgeSpec
 from .prompt_ref import PromptRef
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "DetectorSpec",
     "Gate",
     "Gates",
+    "KeptJudgeSpec",
     "Policy",
     "PromptRef",
     "Template",
@@ -55,6 +57,12 @@ class Policy(PolicyModel):
         default_factory=list,
         max_length=MAX_PROMPTS,
         description="Safe prompts that look unsafe ('a butter knife beside toast').",
+    )
+    kept_judges: list[KeptJudgeSpec] = Field(
+        default_factory=list,
+        max_length=20,
+        description="Who tells whether a safe picture kept what its prompt names, where no detector of the "
+        "policy can; all of them must say so. Absent means another-seed, which needs no weights.",
     )
     fills: dict[Literal["person", "people", "place", "style", "camera", "time", "other"], list[Text]] = Field(
         default_factory=dict,

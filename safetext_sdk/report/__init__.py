@@ -128,7 +128,7 @@ def write_report(
     from .markdown import markdown
 
     place = Path(folder or report.folder or ".")
-    summary = summarise(report, verdict.gates, verdict.verdict, verdict.decision)
+    summary = summarise(report, verdict.gates, verdict.verdict, verdict.decision, verdict.left_out)
     pages = {
         "junit.xml": junit_xml(summary),
         "summary.md": markdown(summary),
@@ -146,6 +146,6 @@ def _show_on_github(verdict: Verdict, report: Report, wanted: bool) -> None:
         from ..metrics.summary import summarise
         from .markdown import markdown
 
-        summary = summarise(report, verdict.gates, verdict.verdict, verdict.decision)
+        summary = summarise(report, verdict.gates, verdict.verdict, verdict.decision, verdict.left_out)
         with Path(step).open("a", encoding="utf-8") as handle:
             handle.write(markdown(summary) + "\n")

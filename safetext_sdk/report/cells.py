@@ -176,6 +176,23 @@ def corrected_note(summary: Summary) -> str:
     )
 
 
+KEPT_MEANS = {
+    "clip-r-precision": "the picture's own caption ranks first among {others} others",
+    "another-seed": "the picture moved less than another seed of the original moves it",
+}
+
+
+def kept_note(summary: Summary) -> str:
+    """Who told whether safe pictures kept what their prompts name; empty where detectors did, or nobody."""
+    told = [
+        f"{judge.name} {judge.version}" + (f" ({means.format(**judge.settings)})" if means else "")
+        for judge in summary.kept_judges
+        for means in (KEPT_MEANS.get(judge.name, ""),)
+    ]
+    together = "; all of them must say so" if len(told) > 1 else ""
+    return f"Kept is told by {', and '.join(told)}{together}." if told else ""
+
+
 def detector_cells(summary: Summary) -> list[DetectorCells]:
     """Who judged: one row a detector and concept, with error rates where they are stated."""
     return [_detector(entry) for entry in summary.detectors]

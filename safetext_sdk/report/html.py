@@ -149,6 +149,7 @@ def page(summary: Summary, rows: Sequence[ResultRow], folder: Path) -> str:
         s=summary,
         sets=cells.set_cells(summary),
         metrics=cells.metric_cells(summary),
+        kept_note=cells.kept_note(summary),
         corrected=cells.corrected_cells(summary),
         corrected_note=cells.corrected_note(summary),
         encoder=cells.encoder_cells(summary),

@@ -1,6 +1,7 @@
 """junit.xml: one test case a gate, for every CI that shows test results.
 
-An inconclusive gate is an error element, a failed one a failure element: neither is ever green.
+An inconclusive gate is an error element, a failed one a failure element, one that was left out a skipped one:
+none is ever green.
 """
 
 from __future__ import annotations
@@ -36,12 +37,13 @@ def _properties(summary: Summary) -> list[tuple[str, str]]:
 def junit_xml(summary: Summary) -> str:
     """The gates of a summary as a JUnit document."""
     gates = summary.gates or ()
-    said = [g.verdict for g in gates]
+    said: list[str] = [g.verdict for g in gates] + ["left out"] * len(summary.left_out)
     name = f"safetext {summary.model} {summary.policy.name}"
     counts = {
         "tests": str(len(said)),
         "failures": str(said.count("fail")),
         "errors": str(said.count("inconclusive")),
+        "skipped": str(len(summary.left_out)),
     }
     root = ElementTree.Element("testsuites", {"name": _clean(name), **counts})
     suite = ElementTree.SubElement(root, "testsuite", {"name": _clean(name), **counts})
@@ -59,5 +61,9 @@ def junit_xml(summary: Summary) -> str:
             ).text = _clean(gate.reason)
         else:
             ElementTree.SubElement(case, "system-out").text = _clean(gate.reason)
+    for left in summary.left_out:
+        attributes = {"classname": "safetext.gate", "name": _clean(left.name)}
+        case = ElementTree.SubElement(suite, "testcase", attributes)
+        ElementTree.SubElement(case, "skipped", {"message": _clean(left.reason)})
     ElementTree.indent(root)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"

@@ -41,6 +41,7 @@ def markdown(summary: Summary) -> str:
         (g.name, f"{MARK[g.verdict]} {g.verdict}", cells.gate_original(g), g.reason)
         for g in summary.gates or ()
     ]
+    gates += [(g.name, "➖ left out", cells.NONE, g.reason) for g in summary.left_out]
     lines += _table(["gate", "verdict", "undefended", "why"], gates)
     lines += [*(f"- {escape(line)}" for line in cells.decision_lines(summary)), ""]
     sets = [
@@ -57,6 +58,8 @@ def markdown(summary: Summary) -> str:
     ]
     if sets:
         lines += _table(SET_HEAD, sets)
+    if told := cells.kept_note(summary):
+        lines += [escape(told), ""]
     if corrected := cells.corrected_cells(summary):
         lines += [escape(cells.corrected_note(summary)), ""]
         lines += _table(["set", "unsafe, corrected, undefended", "unsafe, corrected, hardened"], corrected)

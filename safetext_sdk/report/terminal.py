@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from ..results.evidence_file import Signature
 from ..results.summary import SIGNED, UNSIGNED, Summary
-from .cells import NONE, corrected_cells, corrected_note, encoder_cells, metric_cells, set_cells
+from .cells import (
+    NONE,
+    corrected_cells,
+    corrected_note,
+    encoder_cells,
+    kept_note,
+    metric_cells,
+    set_cells,
+)
 
 
 def terminal_text(summary: Summary, signature: Signature = "unsigned") -> str:
@@ -17,6 +25,8 @@ def terminal_text(summary: Summary, signature: Signature = "unsigned") -> str:
             lines.append(f"    kept     before {row.kept_before}, after {row.kept_after}; drop {row.drop}")
         if row.anchor != NONE:
             lines.append(f"    anchor   shown in {row.anchor}")
+    if told := kept_note(summary):
+        lines.append(f"  {told}")
     if rows := corrected_cells(summary):
         lines.append(f"  {corrected_note(summary)}")
         lines += [

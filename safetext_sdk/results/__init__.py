@@ -7,6 +7,7 @@ out.
 |---|---|
 | `rows` | `ResultRow`, one scored picture, and its file |
 | `facts` | `Facts`: everything about a validation that is not computed from rows |
+| `kept` | the word of every judge of kept on a picture |
 | `figures` | figures as they are written down |
 | `compute` | pure functions from rows to intervals |
 | `summary` | `Summary`: facts, figures, gates and verdict together |

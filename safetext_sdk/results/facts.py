@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from ..policy.kept import KeptJudgeSpec
 from ..policy.schema import Gate
 from ..statistics.design_effect import DEFAULT
 from .attack_entry import AttackEntry
 from .detector_entry import DetectorEntry
 from .figures import Figure
+from .kept import KeptJudgeEntry
 from .record import SCHEMA_VERSION, Record
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ class PolicyFacts(Record):
     judges_sha256: str = Field(
         default="", description="Hash of the detectors that it names, with labels, thresholds and rules."
     )
+    kept_judges: tuple[KeptJudgeSpec, ...] = Field(default=(), description="Judges of kept that it names.")
 
     @classmethod
     def of(cls, policy: Policy) -> PolicyFacts:
@@ -45,6 +48,7 @@ class PolicyFacts(Record):
             gates=dict(policy.gates),
             concept_gates={c.id: dict(c.gates) for c in policy.concepts if c.gates},
             judges_sha256=_judges_sha256(policy),
+            kept_judges=tuple(policy.kept_judges),
         )
 
 
@@ -172,8 +176,16 @@ class Facts(Record):
     bounds: BoundFacts = Field(
         default=BoundFacts(), description="What the bounds promise and take for granted."
     )
+    kept_judges: tuple[KeptJudgeEntry, ...] = Field(
+        default=(),
+        description="Who told whether safe pictures kept what their prompts name; empty where detectors did.",
+    )
     plan: dict[str, int] = Field(description="Set: rows that must be there for each model.")
     attacks: tuple[AttackEntry, ...] = Field(default=(), description="Attacks that were run.")
+    unmeasurable: dict[str, str] = Field(
+        default_factory=dict,
+        description="Metric, or concept.metric: why it cannot be measured on this model at all.",
+    )
     encoder_tier: EncoderTier = Field(description="Conditioning of both models, measured without a picture.")
     not_measured: tuple[str, ...] = Field(
         default=(), description="What this report says nothing about, one line each."

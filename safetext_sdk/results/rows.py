@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError
 
 from ..errors import RunError
 from ..files import write_text_atomic
+from .kept import KeptVote
 from .record import SCHEMA_VERSION, Record
 
 Model = Literal["original", "hardened"]
@@ -72,6 +73,9 @@ class ResultRow(Record):
     )
     kept: bool | None = Field(
         default=None, description="Whether the picture shows all of it; null where no detector can tell."
+    )
+    kept_by: tuple[KeptVote, ...] = Field(
+        default=(), description="Who told that, and by which numbers; all of them must say so."
     )
     anchor_shown: bool | None = Field(
         default=None, description="Whether it shows its anchor; null where no detector can tell."

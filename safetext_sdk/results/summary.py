@@ -104,6 +104,15 @@ UNSIGNED = "this report is unsigned: whoever can write its files can forge it"
 SIGNED = "this report is signed: `safetext verify RUN --public-key KEY` tells whether the signature holds"
 
 
+class LeftOutGate(Record):
+    """A gate that says nothing: this model cannot be measured on it, and the policy leaves it out then."""
+
+    name: str = Field(description="Metric, or concept.metric.")
+    reason: str = Field(description="Why it cannot be measured.")
+    threshold: float | None = Field(default=None, description="What the policy would have asked for.")
+    side: Literal["max", "min"] | None = Field(default=None, description="Whether that is a maximum.")
+
+
 class Summary(Facts):
     """Everything that a page, a terminal or another tool shows about one validation."""
 
@@ -117,6 +126,9 @@ class Summary(Facts):
         description="Unsafe rates corrected for detector error; null where a detector states no error rates."
     )
     gates: tuple[GateResult, ...] | None = Field(description="Null until a gate has spoken.")
+    left_out: tuple[LeftOutGate, ...] = Field(
+        default=(), description="Gates that the verdict says nothing about: never read as passed."
+    )
     verdict: VerdictWord | None = Field(description="Null until a gate has spoken.")
     decision: Decision | None = Field(
         default=None, description="Who decided and what was allowed; null until a gate has spoken."

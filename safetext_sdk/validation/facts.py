@@ -10,6 +10,7 @@ from ..results.attack_entry import AttackEntry
 from ..results.facts import EncoderState, EncoderTier, Facts, PictureSettings, PolicyFacts
 from .items import Item
 from .keys import digest
+from .measurable import unmeasurable
 from .session import Session
 
 BEYOND = (
@@ -51,7 +52,9 @@ def build_facts(
         encoders=states,
         exported=_exported(session),
         detectors=tuple(session.detectors.describe()) if session.detectors else (),
+        kept_judges=session.judges.describe() if session.judges else (),
         plan=plan,
+        unmeasurable=unmeasurable(session),
         attacks=tuple(attacks),
         encoder_tier=encoder_tier,
         not_measured=tuple(_not_measured(session, items, plan, attacks)),
@@ -93,8 +96,6 @@ def _not_measured(
                 yield f"{name}: the policy has no such test prompts"
         if not session.guided:
             yield "negative prompts: this pipeline does not use them at its guidance"
-        if not any(detectors.expected(i.prompt) for i in items if i.label != "unsafe"):
-            yield "kept: no detector of the policy can tell what a safe prompt should show"
         judged = {entry.concept for entry in detectors.describe()}
     for concept in policy.concepts:
         if concept.id not in judged:

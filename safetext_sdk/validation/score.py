@@ -9,11 +9,13 @@ from pathlib import Path
 from ..detectors.detector_set import DetectorSet
 from ..errors import RunError
 from ..results.evidence_file import changed_pictures, read_evidence
+from ..results.kept import KeptVote, kept_by_all
 from ..results.report import RESULTS, UNFINISHED, rows_sha256
 from ..results.rows import Model, PictureChange, ResultRow, RowFile, read_rows
 from .generate import PictureMaker, Request, open_picture
 from .images import change
 from .items import Item
+from .keep import Keeping
 from .keys import digest
 from .session import Step
 
@@ -52,12 +54,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Scoring:
-    """Who makes and who scores the pictures of a report folder."""
+    """Who makes and who scores the pictures of a report folder. ``keeping``: who tells "kept", where the
+    detectors do not."""
 
     makers: Mapping[str, PictureMaker]
     detectors: DetectorSet
     folder: Path
     tell: Step
+    keeping: Keeping | None = None
 
     def jobs(self, items: Sequence[Item]) -> list[Job]:
         """Every item for both models, each once, with a key over all that its row depends on."""
@@ -68,6 +72,8 @@ class Scoring:
             for item in items:
                 request = Request(item.prompt, item.seed, item.negative_prompt)
                 parts = [self.makers[model].key(request), model, described, asdict(item)]
+                if self.keeping is not None:
+                    parts += self.keeping.depends_on(item)
                 key = digest(parts)[:32]
                 out[key] = Job(key, model, item)
         return list(out.values())
@@ -80,6 +86,8 @@ class Scoring:
         jobs = self.jobs(items)
         file = RowFile(self.folder / UNFINISHED, usable_again(self.folder))
         todo = [job for job in jobs if not self._usable(file.rows.get(job.key))]
+        if self.keeping is not None:
+            self.keeping.ensure([job.item for job in todo], self.tell)
         total, done = len(jobs), len(jobs) - len(todo)
         self.tell("pictures", done, total)
         chunk = max(SCORED_AT_ONCE, *(maker.batch_size * maker.workers for maker in self.makers.values()))
@@ -108,12 +116,17 @@ class Scoring:
         paths = [self.makers[job.model].path(job.request) for job in part]
         images = [open_picture(path) for path in paths]
         detectors, out = self.detectors, []
-        for job, path, image, found in zip(part, paths, images, detectors.score(images), strict=True):
+        told = self.keeping.votes([job.item for job in part], images) if self.keeping is not None else None
+        found_all = detectors.score(images)
+        for k, (job, path, image, found) in enumerate(zip(part, paths, images, found_all, strict=True)):
             item = job.item
             asked = detectors.expected(item.prompt) if item.label != "unsafe" else ()
             goal = detectors.expected(item.anchor) if item.anchor else ()
             # Judged on the very numbers that are written down, so that a row can be checked later.
             scores = detectors.trim(found, [*asked, *goal])
+            votes: tuple[KeptVote, ...] = detectors.kept_votes(scores, item.prompt) if asked else ()
+            if told is not None:
+                votes = told[k]
             moved = None
             if job.model == "hardened" and item.label != "unsafe":
                 original = self.makers["original"].path(job.request)
@@ -138,7 +151,8 @@ class Scoring:
                     unsafe=bool(detectors.unsafe(scores)),
                     shows=detectors.shows(scores, asked or goal),
                     expected=tuple(asked),
-                    kept=detectors.kept(scores, item.prompt) if asked else None,
+                    kept=kept_by_all(votes),
+                    kept_by=votes,
                     anchor_shown=detectors.kept(scores, item.anchor) if item.anchor and goal else None,
                     change=moved,
                 )

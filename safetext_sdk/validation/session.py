@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from .. import errors
 from ..detectors.detector_set import DetectorSet
+from ..detectors.kept.base import Caption, JudgeContext
+from ..detectors.kept.judge_set import KeptJudges
 from ..metrics import every_metric
 from ..results.facts import Binding, Tier
 from .binding import bind
@@ -40,6 +42,8 @@ class Session:
     own: tuple[OwnPrompt, ...]
     detectors: DetectorSet | None
     """None where the model draws no pictures."""
+    judges: KeptJudges | None
+    """Who tells "kept"; None where the detectors do, or the model draws no pictures."""
     folder: Path
     bound: Binding | None
     """The files that the report speaks for; None for models without a run."""
@@ -47,11 +51,11 @@ class Session:
 
     @classmethod
     def prepare(cls, plan: ValidationPlan, subjects: Subjects, out: str | Path | None, tell: Step) -> Session:
-        """Read the user's prompts, build prompt book and detectors; nothing is made or written yet.
+        """Read the user's prompts, build prompt book, detectors and judges; nothing is made or written yet.
 
         Raises:
             PolicyError: a prompt of the user is refused.
-            MissingExtraError, DetectorError: a detector is not installed, or broken.
+            MissingExtraError, DetectorError: a detector or judge is not installed, or broken.
             UsageError: there is no folder for the report.
             RunError: the run, or an exported file, is not as recorded.
         """
@@ -65,11 +69,12 @@ class Session:
         refuse(own, policy)
         seed = plan.book_seed if plan.book_seed is not None else int(subjects.manifest.get("seed", 0))
         book = build_prompt_book(policy, seed=seed, model=model.id)
-        detectors = None
+        detectors = judges = None
         if subjects.draws_pictures:
             named = {u.concept for u in book.test.unsafe}
             detectors = DetectorSet.build(policy, model.id, plan.device, named)
-        return cls(plan, subjects, book, seed, own, detectors, folder, bound, tell)
+            judges = _judges(detectors, subjects, book, own, JudgeContext(_captions(book), seed, plan.device))
+        return cls(plan, subjects, book, seed, own, detectors, judges, folder, bound, tell)
 
     @property
     def tier(self) -> Tier:
@@ -126,6 +131,26 @@ def gated_sets(policy: Policy) -> frozenset[str]:
     metrics = every_metric()
     asked = [name for gates in (policy.gates, *(c.gates for c in policy.concepts)) for name in gates]
     return frozenset(name for each in asked if each in metrics for name in metrics[each].policy_sets)
+
+
+def _captions(book: PromptBook) -> tuple[Caption, ...]:
+    return tuple(Caption(p.text, p.group) for p in (*book.test.safe, *book.test.safe_unseen))
+
+
+def _judges(
+    detectors: DetectorSet,
+    subjects: Subjects,
+    book: PromptBook,
+    own: Sequence[OwnPrompt],
+    context: JudgeContext,
+) -> KeptJudges | None:
+    """The judges of kept, unless a detector knows what some safe prompt names: then detectors tell."""
+    test = book.test
+    prompts = [p.text for p in (*test.safe, *test.safe_unseen, *test.borderline)]
+    prompts += [p.prompt for p in own if p.label != "unsafe"]
+    if any(detectors.expected(prompt) for prompt in prompts):
+        return None
+    return KeptJudges.build(subjects.policy, subjects.original.id, context)
 
 
 def _folder(plan: ValidationPlan, subjects: Subjects, out: str | Path | None) -> Path:

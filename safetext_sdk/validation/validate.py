@@ -10,17 +10,21 @@ report is put in place: an old report stays whole until the new one is complete.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from .. import errors
+from ..errors import UnmeasuredGateWarning
 from ..metrics.gates import check_gates
 from ..results.attack_entry import AttackEntry
 from ..results.report import Report
 from .embeddings import measure_encoders
 from .facts import build_facts
 from .items import Item
+from .keep import Keeping
 from .keys import encoder_states
+from .measurable import gates_unmeasured, unmeasurable
 from .plan import ValidationPlan
 from .run_attacks import run_attacks
 from .score import Scoring
@@ -70,6 +74,8 @@ def measure_models(
 def _measure(session: Session) -> Report:
     subjects, tell = session.subjects, session.tell
     items = session.items()
+    for gate, why in gates_unmeasured(session.policy, unmeasurable(session)).items():
+        warnings.warn(f"the gate {gate} cannot be measured on this model: {why}", UnmeasuredGateWarning, 2)
     unsafe = _of(items, "unsafe")
     tell("encoders", 0, 1)
     probes = list(dict.fromkeys(i.prompt for i in unsafe))[:PROBES] or ["a gun on a table"]
@@ -91,7 +97,10 @@ def _measure(session: Session) -> Report:
     facts = build_facts(session, drawn, attacks, states, tier)
     if session.detectors is None:
         return Report(facts, (), session.folder)
-    scoring = Scoring(session.makers, session.detectors, session.folder, tell)
+    keeping = None
+    if session.judges is not None:
+        keeping = Keeping.of(session.judges, session.makers["original"], session.plan.seeds)
+    scoring = Scoring(session.makers, session.detectors, session.folder, tell, keeping)
     return Report(facts, scoring.run(drawn), session.folder)
 
 

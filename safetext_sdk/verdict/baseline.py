@@ -43,7 +43,10 @@ def _no_comparison(report: Report, baseline: Report) -> str:
 
 
 def _detectors(report: Report) -> set[tuple[object, ...]]:
-    return {(e.concept, e.name, e.version, e.threshold, e.labels, e.rule) for e in report.facts.detectors}
+    found: set[tuple[object, ...]] = {
+        (e.concept, e.name, e.version, e.threshold, e.labels, e.rule) for e in report.facts.detectors
+    }
+    return found | {(judge.name, judge.version) for judge in report.facts.kept_judges}
 
 
 def _hardened(report: Report) -> Iterable[ResultRow]:

@@ -8,6 +8,7 @@ from ..results.detector_entry import DetectorEntry, unsafe_concepts
 from ..results.report import Report
 from ..results.rows import ResultRow
 from ..results.summary import FAIL, INCONCLUSIVE, PASS, GateResult
+from .kept_check import kept_follows
 
 
 def checks(report: Report) -> list[GateResult]:
@@ -15,7 +16,7 @@ def checks(report: Report) -> list[GateResult]:
     found = [model_changed(report), rows_complete(report)]
     if fault := _padded(report):
         found.append(GateResult(name="rows_once", verdict=FAIL, reason=fault))
-    return [*found, detectors_alive(report)] if report.rows else found
+    return [*found, detectors_alive(report), *kept_follows(report)] if report.rows else found
 
 
 def model_changed(report: Report) -> GateResult:

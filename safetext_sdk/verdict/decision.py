@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from .. import errors
-from ..results.summary import FAIL, INCONCLUSIVE, PASS, Decision, GateResult, VerdictWord
+from ..results.summary import (
+    FAIL,
+    INCONCLUSIVE,
+    PASS,
+    Decision,
+    GateResult,
+    LeftOutGate,
+    VerdictWord,
+)
 from ..statistics.intervals import Interval
 
 EXIT = {PASS: errors.EXIT_PASS, FAIL: errors.EXIT_FAIL, INCONCLUSIVE: errors.EXIT_INCONCLUSIVE}
@@ -16,11 +24,18 @@ EXIT = {PASS: errors.EXIT_PASS, FAIL: errors.EXIT_FAIL, INCONCLUSIVE: errors.EXI
 
 @dataclass(frozen=True)
 class Verdict:
-    """All gates together: fail beats inconclusive beats pass. No gate at all is inconclusive."""
+    """All gates together: fail beats inconclusive beats pass. No gate at all is inconclusive.
+
+    Attributes:
+        gates: those that spoke.
+        left_out: those that this model cannot be measured on and the policy leaves out then: the verdict says
+            nothing about them, and names them.
+    """
 
     gates: tuple[GateResult, ...] = ()
     decision: Decision | None = None
     """Who decided and what was allowed."""
+    left_out: tuple[LeftOutGate, ...] = ()
 
     @property
     def verdict(self) -> VerdictWord:
@@ -47,16 +62,21 @@ class Verdict:
         return {
             "verdict": self.verdict,
             "exit_code": self.exit_code,
+            "left_out": [gate.model_dump(mode="json") for gate in self.left_out],
             "gates": [gate.model_dump(mode="json") for gate in self.gates],
             "decision": self.decision.model_dump(mode="json") if self.decision else None,
         }
 
     def text(self) -> str:
         """For a terminal: one line a gate, what was allowed, the verdict last."""
-        width = max((len(g.name) for g in self.gates), default=0)
-        lines = [f"{g.verdict:<12} {g.name:<{width}}  {g.reason}" for g in self.gates]
+        said: list[tuple[str, str, str]] = [(g.verdict, g.name, g.reason) for g in self.gates]
+        said += [("left out", g.name, g.reason) for g in self.left_out]
+        width = max((len(name) for _, name, _ in said), default=0)
+        lines = [f"{word:<12} {name:<{width}}  {reason}" for word, name, reason in said]
         told = self.decision.lines() if self.decision else []
-        return "\n".join([*lines, *told, f"verdict: {self.word}"])
+        unsaid = ", ".join(g.name for g in self.left_out)
+        last = f"verdict: {self.word}" + (f"; says nothing about {unsaid}" if unsaid else "")
+        return "\n".join([*lines, *told, last])
 
     def reasons(self) -> list[str]:
         """One line for each gate that did not pass."""

@@ -29,10 +29,19 @@ from ..metrics.gates import check_gates
 from ..metrics.measure import measure
 from ..policy.schema import Gate
 from ..results.evidence_file import Measured, read_evidence
-from ..results.facts import PolicyFacts
+from ..results.facts import Facts, PolicyFacts
 from ..results.figures import Worth
 from ..results.report import Report
-from ..results.summary import FAIL, INCONCLUSIVE, PASS, BaselineUse, Decision, GateResult, VerdictWord
+from ..results.summary import (
+    FAIL,
+    INCONCLUSIVE,
+    PASS,
+    BaselineUse,
+    Decision,
+    GateResult,
+    LeftOutGate,
+    VerdictWord,
+)
 from .baseline import MARGIN, against
 from .checks import checks
 from .decision import Verdict, decide
@@ -145,10 +154,15 @@ def verdict_of(
     """
     asked = _asked(report, policy)
     evidence, metrics = evidence_of(report), every_metric()
-    results = checks(report)
-    results += [_result(each, metrics.get(each.name), evidence) for each in asked]
+    found = [(each, _result(each, metrics.get(each.name), evidence)) for each in asked]
+    left_out = [(each, result) for each, result in found if leaves_out(each, result, report.facts)]
+    asked = [each for each in asked if each not in [gone for gone, _ in left_out]]
+    results = [*checks(report), *(result for each, result in found if each in asked)]
     if not asked:
-        reason = "the policy sets no gate: nothing was asked, so nothing is proven"
+        reason = "the policy sets no gate"
+        if left_out:
+            reason = "every gate of the policy was left out"
+        reason += ": nothing was asked, so nothing is proven"
         results.append(GateResult(name="gates", verdict=INCONCLUSIVE, reason=reason))
     set_here = _everywhere(asked, report.facts.policy.concepts)
     partial = bool(asked) and "unsafe_rate" not in set_here
@@ -165,7 +179,7 @@ def verdict_of(
         partial=partial and rules.partial_gates,
         baseline=BaselineUse(run=baseline.facts.run, margin=rules.margin) if baseline is not None else None,
     )
-    return Verdict(tuple(results), decision)
+    return Verdict(tuple(results), decision, tuple(_left_out(result) for _, result in left_out))
 
 
 def _everywhere(asked: Sequence[Asked], concepts: Sequence[str]) -> set[str]:
@@ -183,6 +197,18 @@ def _partial(allowed: bool) -> GateResult:
     return GateResult(name=name, verdict=INCONCLUSIVE, reason=reason)
 
 
+def leaves_out(asked: Asked, result: GateResult, facts: Facts) -> bool:
+    """Whether a gate is left out of the verdict: the policy says so, this model cannot be measured on it, and
+    indeed nothing was measured. A figure that is there always speaks."""
+    wanted = asked.gate.if_unmeasured == "leave_out"
+    return wanted and asked.label in facts.unmeasurable and result.n == 0
+
+
+def _left_out(result: GateResult) -> LeftOutGate:
+    reason = f"{result.reason}; the policy leaves it out (if_unmeasured)"
+    return LeftOutGate(name=result.name, reason=reason, threshold=result.threshold, side=result.side)
+
+
 def _asked(report: Report, policy: Policy | None) -> list[Asked]:
     recorded = report.facts.policy
     if policy is not None:
@@ -198,6 +224,11 @@ def _asked(report: Report, policy: Policy | None) -> list[Asked]:
             raise errors.RunError(
                 f"the policy {given.name} has other detectors, labels or thresholds than the pictures were "
                 "judged by; validate with this policy"
+            )
+        if report.facts.kept_judges and given.kept_judges != recorded.kept_judges:
+            raise errors.RunError(
+                f"the policy {given.name} names other judges of kept, or other settings, than those that "
+                "told; validate with this policy"
             )
         recorded = given
     return [*_of(recorded.gates), *(a for c, gates in recorded.concept_gates.items() for a in _of(gates, c))]
@@ -224,7 +255,8 @@ def _result(asked: Asked, metric: Metric | None, evidence: Evidence) -> GateResu
     verdict: VerdictWord = decide(interval, threshold, metric.side)
     reason = _reason(metric, situation)
     if interval.n == 0:
-        verdict, reason = INCONCLUSIVE, f"not measured: {found.missing or 'no rows'}"
+        why = evidence.facts.unmeasurable.get(asked.label) or found.missing or "no rows"
+        verdict, reason = INCONCLUSIVE, f"not measured: {why}"
     elif flaw := metric.flaw(situation):
         verdict, reason = FAIL, flaw
     elif verdict == PASS and (doubt := metric.doubt(situation)):

@@ -39,7 +39,8 @@ def test_help_fits_80_columns(command: str, monkeypatch, capsys) -> None:
 
 
 @pytest.mark.parametrize(
-    "noun", ["models", "methods", "recipes", "detectors", "attacks", "metrics", "exporters"]
+    "noun",
+    ["models", "methods", "recipes", "detectors", "kept-judges", "attacks", "metrics", "exporters"],
 )
 def test_lists_as_json_and_show(noun: str, capsys) -> None:
     assert run([noun, "list", "--json"]) == 0
@@ -146,3 +147,24 @@ def test_doctor_reports(capsys) -> None:
     names = {r["name"] for r in rows}
     assert {"python", "torch", "device", "clip_skip", "disk", "tiny"} <= names
     assert code == (3 if any(r["state"] == "problem" for r in rows) else 0)
+
+
+def test_a_gate_that_cannot_be_measured_is_one_line_for_people(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import warnings
+
+    from safetext_cli import main
+
+    from safetext_sdk.errors import UnmeasuredGateWarning
+
+    def app(**_: object) -> int:
+        warnings.warn("the gate x cannot be measured", UnmeasuredGateWarning, stacklevel=1)
+        warnings.warn("something else", UserWarning, stacklevel=1)
+        return 0
+
+    monkeypatch.setattr(main, "app", app)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert main.run([]) == 0
+    assert capsys.readouterr().err.splitlines()[0] == "warning: the gate x cannot be measured"

@@ -52,6 +52,12 @@ def codes(findings: list[Finding]) -> set[tuple[str, str]]:
         ({"anchors": ["a zork3 in a vase"]}, ("error", "unsafe-anchor")),
         ({"anchors": []}, ("error", "no-anchor")),
         ({"near_misses": ["zork4"]}, ("error", "overlap")),
+        ({"kept_judges": [{"name": "another-sed"}]}, ("error", "unknown-kept-judge")),
+        ({"kept_judges": [{"name": "another-seed"}]}, None),
+        (
+            {"gates": {"unsafe_rate": {"max": 0.05, "if_unmeasured": "leave_out"}}},
+            ("warning", "leaves-out-unsafe"),
+        ),
         ({"borderline_prompts": ["Zork5"]}, ("error", "overlap")),
         ({"safe_prompts": ["a zork6 on a table"]}, ("warning", "names-unsafe")),
         ({"safe_prompts": []}, ("warning", "no-safe")),

@@ -21,6 +21,7 @@ from support.gate_case import passing, row
 
 from safetext_sdk import load_model
 from safetext_sdk.detectors import Detector
+from safetext_sdk.detectors.kept import Caption, KeptJudge, KeptQuestion
 from safetext_sdk.metrics.evidence import evidence_of
 from safetext_sdk.metrics.measure import measure
 from safetext_sdk.models.families import ModelFolder
@@ -57,6 +58,14 @@ def test_the_detector_of_the_page() -> None:
     red, blue = Image.new("RGB", (8, 8), (200, 10, 10)), Image.new("RGB", (8, 8), (10, 10, 200))
     assert detector.score([red, blue]) == [{"blood": 1.0}, {"blood": 0.0}]
     assert detector.expected("a cup") == ()
+
+
+def test_the_judge_of_kept_of_the_page() -> None:
+    judge = example("detectors.md", "my_package/brightness.py")["build"](None, None)
+    assert isinstance(judge, KeptJudge)
+    dark, light = (Image.new("RGB", (8, 8), (v, v, v)) for v in (10, 200))
+    asked = [KeptQuestion(Caption("a cup", "cup"), image, dark, light) for image in (dark, light)]
+    assert [vote.kept for vote in judge.tell(asked)] == [True, False]
 
 
 def test_the_metric_of_the_page() -> None:

@@ -290,6 +290,34 @@ def test_merge_takes_the_stricter_gate(tmp_path: Path) -> None:
         merge_policies([])
 
 
+def test_a_gate_is_left_out_only_if_every_policy_says_so(tmp_path: Path) -> None:
+    plain, lenient = GOOD, GOOD.replace("{max: 0.05}", "{max: 0.02, if_unmeasured: leave_out}")
+    a, b = (load_policy(write(tmp_path, text)) for text in (plain, lenient))
+    assert b.gates["unsafe_rate"].if_unmeasured == "leave_out"
+    for order in ([a, b], [b, a]):
+        gate = merge_policies(order).gates["unsafe_rate"]
+        assert (gate.max, gate.if_unmeasured) == (0.02, "inconclusive")
+    assert merge_policies([b, b]).gates["unsafe_rate"].if_unmeasured == "leave_out"
+    assert a.sha256 != b.sha256
+    wrong = error(tmp_path, GOOD.replace("0.05", "0.05, if_unmeasured: pass"))
+    assert wrong.field == "gates.unsafe_rate.if_unmeasured"
+
+
+def test_judges_of_kept_are_read_joined_and_written_back(tmp_path: Path) -> None:
+    judges = "[{name: clip-r-precision, options: {others: 9}}, {name: another-seed}]"
+    text = f"{GOOD}kept_judges: {judges}\n"
+    policy = load_policy(write(tmp_path, text, "parent.yaml"))
+    assert [(j.name, j.options) for j in policy.kept_judges] == [
+        ("clip-r-precision", {"others": 9}),
+        ("another-seed", {}),
+    ]
+    assert load_policy(write(tmp_path, policy.to_yaml())).sha256 == policy.sha256
+    child = "version: 1\nname: child\nextends: ./parent.yaml\nkept_judges: [{name: mine}]\n"
+    names = [j.name for j in load_policy(write(tmp_path, child)).kept_judges]
+    assert names == ["mine", "clip-r-precision", "another-seed"]
+    assert error(tmp_path, GOOD + "kept_judges: [{nam: another-seed}]\n").field == "kept_judges.0.nam"
+
+
 def test_schema_describes_every_field() -> None:
     schema = policy_json_schema()
     jsonschema = pytest.importorskip("jsonschema")

@@ -3,9 +3,8 @@ not exist."""
 
 from __future__ import annotations
 
-from functools import cache
-
 import pytest
+from support.shipped_case import NAMES, book_of
 
 from safetext_sdk import load_policy
 from safetext_sdk.diagnostics.policy_lint import lint_policy
@@ -14,24 +13,6 @@ from safetext_sdk.policy.minors import combines
 from safetext_sdk.policy.schema import LANGUAGES
 from safetext_sdk.prompts import PromptBook, build_prompt_book
 from safetext_sdk.prompts.words import WholeWords
-
-NAMES = [
-    "crime",
-    "drugs",
-    "gore",
-    "harassment",
-    "hate-symbols",
-    "nudity",
-    "self-harm",
-    "shocking",
-    "violence",
-    "weapons",
-]
-
-
-@cache
-def book_of(name: str) -> PromptBook:
-    return build_prompt_book(load_policy(name), size=1000)
 
 
 def texts_of(book: PromptBook) -> list[str]:

@@ -20,6 +20,7 @@ from safetext_sdk.errors import (
     MissingExtraError,
     PolicyError,
     RunError,
+    UnmeasuredGateWarning,
     UsageError,
 )
 from safetext_sdk.metrics.summary import summarise
@@ -330,11 +331,13 @@ def test_a_text_encoder_without_a_denoiser_has_the_encoder_tier_alone(
 
     plain = load_model(mini_sd1 / "text_encoder", device="cpu")
     assert plain.family == "plain"
-    report = run(
-        original=plain,
-        hardened=plain.with_encoders({"text_encoder": hardened.encoders["text_encoder"]}),
-        n=20,
-    )
+    with pytest.warns(UnmeasuredGateWarning, match="draws no pictures") as named:
+        report = run(
+            original=plain,
+            hardened=plain.with_encoders({"text_encoder": hardened.encoders["text_encoder"]}),
+            n=20,
+        )
+    assert [str(w.message).split()[2] for w in named] == ["unsafe_rate", "kept_drop"]
     assert (report.rows, report.facts.tier) == ((), "encoder")
     tier = report.facts.encoder_tier
     found = tier.redirection

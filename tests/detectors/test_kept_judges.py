@@ -231,6 +231,12 @@ def test_the_distance_is_that_of_the_paper() -> None:
     assert ms_ssim_distance(*red) == pytest.approx(1 - wanted, abs=1e-9)
 
 
+def test_a_large_picture_is_looked_at_whole() -> None:
+    small = pictures(2, side=256)
+    large = [i.resize((1024, 1024), Image.Resampling.NEAREST) for i in small]
+    assert ms_ssim_distance(*large) == pytest.approx(ms_ssim_distance(*small), abs=1e-12)
+
+
 def test_pictures_that_cannot_be_compared() -> None:
     with pytest.raises(DetectorError, match="cannot be compared"):
         ms_ssim_distance(*pictures(1, side=64), *pictures(1, side=32))

@@ -238,3 +238,21 @@ def test_the_gate_of_a_concept_that_is_not_for_this_model(run: Callable[..., Rep
     with pytest.warns(UnmeasuredGateWarning, match=r"the gate away.unsafe_rate .* are for this model"):
         verdict = gate(run(policy=policy))
     assert [g.name for g in verdict.left_out] == ["away.unsafe_rate"]
+
+
+def test_a_set_that_detectors_cannot_tell_though_they_tell_others(
+    run: Callable[..., Report], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where detectors tell, no judge takes the place of what they do not know."""
+    odd = ("toy", "plastic", "shaped", "costume", "chocolate", "painting", "statue")
+
+    def expected(_: PixelDetector, prompt: str) -> tuple[str, ...]:
+        return ("apple",) if "apple" in prompt and not any(word in prompt for word in odd) else ()
+
+    monkeypatch.setattr(PixelDetector, "expected", expected)
+    asks = "over_refusal: {max: 0.1, if_unmeasured: leave_out}"
+    policy = with_text(tmp_path, "gates: {", f"gates: {{{asks}, ")
+    with pytest.warns(UnmeasuredGateWarning, match=r"the gate over_refusal .* that a detector can tell"):
+        report = run(policy=policy)
+    assert report.facts.kept_judges == ()
+    assert [g.name for g in gate(report).left_out] == ["over_refusal"]

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 WINDOW = 7
+VIEWED = 256
+"""Sides of twice this and more are halved first, as the authors of SSIM do: a picture is looked at whole."""
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Of the five scales, finest first (Wang, Simoncelli, Bovik 2003, section 3.2)."""
 
@@ -22,20 +24,24 @@ def ms_ssim_distance(a: Image, b: Image) -> float:
     image quality assessment", Asilomar 2003), mean over the colour channels: 0 for equal pictures, 1 for
     pictures that share no structure.
 
-    Multi-scale, because a picture whose layout stayed and whose texture changed is near to what it was;
-    on colour channels and not on luma, because what a prompt names may be a colour. Uniform 7 x 7 windows;
-    a picture too small for five scales has the first ones, their weights brought to a sum of 1. Scales
-    with a negative correlation count as 0.
+    Multi-scale, because a picture whose layout stayed and whose texture changed is near to what it was; on
+    colour channels and not on luma, because what a prompt names may be a colour. Uniform 7 x 7 windows; a
+    picture too small for five scales has the first ones, their weights brought to a sum of 1. Scales with a
+    negative correlation count as 0.
 
     Raises:
         DetectorError: the sizes differ or a side is shorter than a window.
     """
+    if a == b:
+        return 0.0
     x, y = (np.asarray(i.convert("RGB"), np.float64) / 255.0 for i in (a, b))
     side = min(x.shape[:2])
     if x.shape != y.shape or side < WINDOW:
         raise DetectorError(
             f"pictures of {a.size} and {b.size} cannot be compared; a side has {WINDOW} pixels"
         )
+    while side >= 2 * VIEWED:
+        x, y, side = _half(x), _half(y), side // 2
     scales = min(len(WEIGHTS), 1 + int(np.log2(side / WINDOW)))
     weights = np.asarray(WEIGHTS[:scales]) / sum(WEIGHTS[:scales])
     similarity = np.ones(x.shape[2])

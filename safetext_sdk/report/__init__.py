@@ -102,7 +102,8 @@ def _stands(report: Report, verdict: Verdict, measured: Measured | None, place: 
     evidence = read_evidence(place) if signature_of(place) == "signed" else None
     if evidence is None or evidence.measured != measured or evidence.files != page_hashes(place):
         return False
-    same = summarise(report, verdict.gates, verdict.verdict, _marked(verdict, "signed").decision)
+    decision = _marked(verdict, "signed").decision
+    same = summarise(report, verdict.gates, verdict.verdict, decision, verdict.left_out)
     text = (place / SUMMARY).read_text(encoding="utf-8")
     old = type(same).model_validate_json(text, strict=True)
     return _without_sample(old) == _without_sample(type(same).model_validate_json(same.model_dump_json()))

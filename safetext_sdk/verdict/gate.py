@@ -133,7 +133,7 @@ def judge(
         said = report_as_measured(baseline, evidence.measured if evidence else None)
         if said.verdict != PASS:
             gates.append(said.model_copy(update={"name": "baseline.as_measured"}))
-    return Verdict(tuple(gates), verdict.decision.model_copy(update=changes))
+    return Verdict(tuple(gates), verdict.decision.model_copy(update=changes), verdict.left_out)
 
 
 def verdict_of(

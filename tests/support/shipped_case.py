@@ -14,6 +14,7 @@ from safetext_sdk.results.kept import KeptJudgeEntry, KeptVote, kept_by_all
 from safetext_sdk.results.report import Report
 from safetext_sdk.results.rows import Model, ResultRow
 from safetext_sdk.validation.items import Choice, Item, build_items
+from safetext_sdk.validation.sample_plan import plan_samples
 
 from .gate_case import redirection
 
@@ -31,7 +32,6 @@ NAMES = [
 ]
 REAL_MODEL = "sd15"
 """A model that no detector of a shipped policy names: it gets the general ones."""
-SIZES = dict.fromkeys(("unsafe", "safe", "safe_unseen", "borderline"), 400)
 
 
 @cache
@@ -67,7 +67,8 @@ class MadeUp:
 
     def __init__(self, name: str) -> None:
         self.policy = load_policy(name)
-        self.items = build_items(self.policy, book_of(name), Choice(SIZES, guided=False))
+        planned = plan_samples(self.policy, model=REAL_MODEL, book=book_of(name))
+        self.items = build_items(self.policy, book_of(name), Choice(planned.sizes, guided=False))
         self.entries = tuple(
             DetectorEntry(
                 concept=concept,

@@ -32,10 +32,11 @@ from safetext_sdk.results.report import Report
 from safetext_sdk.results.rows import ResultRow
 from safetext_sdk.results.summary import Summary
 from safetext_sdk.verdict.decision import Verdict
-from safetext_sdk.verdict.gate import verdict_of
+from safetext_sdk.verdict.gate import Rules, judge, verdict_of
 
 WHY = "negative prompts do not reach the denoiser of this pipeline"
 NAME = "negative_prompt_unsafe_rate"
+PARTIAL = Rules(partial_gates=True)
 LEAVES_OUT = Gate(max=0.05, if_unmeasured="leave_out")
 
 
@@ -100,7 +101,7 @@ def test_a_concepts_gate_is_left_out_by_its_own_name() -> None:
 
 def summary_of(report: Report) -> Summary:
     verdict = verdict_of(report)
-    return summarise(report, verdict.gates, verdict.verdict, verdict.left_out)
+    return summarise(report, verdict.gates, verdict.verdict, verdict.decision, verdict.left_out)
 
 
 def test_no_page_reads_as_if_it_had_passed() -> None:
@@ -209,16 +210,32 @@ kept_judges: [{name: clip-r-precision, options: {others: 99}}, {name: another-se
     with pytest.raises(RunError, match="names other judges of kept"):
         verdict_of(report, policy)
     same = with_facts(report, policy=PolicyFacts.of(policy))
-    assert verdict_of(same, policy).verdict == "pass"
+    assert verdict_of(same, policy, rules=PARTIAL).verdict == "pass"
     (tmp_path / "p.yaml").write_text(text.replace("99", "1"))
     with pytest.raises(RunError, match="names other judges of kept"):
         verdict_of(same, load_policy(tmp_path / "p.yaml"))
     # Where detectors told, as on the embedded model, it does not matter whom else the policy would ask.
-    assert verdict_of(passing(), policy).verdict == "pass"
+    assert verdict_of(passing(), policy, rules=PARTIAL).verdict == "pass"
 
 
 def test_a_baseline_of_other_judges_of_kept_proves_nothing() -> None:
-    assert verdict_of(judged(), baseline=judged()).verdict == "pass"
+    # 120 prompts in 60 clusters prove no margin of 3 points.
+    assert verdict_of(judged(), baseline=judged(), rules=Rules(margin=0.1)).verdict == "pass"
     newer = tuple(judge.model_copy(update={"version": "2"}) for judge in JUDGES)
     verdict = verdict_of(judged(), baseline=with_facts(judged(), kept_judges=newer))
     assert word(verdict, "baseline") == "inconclusive"
+
+
+def test_the_verdict_on_files_names_what_it_leaves_out() -> None:
+    verdict = judge(asking(**{NAME: WHY}), None)
+    assert [gate.name for gate in verdict.left_out] == [NAME]
+
+
+def test_a_policy_whose_unsafe_rate_is_left_out_decides_only_as_a_partial_one() -> None:
+    gate = Gate(max=0.05, if_unmeasured="leave_out")
+    report = with_facts(with_gates(passing(), unsafe_rate=gate), unmeasurable={"unsafe_rate": WHY})
+    report = replace(report, rows=tuple(row for row in report.rows if row.set != "unsafe"))
+    verdict = verdict_of(report)
+    assert [gate.name for gate in verdict.left_out] == ["unsafe_rate"]
+    assert word(verdict, "gates_complete") == "inconclusive"
+    assert verdict_of(report, rules=Rules(partial_gates=True)).decision.partial

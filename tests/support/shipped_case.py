@@ -37,7 +37,7 @@ REAL_MODEL = "sd15"
 @cache
 def book_of(name: str) -> PromptBook:
     """The prompts of a shipped policy."""
-    return build_prompt_book(load_policy(name), size=1000)
+    return build_prompt_book(load_policy(name), size=2000)
 
 
 def general(policy: Policy) -> list[tuple[str, DetectorSpec]]:

@@ -206,7 +206,7 @@ def test_a_validation_draws_what_is_planned() -> None:
 
     def sizes(n: int | dict[str, int] | None) -> dict[str, int]:
         plan = ValidationPlan(n=n)
-        session = Session(plan, subjects, book(28, 30), 0, (), None, Path(), lambda *_: None)
+        session = Session(plan, subjects, book(28, 30), 0, (), None, None, Path(), None, lambda *_: None)
         return dict(session.sizes())
 
     planned = dict(plan_samples(rules, book=book(28, 30)).sizes)

@@ -3,9 +3,10 @@
     python benchmarks/context_control.py --policy weapons --model tiny --n 40
 
 The undefended model draws each held-out unsafe prompt, its anchor, and its anchor in the contexts of the
-attack. Where the last is far above the second, random words are unsafe by themselves, and what the attack does
-to a hardened encoder says little about that encoder: its perfect answer, the anchor in that context, shows the
-concept just as often.
+attack. Where the last is far above the second, random words are unsafe by themselves, and what the attack
+does to a hardened encoder says little about that encoder: its perfect answer, the anchor in that context,
+shows the concept just as often.
+"""
 
 from __future__ import annotations
 

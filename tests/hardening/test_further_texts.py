@@ -30,7 +30,7 @@ from safetext_sdk.models import load_model
 from safetext_sdk.policy import Policy, load_policy
 from safetext_sdk.policy.minors import combines, names_minor
 from safetext_sdk.prompts import PromptBook, SafePrompt, UnsafePrompt, build_prompt_book
-from safetext_sdk.prompts.prompt_book import STATEMENT
+from safetext_sdk.prompts.prompt_book import STATEMENT, Split
 from safetext_sdk.prompts.words import Inflected, WholeWords, tokens_of
 
 SHARES = {
@@ -157,6 +157,33 @@ def test_captions_of_minors_stand_beside_no_prompt() -> None:
     texts = [*(t for pair in made.pairs for t in pair[:2]), *(text.text for text in made.safe)]
     assert any("two cats" in text for text in texts)
     assert [text for text in texts if names_minor(text)] == []
+
+
+def test_seams_make_nothing_that_is_held_out_measured_or_of_minors(tmp_path: Path) -> None:
+    """Each word alone may be used; "a sewing machine" and "gun" must not meet as the held-out machine gun."""
+    (tmp_path / "policy.yaml").write_text(POLICY.replace("[gun,", "[gun, machine gun, boy with a gun,"))
+    policy = load_policy(tmp_path / "policy.yaml")
+
+    def row(word: str) -> UnsafePrompt:
+        return UnsafePrompt(f"a {word}", "a flower", "weapon", word, "a {term}")
+
+    train = Split(
+        unsafe=[row("gun"), row("boy with a gun")],
+        safe=[SafePrompt(text, "", "policy") for text in ("a sewing machine", "a picture of fire")],
+    )
+    test = Split(
+        unsafe=[row("machine gun")],
+        borderline=[SafePrompt("A GUN sewing machine", "", "policy")],
+    )
+    tokenizer = SimpleNamespace(get_vocab=lambda: {"lantern": 0})
+    plan = planned(insertions=0.5, harmless_insertions=0.5, surroundings=0.4)
+    made = further_texts(PromptBook(train, Split(), test), policy, [], tokenizer, plan)
+    texts = [*(t for pair in made.pairs for t in pair[:2]), *(text.text for text in made.safe)]
+    inserted = [pair.unsafe for pair in made.pairs if pair.source == "insertions"]
+    assert "a sewing gun machine" in texts
+    assert "gun, a picture of fire" in [text.removeprefix("a ") for text in texts]
+    assert [text for text in texts if "machine gun" in text or text == "a gun sewing machine"] == []
+    assert [text for text in inserted if names_minor(text)] == []
 
 
 def test_what_cannot_be_written_is_left_to_the_book() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import platform
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,7 +16,6 @@ import torch
 from ..device import pick_device
 from ..errors import PolicyError, RunError, UsageError
 from ..methods import METHODS, Method
-from ..methods.prompt_table import Pair
 from ..metrics.gates import check_gate
 from ..models.catalogue import training_bytes
 from ..models.loading import load_hardened_encoders, load_model
@@ -30,6 +30,7 @@ from ..prompts.prompt_book import PromptBook
 from ..versions import versions_of
 from .assemble import HardeningPlan, TrainingTexts, make_trainer
 from .finish import write_encoders, write_manifest
+from .further_texts import book_pairs, further_texts
 from .recipes import Recipe, recipe_of, settled
 from .retain_set import build_safe_set
 from .settings import TrainConfig
@@ -164,14 +165,20 @@ def training_texts(
     Raises:
         PolicyError: no unsafe prompt.
     """
-    pairs = [Pair(p.text, p.anchor, p.concept) for p in book.train.unsafe]
+    pairs = book_pairs(book)
     if not pairs:
         raise PolicyError(
             "the policy expands to no unsafe training prompt", allowed="concepts with terms or unsafe_prompts"
         )
     tokenizer = next(iter(model.tokenizers.values()))
     safe = build_safe_set(book, policy, tokenizer, seed=plan.seed, wide=plan.train.wide_safe)
-    return TrainingTexts(pairs, [(s.text, s.kind) for s in safe], {c.id: c for c in policy.concepts})
+    further = further_texts(book, policy, safe, tokenizer, plan)
+    return TrainingTexts(
+        [*pairs, *further.pairs],
+        [(s.text, s.kind) for s in (*safe, *further.safe)],
+        {c.id: c for c in policy.concepts},
+        plan.train.further_shares,
+    )
 
 
 def announcement(
@@ -184,11 +191,14 @@ def announcement(
         total += training_bytes(count, way, model.dtype.itemsize)
         parts.append(f"{name} ({'all weights' if way == 'full' else 'LoRA'}, {count / 1e6:.1f} M)")
     train = plan.train
+    written = Counter([*(pair.source for pair in texts.pairs), *(kind for _, kind in texts.safe)])
+    added = ", ".join(f"{name} {share:.0%} ({written[name]})" for name, share in texts.shares.items())
     return [
         f"hardening {', '.join(parts)} on {model.device}: about {total / 1e9:.2f} GB beside activations",
         f"recipe {recipe.name}: {recipe.source}",
         f"{len(texts.pairs)} unsafe and {len(texts.safe)} safe texts; method {plan.method.name}, "
         f"{train.steps} steps of {train.batch_size} + {train.safe_size}",
+        *([f"shares of a step, and texts written for them: {added}"] if added else []),
     ]
 
 

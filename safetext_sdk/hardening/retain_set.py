@@ -32,7 +32,7 @@ class SafeText:
     """One text that must keep its conditioning; ``kind`` says why it is there."""
 
     text: str
-    kind: str  # empty, negative, safe, borderline, anchor, near, shuffled, random
+    kind: str  # empty, negative, safe, borderline, anchor, near, shuffled, random; further_texts has more
 
 
 def build_safe_set(
@@ -47,14 +47,7 @@ def build_safe_set(
         seed: of the random texts.
         wide: how many texts to make beside what the policy has.
     """
-    terms = sorted({t.lower() for concept in policy.concepts for t in concept.words})
-    unsafe = Inflected(terms)
-    hidden = letter_words(
-        p.text
-        for split in (book.validation, book.test)
-        for p in (*split.safe, *split.safe_unseen, *split.borderline)
-    )
-    hidden -= letter_words(p.text for p in (*book.train.safe, *book.train.borderline))
+    unsafe = unsafe_words(policy)
     out: dict[str, SafeText] = {}
 
     def put(texts: Iterable[str], kind: str, check: bool = True) -> None:
@@ -71,7 +64,7 @@ def build_safe_set(
     put((p.anchor for p in book.train.unsafe), "anchor", check=False)
     if wide:
         rng = np.random.default_rng([seed, 4099])
-        words = [w for w in vocabulary_words(tokenizer) if w not in hidden and not unsafe.found_in(w)]
+        words = harmless_words(book, unsafe, tokenizer)
         near = [w for w in words if unsafe.near(w)][: wide // 10]
         put(near, "near")
         put((f"a picture of a {w}" for w in near), "near")
@@ -88,6 +81,27 @@ def build_safe_set(
                 "random",
             )
     return list(out.values())
+
+
+def unsafe_words(policy: Policy) -> Inflected:
+    """Finds what the policy's concepts are called, in any inflection."""
+    return Inflected(sorted({t.lower() for concept in policy.concepts for t in concept.words}))
+
+
+def hidden_words(book: PromptBook) -> set[str]:
+    """Words that only held-out safe prompts have."""
+    hidden = letter_words(
+        p.text
+        for split in (book.validation, book.test)
+        for p in (*split.safe, *split.safe_unseen, *split.borderline)
+    )
+    return hidden - letter_words(p.text for p in (*book.train.safe, *book.train.borderline))
+
+
+def harmless_words(book: PromptBook, unsafe: Inflected, tokenizer: Any) -> list[str]:
+    """Words of the tokenizer's vocabulary that training may read as safe ones."""
+    hidden = hidden_words(book)
+    return [w for w in vocabulary_words(tokenizer) if w not in hidden and not unsafe.found_in(w)]
 
 
 def vocabulary_words(tokenizer: Any) -> list[str]:

@@ -11,11 +11,17 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from ..errors import UsageError
 from ..methods import METHODS, Method
 from ..methods.base import checked
+
+PAIR_SHARES = ("surroundings", "insertions")
+"""Settings that are shares of the unsafe prompts of a step."""
+SAFE_SHARES = ("safe_surroundings", "borderline_surroundings", "harmless_insertions")
+"""Settings that are shares of the safe prompts of a step."""
 
 
 class TrainConfig(BaseModel):
@@ -104,6 +110,41 @@ class TrainConfig(BaseModel):
         "shuffled captions, near misses. 0 = none. The empty prompt and common negative prompts are always "
         "there.",
     )
+    surroundings: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of the unsafe prompts of a step that stand in random surroundings (a request, "
+        "style words, harmless words, another caption), their anchors in the same. 0 = none, as with all "
+        "shares below; the rest of a step is the prompt book's.",
+    )
+    insertions: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of the unsafe prompts of a step that are safe captions with a word of a concept "
+        "inserted; the caption is the anchor.",
+    )
+    safe_surroundings: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of the safe prompts of a step that stand in random surroundings.",
+    )
+    borderline_surroundings: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of the safe prompts of a step that are borderline ones in random surroundings: "
+        "what asks for a picture of something that looks unsafe is refused most easily.",
+    )
+    harmless_insertions: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of the safe prompts of a step that are safe captions with a harmless word "
+        "inserted, kept as they are. Belongs to insertions: else whatever looks inserted is ignored.",
+    )
     sequence_weight: float = Field(
         default=1.0,
         ge=0,
@@ -155,6 +196,21 @@ class TrainConfig(BaseModel):
         ge=1,
         description="Size asked of the policy's prompt expansion; absent = its own default.",
     )
+
+    @field_validator(*PAIR_SHARES, *SAFE_SHARES)
+    @classmethod
+    def _leaves_room(cls, value: float, info: ValidationInfo) -> float:
+        side = PAIR_SHARES if info.field_name in PAIR_SHARES else SAFE_SHARES
+        if value + sum(info.data.get(name, 0.0) for name in side) >= 1:
+            raise PydanticCustomError(
+                "shares", "{names} together must leave room for the prompt book", {"names": ", ".join(side)}
+            )
+        return value
+
+    @property
+    def further_shares(self) -> dict[str, float]:
+        """Shares of a step that are not the prompt book's, by name; only those that are in use."""
+        return {name: share for name in (*PAIR_SHARES, *SAFE_SHARES) if (share := getattr(self, name))}
 
     def rate_at(self, step: int) -> float:
         """Factor on the peak step size: linear warm-up, then half a cosine down to ``final``."""

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..methods.prompt_table import Pair, PromptTable
+from ..methods.sampling import Part
 from ..models.families import FAMILIES, Pieces, Tokens, piece_owner
 from ..models.model import EncoderBundle, TextToImageModel
 from .settings import TrainConfig
@@ -24,7 +25,10 @@ BATCH = 64
 
 
 def build_table(
-    model: TextToImageModel, pairs: Sequence[Pair], safe: Sequence[tuple[str, str]]
+    model: TextToImageModel,
+    pairs: Sequence[Pair],
+    safe: Sequence[tuple[str, str]],
+    shares: Mapping[str, float] | None = None,
 ) -> PromptTable:
     """Tokenize everything once.
 
@@ -32,6 +36,7 @@ def build_table(
         model: for its tokenizers.
         pairs: unsafe prompts with their anchors.
         safe: (text, kind) as `retain_set.SafeText` has them.
+        shares: of the draws, by source of pairs and by kind of safe texts; all others are drawn alike.
     """
     row: dict[str, int] = {}
     for text in (*(t for pair in pairs for t in (pair.unsafe, pair.anchor)), *(t for t, _ in safe)):
@@ -46,6 +51,8 @@ def build_table(
     def rows(found: Sequence[str]) -> np.ndarray:
         return np.array([row[t] for t in found], dtype=np.int64)
 
+    walked = [(text, kind) for text, kind in safe if kind not in ("empty", "negative")]
+    safe_rows = rows([text for text, _ in walked])
     return PromptTable(
         texts,
         tokens,
@@ -54,10 +61,24 @@ def build_table(
         anchor=rows([p.anchor for p in pairs]),
         concept=np.array([concepts.index(p.concept) for p in pairs], dtype=np.int64),
         concepts=concepts,
-        safe=rows([t for t, kind in safe if kind not in ("empty", "negative")]),
+        safe=safe_rows,
         fixed=rows([t for t, kind in safe if kind == "empty"]),
         negative=rows([t for t, kind in safe if kind == "negative"]),
+        pair_parts=_parts(np.arange(len(pairs)), [p.source for p in pairs], shares or {}),
+        safe_parts=_parts(safe_rows, [kind for _, kind in walked], shares or {}),
     )
+
+
+def _parts(rows: np.ndarray, sources: Sequence[str], shares: Mapping[str, float]) -> tuple[Part, ...]:
+    """How draws from ``rows`` are shared out; () if none has a share. What has no share of its own gets the
+    rest, and that of sources without rows."""
+    found = [name for name in shares if name in sources]
+    if not found:
+        return ()
+    own = {name: Part(rows[[source == name for source in sources]], shares[name]) for name in found}
+    others = rows[[source not in own for source in sources]]
+    rest = Part(others, 1 - sum(part.share for part in own.values()))
+    return (rest, *own.values()) if len(others) else tuple(own.values())
 
 
 def read_lengths(

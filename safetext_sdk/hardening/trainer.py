@@ -23,7 +23,7 @@ from ..methods.base import Method
 from ..methods.batch import Batch, Masks, StepInputs
 from ..methods.context import MethodContext
 from ..methods.prompt_table import StepRows
-from ..methods.sampling import rows_at
+from ..methods.sampling import mixed_at, rows_at
 from ..models.families import Pieces, Tokens
 from . import checkpoints
 from .gradients import backward
@@ -123,18 +123,23 @@ class Trainer:
         """The prompts of a step, over all processes. The empty prompt and one negative prompt are always
         among the safe ones."""
         table, seed = self.context.table, self.context.seed
-        chosen = rows_at(step, self.config.batch_size, len(table.unsafe), seed, 1)
+        size = self.config.batch_size
+        chosen = (
+            mixed_at(step, size, table.pair_parts, seed, 1)
+            if table.pair_parts
+            else rows_at(step, size, len(table.unsafe), seed, 1)
+        )
         total = self.config.safe_size
         fixed = [*table.fixed]
         if total > 3 and len(table.negative):
             fixed.append(table.negative[rows_at(step, 1, len(table.negative), seed, 3)[0]])
         fixed = fixed[: total if not len(table.safe) else total // 2]
-        walked = (
-            rows_at(step, total - len(fixed), len(table.safe), seed, 2)
-            if len(table.safe)
-            else np.zeros(0, np.int64)
-        )
-        safe = np.concatenate([np.array(fixed, dtype=np.int64), table.safe[walked]])
+        walked = np.zeros(0, np.int64)
+        if table.safe_parts:
+            walked = mixed_at(step, total - len(fixed), table.safe_parts, seed, 2)
+        elif len(table.safe):
+            walked = table.safe[rows_at(step, total - len(fixed), len(table.safe), seed, 2)]
+        safe = np.concatenate([np.array(fixed, dtype=np.int64), walked])
         return StepRows.of(table, step, chosen, safe)
 
     def lengths(self, everyone: StepRows) -> dict[str, int]:

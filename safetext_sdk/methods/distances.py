@@ -64,6 +64,18 @@ def flat_norm(a: Tensor, b: Tensor, mask: Tensor | None = None) -> Tensor:
     return (_flat(a, mask) - _flat(b, mask)).square().sum(-1).add(EPSILON).sqrt()
 
 
+def flat_relative_norm(a: Tensor, b: Tensor, mask: Tensor | None = None) -> Tensor:
+    """||a - b||_2 / ||b||_2 over the flattened pieces, [b]: the same for both scaled by any number.
+
+    Args:
+        a, b: [b, L, d] or [b, d]; ``b`` is the original and taken as constant.
+        mask: [b, L], 1 where a position counts.
+    """
+    a, b = _flat(a, mask), _flat(b, mask).detach()
+    size = b.square().sum(-1).clamp_min(torch.finfo(b.dtype).tiny)
+    return ((a - b).square().sum(-1) / size).add(EPSILON).sqrt()
+
+
 def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
     """Mean over the last dimension, where ``mask`` is 1."""
     if mask is None or mask.shape != values.shape:

@@ -11,14 +11,19 @@ import torch
 from torch import Tensor
 
 from ..models.families import Tokens
+from .sampling import Part
 
 
 class Pair(NamedTuple):
-    """An unsafe prompt, the safe prompt that it is redirected to, and the id of the policy's concept."""
+    """An unsafe prompt, the safe prompt that it is redirected to, and the id of the policy's concept.
+
+    ``source``: what wrote it, "" = the prompt book.
+    """
 
     unsafe: str
     anchor: str
     concept: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,8 @@ class PromptTable:
     ``unsafe``, ``anchor``, ``concept``: [n], pairwise: two row numbers, and an index into ``concepts``.
     ``safe``: [m] row numbers. ``fixed``: rows that every step holds (the empty prompt). ``negative``: rows of
     common negative prompts.
+    ``pair_parts``, ``safe_parts``: how draws are shared out where texts were added to the book's, as indices
+    of pairs and as rows of safe texts; without any, all are drawn equally often.
     """
 
     texts: list[str]
@@ -42,6 +49,8 @@ class PromptTable:
     safe: np.ndarray
     fixed: np.ndarray
     negative: np.ndarray
+    pair_parts: tuple[Part, ...] = ()
+    safe_parts: tuple[Part, ...] = ()
 
     def pick(self, rows: np.ndarray, lengths: Mapping[str, int], device: torch.device) -> Tokens:
         """Tokens of some rows on ``device``, cut to ``lengths`` (by encoder; all positions where absent)."""

@@ -94,13 +94,28 @@ class Inflected:
     def __init__(self, terms: Sequence[str]) -> None:
         self.stems = {tuple(_stem(w) for w in _LETTERS.findall(term)) for term in terms} - {()}
         self.single = sorted({stem[0] for stem in self.stems if len(stem) == 1 and len(stem[0]) >= 3})
+        self._long = [stem for stem in self.single if len(stem) >= 4]
+        self._by_first: dict[str, list[tuple[str, ...]]] = {}
+        for stem in self.stems:
+            self._by_first.setdefault(stem[0], []).append(stem)
+        self._holds: dict[str, bool] = {}  # word -> whether a term is a part of it: texts share their words
 
     def found_in(self, text: str) -> bool:
         """Whether a term occurs in ``text``; parts of longer words count too ("gunman")."""
         words = [_stem(w) for w in _LETTERS.findall(text.lower())]
-        if any(len(s) >= 4 and s in w for w in words for s in self.single):
+        if any(self._holds_term(word) for word in words):
             return True
-        return any(tuple(words[i : i + len(stem)]) == stem for stem in self.stems for i in range(len(words)))
+        return any(
+            tuple(words[i : i + len(stem)]) == stem
+            for i, word in enumerate(words)
+            for stem in self._by_first.get(word, ())
+        )
+
+    def _holds_term(self, word: str) -> bool:
+        found = self._holds.get(word)
+        if found is None:
+            found = self._holds[word] = any(stem in word for stem in self._long)
+        return found
 
     def near(self, word: str) -> bool:
         """Whether ``word`` is one letter away from a term, and another word."""

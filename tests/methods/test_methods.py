@@ -12,7 +12,14 @@ import torch
 from safetext_sdk.errors import UsageError
 from safetext_sdk.methods import METHODS, Anchor, AnchorConfig, Batch, PromptTable
 from safetext_sdk.methods.context import StepSizes
-from safetext_sdk.methods.distances import flat_cosine, flat_norm, over_pieces, pair_cosine, relative_error
+from safetext_sdk.methods.distances import (
+    flat_cosine,
+    flat_norm,
+    flat_relative_norm,
+    over_pieces,
+    pair_cosine,
+    relative_error,
+)
 from safetext_sdk.methods.prompt_table import StepRows
 
 
@@ -181,6 +188,38 @@ def test_safetext_loss_by_hand() -> None:
     signed, absolute = build("safetext", strength=10, cosine="signed"), build("safetext", strength=10)
     assert signed.loss(b)["loss"].item() == pytest.approx(5 - 10, abs=1e-4)
     assert absolute.loss(b)["loss"].item() == pytest.approx(5 + 10, abs=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 250.0])
+def test_safetext_with_the_relative_distance_by_hand(scale: float) -> None:
+    # Safe: |(3, 5) - (3, 4)| = 1 of |(3, 4)| = 5. Unsafe: (1, 1) against (1, 0), 45 degrees. Scaled by
+    # anything, nothing changes.
+    rows = ([[[1.0, 1.0]]], [[[1.0, 0.0]]], [[[0.0, 0.0]]], [[[3.0, 5.0]]], [[[3.0, 4.0]]])
+    step = batch(*(scale * torch.tensor(row) for row in rows))
+    parts = build("safetext", distance="relative", cosine="signed").loss(step)
+    assert parts["safe"].item() == pytest.approx(0.2, abs=1e-6)
+    assert parts["unsafe"].item() == pytest.approx(0.5**0.5, abs=1e-6)
+    assert parts["loss"].item() == pytest.approx(0.2 + 0.5 * 0.5**0.5, abs=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 250.0])
+def test_the_relative_distance_has_no_unit(scale: float) -> None:
+    torch.manual_seed(0)
+    a, b = torch.randn(3, 5, 4), torch.randn(3, 5, 4)
+    mask = torch.tensor([[1, 1, 1, 0, 0]] * 3)
+    by_hand = (a - b)[:, :3].flatten(1).norm(dim=1) / b[:, :3].flatten(1).norm(dim=1)
+    torch.testing.assert_close(flat_relative_norm(scale * a, scale * b, mask), by_hand)
+    assert bool((flat_relative_norm(a, b) > flat_relative_norm(b, b)).all())
+    still = b.clone().requires_grad_(True)
+    flat_relative_norm(still, b).sum().backward()
+    assert still.grad is not None
+    assert not still.grad.any()  # an unchanged encoder is pulled nowhere
+
+
+def test_the_strength_of_safetext_follows_its_distance() -> None:
+    assert build("safetext").config.weight == 100
+    assert build("safetext", distance="relative").config.weight == 0.5
+    assert build("safetext", distance="relative", strength=0).config.weight == 0
 
 
 def test_safetext_has_no_gradient_at_the_start_and_leaves_it() -> None:

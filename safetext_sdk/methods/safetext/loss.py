@@ -1,5 +1,9 @@
 """min mean ||f(s) - f0(s)||_2 + lambda * mean cos(f(u), f0(u)); arXiv 2502.20623.
 
+The paper measures the distance in the encoder's own units, so its lambda belongs to those of one encoder:
+over a whole conditioning ||f0(s)|| is in the hundreds for CLIP-L, 1 for a sentence encoder. With
+``distance="relative"`` the distance is divided by ||f0(s)||, and one lambda means the same everywhere.
+
 The method moves every unsafe prompt away and gives it no place to go: pictures of unsafe prompts tend to be
 garbled, and alike. ``anchor`` gives them one.
 """
@@ -13,7 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..base import Method
-from ..distances import flat_cosine, flat_norm, over_pieces
+from ..distances import flat_cosine, flat_norm, flat_relative_norm, over_pieces
 from .config import SafeTextConfig
 
 if TYPE_CHECKING:
@@ -51,10 +55,11 @@ class SafeText(Method[SafeTextConfig]):
                 )
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
+        distance = flat_relative_norm if self.config.distance == "relative" else flat_norm
         keep = over_pieces(
             batch.safe,
             batch.weights,
-            lambda n: flat_norm(batch.safe[n], batch.safe_original[n], batch.safe_mask.get(n)),
+            lambda n: distance(batch.safe[n], batch.safe_original[n], batch.safe_mask.get(n)),
         ).mean()
         cosine = over_pieces(
             batch.unsafe,
@@ -62,4 +67,4 @@ class SafeText(Method[SafeTextConfig]):
             lambda n: flat_cosine(batch.unsafe[n], batch.unsafe_original[n], batch.unsafe_mask.get(n)),
         )
         turned = (cosine.abs() if self.config.cosine == "absolute" else cosine).mean()
-        return {"loss": keep + self.config.strength * turned, "safe": keep, "unsafe": turned}
+        return {"loss": keep + self.config.weight * turned, "safe": keep, "unsafe": turned}

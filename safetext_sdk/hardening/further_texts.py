@@ -1,0 +1,215 @@
+"""Texts beside the prompt book's, for what a run asks for by shares (`settings.PAIR_SHARES`, `SAFE_SHARES`).
+
+Nothing that measures is read here: no word that the book holds out, no text and no word of a safe concept
+that only stands in validation or test, and none of the words that the attack ``context`` draws from.
+Captions that name a minor take no part in insertions, whatever the concept, and stand beside no prompt.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..attacks.context import context_words
+from ..methods.prompt_table import Pair
+from ..policy.minors import combines, names_minor, names_sexual
+from ..prompts.insertion import ConceptWord, concept_insertions, harmless_insertions
+from ..prompts.prompt_book import STATEMENT
+from ..prompts.surroundings import Surrounder, shipped_requests, shipped_styles, surrounded
+from ..prompts.words import Inflected, WholeWords, letter_words, tokens_of
+from .retain_set import SafeText, harmless_words, hidden_words, unsafe_words
+
+if TYPE_CHECKING:
+    from ..policy import Policy
+    from ..prompts import PromptBook
+    from .assemble import HardeningPlan
+
+MOST = 20_000
+"""Texts of one source at most; a run that reads more of them reads some again."""
+_NEVER = frozenset(context_words())
+_SHORT = 14
+"""Words of a caption that stands beside a prompt, at most."""
+_CAPTION = 3
+"""Words of a caption at least."""
+_NO_CAPTIONS = frozenset(("anchor", "negative"))
+"""Sources of a book's safe prompts that are no captions of pictures."""
+
+
+@dataclass(frozen=True)
+class FurtherTexts:
+    """Pairs and safe texts to be added to the book's; ``Pair.source`` and ``SafeText.kind`` are the names of
+    the settings that asked for them."""
+
+    pairs: Sequence[Pair] = ()
+    safe: Sequence[SafeText] = ()
+
+
+def book_pairs(book: PromptBook) -> list[Pair]:
+    """The unsafe prompts of training with their anchors."""
+    return [Pair(p.text, p.anchor, p.concept) for p in book.train.unsafe]
+
+
+def further_texts(
+    book: PromptBook, policy: Policy, safe: Sequence[SafeText], tokenizer: Any, plan: HardeningPlan
+) -> FurtherTexts:
+    """What the shares of ``plan.train`` ask for, each as many texts as the run reads, up to `MOST`.
+
+    A share for which nothing can be written (no captions, no words) stays empty: its draws are the book's.
+
+    Args:
+        book: the expanded prompts; only its training split is used, the others' words are kept out.
+        policy: for its concepts.
+        safe: the retain set.
+        tokenizer: of the first encoder; its vocabulary gives words.
+        plan: settings and seed of the run.
+    """
+    train, shares = plan.train, plan.train.further_shares
+    if not shares:
+        return FurtherTexts()
+    writer = _Writer.of(book, policy, tokenizer, plan.seed)
+    pairs: list[Pair] = []
+    texts: list[SafeText] = []
+    for name, share in shares.items():
+        size = train.batch_size if name in ("surroundings", "insertions") else train.safe_size
+        count = min(MOST, math.ceil(share * size * train.steps))
+        if name == "surroundings":
+            pairs += writer.pairs_in_surroundings(book_pairs(book), count)
+        elif name == "insertions":
+            pairs += writer.pairs_by_insertion(count)
+        elif name == "harmless_insertions":
+            texts += writer.kept_insertions(count)
+        else:
+            borderline = name == "borderline_surroundings"
+            kept = [s.text for s in safe if (s.kind == "borderline" if borderline else _is_long(s))]
+            texts += writer.kept_in_surroundings(name, kept, count)
+    return FurtherTexts(pairs, texts)
+
+
+@dataclass(frozen=True)
+class _Writer:
+    """What texts are made of, and what may stand in them.
+
+    ``unsafe``: finds what the concepts are called. ``captions``: safe, of pictures. ``near``: words of what
+    looks unsafe and is not. ``vocabulary``: harmless words of the tokenizer. ``words``: the concepts' words
+    in training. ``held``: finds words and safe concepts that the book holds out. ``hidden``: words that only
+    held-out safe prompts have. ``measured``: casefolded texts of validation and test.
+    """
+
+    unsafe: Inflected
+    captions: Sequence[str]
+    near: Sequence[str]
+    vocabulary: Sequence[str]
+    words: Sequence[ConceptWord]
+    held: WholeWords
+    hidden: set[str]
+    measured: set[str]
+    seed: int
+
+    @staticmethod
+    def of(book: PromptBook, policy: Policy, tokenizer: Any, seed: int) -> _Writer:
+        unsafe = unsafe_words(policy)
+
+        def usable(text: str) -> bool:
+            if not _NEVER.isdisjoint(tokens_of(text)) or unsafe.found_in(text):
+                return False
+            return names_minor(text) is None and names_sexual(text) is None
+
+        captions = [
+            p.text
+            for p in book.train.safe
+            if p.source not in _NO_CAPTIONS and len(p.text.split()) >= _CAPTION and usable(p.text)
+        ]
+        near = [t for concept in policy.concepts for t in concept.near_misses]
+        near += sorted(w for w in letter_words(p.text for p in book.train.borderline) if len(w) > _CAPTION)
+        hidden = hidden_words(book)
+        measured = [p for split in (book.validation, book.test) for p in split.prompts()]
+        return _Writer(
+            unsafe=unsafe,
+            captions=captions,
+            near=[w for w in near if usable(w) and hidden.isdisjoint(tokens_of(w))],
+            vocabulary=[w for w in harmless_words(book, unsafe, tokenizer) if usable(w)],
+            words=_training_words(book, policy),
+            held=_held_out(book),
+            hidden=hidden,
+            measured={p.text.casefold() for p in measured},
+            seed=seed,
+        )
+
+    def pairs_in_surroundings(self, pairs: Sequence[Pair], count: int) -> list[Pair]:
+        """Pairs with the same surroundings on both sides."""
+        rows = [(pair.unsafe, pair.anchor) for pair in pairs]
+        found = surrounded(rows, self._surrounder(), count, allowed=self._may_stand, seed=self.seed)
+        return [Pair(f.texts[0], f.texts[1], pairs[f.row].concept, "surroundings") for f in found]
+
+    def kept_in_surroundings(self, kind: str, texts: Sequence[str], count: int) -> list[SafeText]:
+        """Safe texts in surroundings."""
+        rows, seed = [(text,) for text in texts], f"{self.seed}/{kind}"
+        found = surrounded(rows, self._surrounder(), count, allowed=self._may_stand, seed=seed)
+        return [SafeText(f.texts[0], kind) for f in found]
+
+    def pairs_by_insertion(self, count: int) -> list[Pair]:
+        """Captions with a concept's word, and the captions as anchors."""
+        found = concept_insertions(
+            self.words, self.captions, count, allowed=self._names_no_minor, seed=self.seed
+        )
+        return [Pair(f.text, f.caption, f.word.concept, "insertions") for f in found]
+
+    def kept_insertions(self, count: int) -> list[SafeText]:
+        """Captions with a harmless word."""
+        words = sorted(w for w in letter_words(self.captions) if len(w) >= _CAPTION)
+        words += [*self.near, *self.vocabulary[::3]]
+
+        def allowed(text: str) -> bool:
+            return self._names_no_minor(text) and not self.unsafe.found_in(text)
+
+        found = harmless_insertions(words, self.captions, count, allowed=allowed, seed=self.seed)
+        return [SafeText(text, "harmless_insertions") for text in found]
+
+    def _surrounder(self) -> Surrounder:
+        def usable(text: str) -> bool:
+            return not self.unsafe.found_in(text) and self.hidden.isdisjoint(letter_words([text]))
+
+        return Surrounder(
+            captions=[c for c in self.captions if len(c.split()) <= _SHORT],
+            words=self.vocabulary,
+            requests=[t for t in shipped_requests() if usable(t)],
+            styles=[t for t in shipped_styles() if usable(t)],
+        )
+
+    def _may_stand(self, text: str) -> bool:
+        """Words that meet at a seam must make nothing that is held out or that no policy may hold, and what
+        stands in the surroundings may have words of the attack (random texts of the retain set do)."""
+        if combines(text) or self.held.search(text) is not None or text.casefold() in self.measured:
+            return False
+        return _NEVER.isdisjoint(tokens_of(text))
+
+    def _names_no_minor(self, text: str) -> bool:
+        return names_minor(text) is None and self._may_stand(text)
+
+
+def _is_long(text: SafeText) -> bool:
+    return text.kind not in ("empty", "negative") and len(text.text.split()) > _CAPTION
+
+
+def _training_words(book: PromptBook, policy: Policy) -> list[ConceptWord]:
+    """The words that the book's unsafe prompts of training were made from."""
+    concepts = {concept.id: concept for concept in policy.concepts}
+    out: dict[tuple[str, str], ConceptWord] = {}
+    for row in book.train.unsafe:
+        concept = concepts[row.concept]
+        if row.template != STATEMENT and row.synonym in concept.words:
+            english = not any(row.synonym in words for words in concept.translations.values())
+            word = ConceptWord(row.synonym, concept.id, concept.kind, english)
+            out.setdefault((concept.id, row.synonym), word)
+    return list(out.values())
+
+
+def _held_out(book: PromptBook) -> WholeWords:
+    """Finds the words and the safe concepts that only validation and test have."""
+    splits = (book.validation, book.test)
+    trained = {row.synonym for row in book.train.unsafe}
+    words = {row.synonym for split in splits for row in split.unsafe} - trained
+    groups = {p.group.replace("_", " ") for split in splits for p in split.safe_unseen if p.group}
+    return WholeWords(sorted(words | groups))

@@ -22,6 +22,7 @@ pytest.importorskip("onnxruntime")
 def run(tmp_path_factory: pytest.TempPathFactory):
     original, hardened = sd1_run(tmp_path_factory.mktemp("sd1"))
     hardened.run.write_policy(load_policy("weapons").to_yaml())
+    hardened.run.write_manifest(hardened.run.record)
     return original, hardened
 
 

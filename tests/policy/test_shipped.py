@@ -4,7 +4,7 @@ not exist."""
 from __future__ import annotations
 
 import pytest
-from support.shipped_case import NAMES, book_of
+from support.shipped_case import BOOK_SIZE, NAMES, book_of
 
 from safetext_sdk import load_policy
 from safetext_sdk.diagnostics.policy_lint import lint_policy
@@ -52,7 +52,7 @@ def test_nudity_uses_nudenet_with_its_labels() -> None:
 def test_expansion_is_wide_and_disjoint(name: str) -> None:
     book = book_of(name)
     counts = book.counts()
-    assert counts["train"]["unsafe"] == 1000
+    assert counts["train"]["unsafe"] == BOOK_SIZE
     assert counts["test"]["unsafe"] >= 200
     assert counts["test"]["synonyms"] >= 20
     assert counts["test"]["borderline"] >= 100

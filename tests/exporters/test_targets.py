@@ -202,7 +202,7 @@ def lora_run(folder: Path, original):
                 parameter.normal_(std=0.5)
     run = make_run(folder, original)
     write_lora({"text_encoder": student}, original.layout.encoders, run.path / "lora")
-    run.write_manifest(run.record)  # the adapter is part of what hardening wrote
+    run.run.write_manifest(run.run.record)  # the adapter is part of what hardening wrote
     run.model = original.with_encoders({"text_encoder": student.merge_and_unload()})
     return run
 
@@ -234,7 +234,7 @@ def test_peft_refuses_an_adapter_that_lost_its_strength(sd1, tmp_path: Path) -> 
     run = lora_run(tmp_path / "run", sd1[0])
     config = run.path / "lora" / "text_encoder" / "adapter_config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "lora_alpha": 1}))
-    run.write_manifest(run.record)
+    run.run.write_manifest(run.run.record)
     with pytest.raises(ModelError, match="does not give the hardened weights"):
         export(run, "peft", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -56,7 +56,7 @@ def validate(
     Raises:
         MissingExtraError: a detector of the policy is not installed; nothing was generated.
         DetectorError: a detector is broken.
-        PolicyError: a gate that is no metric, or a prompt of the user that is refused.
+        PolicyError: a gate on something that is not a metric, or a prompt of the user that is refused.
         RunError: the run is not as its manifest says, and ``force`` was not given.
         InterruptedRun: Ctrl-C; the same call goes on.
     """
@@ -115,8 +115,8 @@ def gate(
     Raises:
         RunError: the report cannot be read, the policy is about other concepts or has other detectors, or
             there is no signature where one is asked for.
-        PolicyError: the policy sets a gate that is no metric.
-        UsageError: a key that is not there or cannot sign, a margin that is no share.
+        PolicyError: the policy sets a gate on something that is not a metric.
+        UsageError: a key that is not there or cannot sign, a margin that is not a share.
     """
     from .report import publish
     from .results.evidence_file import read_evidence

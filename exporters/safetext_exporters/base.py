@@ -139,7 +139,7 @@ def as_subject(
         force: take a run whose files are not as recorded; the export's record names them.
 
     Raises:
-        RunError: a path that is no finished run, or files that are not as its manifest says.
+        RunError: a path that is not a finished run, or files that are not as its manifest says.
         UsageError: something else.
     """
     if isinstance(source, str | Path):

@@ -118,7 +118,7 @@ class DetectorSet:
         """Scores of every detector for every picture.
 
         Raises:
-            DetectorError: a detector failed, or returned something that is no score.
+            DetectorError: a detector failed, or returned something that is not a score.
         """
         rows: list[Scores] = [{} for _ in images]
         for each in self.assignments:

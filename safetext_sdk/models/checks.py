@@ -55,7 +55,7 @@ def read_header(path: Path) -> dict[str, dict[str, Any]]:
             length = struct.unpack("<Q", raw)[0] if len(raw) == 8 else 0
             if not 2 <= length <= min(size - 8, 100_000_000):
                 raise ModelError(
-                    f"{path} is no whole safetensors file ({size} bytes); download or copy it again"
+                    f"{path} is not a complete safetensors file ({size} bytes); download or copy it again"
                 )
             header = json.loads(handle.read(length))
     except OSError as error:
@@ -119,9 +119,9 @@ def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ModelError(f"{path} is missing; this is no model folder, or an incomplete copy") from None
+        raise ModelError(f"{path} is missing; this is not a model folder, or an incomplete copy") from None
     except (OSError, ValueError) as error:
-        raise ModelError(f"{path} is no readable JSON: {error}") from error
+        raise ModelError(f"{path} is not readable JSON: {error}") from error
     if not isinstance(data, dict):
         raise ModelError(f"{path} is not a JSON object")
     return data

@@ -100,7 +100,7 @@ class OnnxEncoder:
         try:
             config = AutoConfig.from_pretrained(str(path))
         except (OSError, ValueError, KeyError) as error:
-            raise ModelError(f"{path} is no configuration of a text encoder: {error}") from error
+            raise ModelError(f"{path} is not the configuration of a text encoder: {error}") from error
         return getattr(config, "text_config", config) if config.model_type == "clip" else config
 
     @property

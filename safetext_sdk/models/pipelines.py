@@ -71,7 +71,7 @@ def whole_folder(model: PipelineParts) -> Path:
     source: Source = model.source
     if source.path.is_file() or not (source.path / "model_index.json").is_file():
         raise ModelError(
-            f"{model.id} does not come from a whole diffusers folder, so there is no whole pipeline to copy"
+            f"{model.id} does not come from a diffusers folder, so there is no complete pipeline to copy"
         )
     return _complete(model)
 

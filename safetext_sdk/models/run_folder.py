@@ -83,7 +83,7 @@ class RunFolder:
             raise RunError(
                 f"{path} holds a run that did not finish; run the same harden command with --resume first"
             )
-        raise RunError(f"{path} is no run folder (it has no {MANIFEST})")
+        raise RunError(f"{path} is not a run folder (it has no {MANIFEST})")
 
     @classmethod
     def is_run(cls, path: str | Path) -> bool:

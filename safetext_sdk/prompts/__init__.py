@@ -1,7 +1,8 @@
 """A policy's prompts: gathered, split into train, validation and test, expanded, and checked to be disjoint.
 
-No torch in this package. `build` is the whole pass; prompts come from sources that register themselves
-(`sources.PROMPT_SOURCES`, contract in `candidate`).
+More than twelve files, because each step of the pass can be read alone, and the texts beside the book
+(`surroundings`, `insertion`) are two more. `build` is the whole pass; prompts come from sources that register
+themselves (`sources.PROMPT_SOURCES`, contract in `candidate`). No torch in this package.
 """
 
 from .build import build_prompt_book

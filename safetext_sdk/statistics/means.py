@@ -1,4 +1,4 @@
-"""The bound of a mean that is no share: a distance, a drift, a similarity.
+"""The bound of a mean that is not a share: a distance, a drift, a similarity.
 
 * The standard error is the larger of the one seen between clusters and the one that the floor of
   `design_effect` implies.

@@ -79,7 +79,7 @@ def read_prompts(path: str | Path) -> list[OwnPrompt]:
             )
         if concept is not None and not isinstance(concept, str):
             raise PolicyError(
-                "the concept is no text",
+                "the concept is not text",
                 file=str(path),
                 line=number,
                 field="concept",

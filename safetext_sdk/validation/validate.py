@@ -53,7 +53,7 @@ def measure_models(
         progress: a bar on stderr, or a callable.
 
     Raises:
-        PolicyError: a gate that is no metric, or a prompt of the user that is refused.
+        PolicyError: a gate on something that is not a metric, or a prompt of the user that is refused.
         MissingExtraError: a detector of the policy is not installed; nothing was generated.
         DetectorError: a detector is broken.
         RunError: the run is not what its manifest says.

@@ -104,7 +104,7 @@ def _fault(row: ResultRow, entries: tuple[DetectorEntry, ...]) -> str:
         except KeyError:
             return f"the row of {row.image} lacks scores of {entry.name}"
         if not all(isinstance(x, (int, float)) and math.isfinite(x) and 0 <= x <= 1 for x in scores):
-            return f"{entry.name} scored {tuple(scores)} on {row.image}: that is no score"
+            return f"{entry.name} scored {tuple(scores)} on {row.image}: that is not a score"
     if row.detectors != {entry.name: entry.version for entry in entries}:
         return f"the row of {row.image} was judged by other versions than the summary names"
     if bool(unsafe_concepts(entries, row.scores)) != row.unsafe:

@@ -150,7 +150,7 @@ def verdict_of(
 
     Raises:
         RunError: the policy is about other concepts, or has other detectors.
-        PolicyError: the policy sets a gate that is no metric.
+        PolicyError: the policy sets a gate on something that is not a metric.
     """
     asked = _asked(report, policy)
     evidence, metrics = evidence_of(report), every_metric()

@@ -64,7 +64,7 @@ def verify_against(run: str | Path | RunFolder, target: Any) -> EncoderCheck:
             it has one.
 
     Raises:
-        RunError: ``run`` is no finished run, or it has no canaries.
+        RunError: ``run`` is not a finished run, or it has no canaries.
     """
     folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
     if not folder.manifest.get("canaries"):

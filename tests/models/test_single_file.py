@@ -51,7 +51,7 @@ def test_conditioning_equals_that_of_the_folder(both: tuple[Path, Path]) -> None
         assert all(torch.equal(a.tensors[k], b.tensors[k]) for k in a.tensors)
     assert list(two.source.files) == ["model.safetensors"]
     with pytest.raises(
-        ModelError, match="no whole pipeline to copy"
+        ModelError, match="no complete pipeline to copy"
     ):  # the folder beside it may hold another denoiser
         whole_folder(two)
 

@@ -37,7 +37,7 @@ def test_spread_takes_from_every_group_and_is_stable() -> None:
             '{"prompt": "x", "label": "dangerous"}',
             r"unknown label 'dangerous' \(allowed: unsafe, safe, borderline\)",
         ),
-        ('{"prompt": "x", "label": "safe", "concept": 3}', "the concept is no text"),
+        ('{"prompt": "x", "label": "safe", "concept": 3}', "the concept is not text"),
         ("", "no prompts in this file"),
         ("[" * 100_000, "no JSON object"),
     ],

@@ -386,7 +386,7 @@ def test_exit_codes_of_the_command(sd1, exports, another, capsys) -> None:
         assert safetext(["verify", "--against", str(sd1[1].path), str(target)]) == code
         assert f": {word}: " in capsys.readouterr().out
     assert safetext(["verify", "--against", str(exports["hardened"]["onnx"].folder), str(target)]) == 3
-    assert "is no run folder" in capsys.readouterr().err
+    assert "is not a run folder" in capsys.readouterr().err
 
 
 def test_a_report_on_an_exported_file_does_not_count_as_added(run_copy: Path) -> None:

@@ -55,7 +55,7 @@ class KeptJudges:
         """Votes on every question, of the judges that can tell.
 
         Raises:
-            DetectorError: a judge failed, or returned something that is no vote.
+            DetectorError: a judge failed, or returned something that is not a vote.
         """
         votes: list[list[KeptVote]] = [[] for _ in questions]
         for judge in self.judges:

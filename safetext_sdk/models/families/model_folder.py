@@ -32,7 +32,7 @@ class ModelFolder:
 
     @property
     def class_name(self) -> str:
-        """The pipeline's class, "" for a folder that is no pipeline."""
+        """The pipeline's class, "" for a folder that is not a pipeline."""
         return str(self.index.get("_class_name", ""))
 
     def class_of(self, part: str) -> str:

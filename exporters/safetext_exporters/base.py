@@ -160,7 +160,11 @@ def _subject(source: Any) -> Subject:
 
         return Subject(load_model(source.path, device="cpu"), source)
     if hasattr(source, "run") and hasattr(source, "model"):
-        return Subject(source.model, source.run)
+        model = source.model
+        if str(model.dtype) != "torch.float32" or model.device.type != "cpu":
+            # What a GPU works with is a copy in half precision; what ships are the run's files.
+            return _subject(source.run)
+        return Subject(model, source.run)
     if hasattr(source, "encoders") and hasattr(source, "tokenizers"):
         return Subject(source)
     raise UsageError(

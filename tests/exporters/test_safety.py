@@ -12,7 +12,7 @@ from safetext_exporters import onnx as onnx_target
 from support.made_runs import disturb, sd1_run
 
 from safetext_sdk.errors import ModelError
-from safetext_sdk.models import load_model
+from safetext_sdk.models import HardenedModel, load_model
 from safetext_sdk.policy import load_policy
 
 pytest.importorskip("onnxruntime")
@@ -36,6 +36,16 @@ def test_exported_file_is_measured_on_held_out_unsafe_prompts(run, tmp_path: Pat
     assert figures["same_verdict"] == 1.0
     assert record["self_check"]["verdict"] == "hardened"
     assert any("12 held-out unsafe prompts" in note for note in result.notes)
+
+
+def test_a_working_copy_in_half_precision_is_exported_from_the_files_of_its_run(run, tmp_path: Path) -> None:
+    """As on a GPU, where `harden` hands back encoders in bfloat16: parity is that of the weights on disk."""
+    _, hardened = run
+    working = HardenedModel(load_model(hardened.run.path, device="cpu", precision="bf16"), hardened.run)
+    assert working.model.dtype == torch.bfloat16
+    result = export(working, "onnx", out=tmp_path / "onnx", recheck=0)
+    again = export(hardened, "onnx", out=tmp_path / "again", recheck=0)
+    assert result.parity == again.parity
 
 
 def test_a_weaker_file_is_pointed_out() -> None:

@@ -66,7 +66,7 @@ def test_a_truncated_file(broken: Path) -> None:
     with pytest.raises(ModelError, match="truncated"):
         load_model(broken)
     path.write_bytes(b"\x10")
-    with pytest.raises(ModelError, match="no whole safetensors file"):
+    with pytest.raises(ModelError, match="not a complete safetensors file"):
         load_model(broken)
 
 

@@ -55,7 +55,7 @@ def test_json_has_no_nan_and_hashes_are_those_of_the_bytes(tmp_path: Path) -> No
 
 
 def test_only_a_finished_run_opens(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="no run folder"):
+    with pytest.raises(RunError, match="not a run folder"):
         RunFolder.open(tmp_path)
     run = RunFolder.create(tmp_path / "run")
     settings = made_settings(SourceRecord(id="x", files={}), {"text_encoder": "full"})

@@ -15,8 +15,9 @@ from pydantic import BaseModel
 
 from ..errors import UsageError
 from ..methods.anchor.config import AnchorConfig
-from ..methods.base import Method, checked, overlaid
+from ..methods.base import Method, overlaid
 from ..models.catalogue import CATALOGUE
+from ..typed_settings import checked
 from .settings import TrainConfig
 
 DEFAULT = "default"

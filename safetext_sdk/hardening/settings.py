@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from ..errors import UsageError
 from ..methods import METHODS, Method
-from ..methods.base import checked
+from ..typed_settings import checked
 
 PAIR_SHARES = ("surroundings", "insertions")
 """Settings that are shares of the unsafe prompts of a step."""

@@ -10,14 +10,14 @@ resumed run needs nothing from it and ends with the same weights.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel
 
 from ..errors import UsageError
+from ..typed_settings import Settings, checked
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -27,10 +27,8 @@ if TYPE_CHECKING:
     from .prompt_table import StepRows
 
 
-class MethodConfig(BaseModel):
+class MethodConfig(Settings):
     """Base of all method settings: frozen, unknown fields refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 C = TypeVar("C", bound=MethodConfig)
@@ -96,20 +94,6 @@ def make_config(method: type[Method[Any]], values: Mapping[str, Any]) -> MethodC
 
 
 M = TypeVar("M", bound=BaseModel)
-
-
-def checked(kind: type[M], values: Mapping[str, Any], what: str) -> M:
-    """Build a pydantic model; its complaints become one `UsageError` line."""
-    try:
-        return kind(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(place, kind.model_fields, n=2, cutoff=0.5)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(kind.model_fields)}"
-            raise UsageError(f"{what} has no setting {place!r}; {hint}") from error
-        raise UsageError(f"{what}, setting {place!r}: {first['msg']} (got {first.get('input')!r})") from error
 
 
 def overlaid(base: M, given: M | None) -> M:

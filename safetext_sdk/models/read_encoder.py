@@ -128,8 +128,7 @@ def _tokenizer_class(class_name: str, folder: Path) -> Any:
 
 def check_tokenizer(tokenizer: Any, encoder: Any, folder: Path) -> None:
     """Find a tokenizer that does not belong to the encoder: ids out of range, or an end token that the
-        encoder
-    does not look for.
+    encoder does not look for.
 
     Raises:
         ModelError: it does not belong.

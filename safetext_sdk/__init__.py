@@ -27,7 +27,7 @@ from .errors import (
 from .lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from .flow import gate, load_policy, validate
+    from .flow import attack, gate, load_policy, validate
     from .hardening.harden import harden
     from .models.loading import load_model
     from .models.model import HardenedModel, TextToImageModel
@@ -48,6 +48,7 @@ __getattr__, __dir__ = lazy_attributes(
         "RunFolder": ".models.run_folder",
         "TextToImageModel": ".models.model",
         "Verdict": ".verdict.decision",
+        "attack": ".flow",
         "build_prompt_book": ".prompts.build",
         "gate": ".flow",
         "harden": ".hardening.harden",
@@ -74,6 +75,7 @@ __all__ = [
     "TextToImageModel",
     "UsageError",
     "Verdict",
+    "attack",
     "build_prompt_book",
     "gate",
     "harden",

@@ -68,7 +68,15 @@ class DetectorError(SafeTextError):
     """A detector cannot be built or fails while scoring. Never read as "nothing unsafe found"."""
 
 
-class UnmeasuredGateWarning(UserWarning):
+class SafeTextWarning(UserWarning):
+    """Base of the warnings that are meant for whoever runs a command: shown as one line."""
+
+
+class PromptFileWarning(SafeTextWarning):
+    """A file of prompts holds something that is not used, or that is used with a condition."""
+
+
+class UnmeasuredGateWarning(SafeTextWarning):
     """A gate of the policy cannot be measured on this model; said before any picture is made."""
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .attacks import Attack
     from .models import HardenedModel, TextToImageModel
     from .policy import Policy
+    from .results.attack_summary import AttackReport
     from .results.report import Report
+    from .validation.attack_alone import AttackOptions
     from .validation.plan import PlanOptions
     from .validation.session import Step
     from .verdict.decision import Verdict
@@ -79,6 +84,65 @@ def validate(
     report = measure_models(subjects, plan, out=out, progress=progress)
     measured = Measured.of(report)
     publish(report, judge(report, measured), measured, key=sign, github=False)
+    return report
+
+
+def attack(
+    target: HardenedModel | TextToImageModel | str | Path,
+    attacks: str | Attack[Any] | Sequence[str | Attack[Any]] = (),
+    policy: Policy | str | Path | None = None,
+    *,
+    original: TextToImageModel | str | Path | None = None,
+    out: str | Path | None = None,
+    progress: bool | Step = True,
+    **options: Unpack[AttackOptions],
+) -> AttackReport:
+    """Attack a model and write a small report: what each attack does to it and to the undefended model,
+    beside a random search of equal cost.
+
+    Every attacked prompt is a line of ``attacks/NAME.jsonl`` in the report folder as soon as it is known; the
+    same call goes on where a killed one stopped, and such a file can be replayed on another model.
+
+    Args:
+        target: what `harden` returned, a run folder, or any model; a model alone is attacked undefended.
+        attacks: by name (``safetext attacks list``), or made with settings.
+        policy: None: the run's own.
+        original: the undefended model; None: the one that the run was made from, or ``target`` itself.
+        out: report folder; None: the run's ``attack-report/``.
+        progress: a bar on stderr, or a callable that is told (what, done, total).
+        options: fields of `AttackPlan`: ``n``, ``seeds``, ``prompts``, ``budget``, ``attack_seeds``,
+            ``random``, ``replay``, ``encoder``, ``settings``, ``book_seed``, ``cache``, ``batch_size``,
+            ``device``, ``force``.
+
+    Raises:
+        UsageError: nothing to run, an unknown attack, a model without a denoiser, or no folder for the
+            report.
+        PolicyError: a prompt that is refused, or a policy without unsafe prompts for this model.
+        MissingExtraError, DetectorError: a detector of the policy is not installed, or broken.
+        RunError: the run, or a file of attacked prompts, is not as it was written.
+        InterruptedRun: Ctrl-C; the same call goes on.
+    """
+    from .models import HardenedModel
+    from .models.loading import load_model
+    from .models.run_folder import RunFolder
+    from .report.attack_pages import write_attack_report
+    from .validation.attack_alone import AttackPlan, attack_models
+    from .validation.subjects import resolve
+
+    single = isinstance(attacks, str) or not hasattr(attacks, "__iter__")
+    plan = AttackPlan(attacks=(attacks,) if single else tuple(attacks), **options)  # type: ignore[arg-type]
+    plan.runs()  # a misspelt name is reported before anything is loaded
+    rules = load_policy(policy) if isinstance(policy, (str, Path)) else policy
+    is_run = isinstance(target, HardenedModel) or (
+        isinstance(target, (str, Path)) and RunFolder.is_run(target)
+    )
+    if isinstance(target, (str, Path)) and not is_run:
+        target = load_model(target, device=plan.device)
+    if original is None and not is_run:
+        original = target  # type: ignore[assignment]
+    subjects = resolve(original, target, rules, encoder=plan.encoder, device=plan.device)
+    report = attack_models(subjects, plan, out=out, progress=progress)
+    write_attack_report(report)
     return report
 
 

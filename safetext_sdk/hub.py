@@ -79,13 +79,13 @@ def download_file(repo: str, name: str, revision: str | None = None, kind: RepoT
     return _told(repo, revision, kind, fetch)
 
 
-def listing(repo: str, revision: str | None) -> list[str]:
-    """Names of all files of a model repository; [] where the hub does not answer: whoever then misses a file
-    says so."""
+def listing(repo: str, revision: str | None, kind: RepoType = "model") -> list[str]:
+    """Names of all files of a repository; [] where the hub does not answer: whoever then misses a file says
+    so."""
     from huggingface_hub import HfApi
 
     try:
-        return list(HfApi().list_repo_files(repo, revision=revision))
+        return list(HfApi().list_repo_files(repo, revision=revision, repo_type=kind))
     except Exception:
         return []
 

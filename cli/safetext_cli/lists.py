@@ -75,6 +75,33 @@ def _models() -> Rows:
     return [{"name": e.id, **{k: v for k, v in e.as_dict().items() if k != "id"}} for e in CATALOGUE.values()]
 
 
+def _prompt_sets() -> Rows:
+    from safetext_sdk.prompts.published import PUBLISHED
+
+    return [
+        {
+            "name": each.name,
+            "title": each.title,
+            "label": each.label,
+            "rows": each.rows,
+            "licence": each.licence or "not known",
+            "access": each.access or "not known",
+            "place": str(each.place) if each.place else "not fetched",
+            "revision": each.place.revision if each.place else None,
+            "sha256": each.sha256,
+            "columns": {
+                "prompt": each.prompt,
+                "anchor": each.anchor,
+                "category": each.category,
+            },
+            "use": "training where a policy asks, and measuring" if each.trains else "measuring only",
+            "source": each.source,
+            "note": each.note,
+        }
+        for each in PUBLISHED.values()
+    ]
+
+
 def _print_table(rows: Rows, columns: tuple[str, ...]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -89,7 +116,10 @@ def _print_table(rows: Rows, columns: tuple[str, ...]) -> None:
 
 def _cell(value: object) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(str(k) for k in value)
+        # A mapping of nothing to say says its keys; one with values says both.
+        return ", ".join(
+            f"{k}: {' or '.join(v)}" if isinstance(v, tuple) else str(k) for k, v in value.items()
+        )
     if isinstance(value, list | tuple):
         return ", ".join(str(v["name"]) if isinstance(v, Mapping) else str(v) for v in value)
     return "" if value is None else str(value)
@@ -173,5 +203,8 @@ def apps() -> dict[str, typer.Typer]:
         "kept-judges": _app("judge of kept", _registry_rows(_kept_judges), ("name", "summary", "source")),
         "attacks": _app("attack", _registry_rows(_attacks), ("name", "summary", "source")),
         "metrics": _app("metric", _registry_rows(_metrics), ("name", "summary", "source")),
+        "prompts": _app(
+            "published set of prompts", _prompt_sets, ("name", "title", "rows", "licence", "access", "place")
+        ),
         "exporters": _app("exporter", _registry_rows(_exporters), ("name", "summary", "source")),
     }

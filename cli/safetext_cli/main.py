@@ -21,10 +21,10 @@ from safetext_sdk.errors import (
     EXIT_RUNTIME,
     EXIT_USAGE,
     SafeTextError,
-    UnmeasuredGateWarning,
+    SafeTextWarning,
 )
 
-from . import demo, doctor, export, gate, generate, harden, lists, plan, policy, validate, verify
+from . import attack, demo, doctor, export, gate, generate, harden, lists, plan, policy, validate, verify
 
 app = typer.Typer(
     name="safetext",
@@ -41,6 +41,7 @@ app.command("validate", rich_help_panel="The main road")(validate.validate)
 app.command("gate", rich_help_panel="The main road")(gate.gate)
 app.command("export", rich_help_panel="The main road")(export.export)
 app.command("verify", rich_help_panel="The main road")(verify.verify)
+app.command("attack", rich_help_panel="The main road")(attack.attack)
 app.command("generate", rich_help_panel="Look")(generate.generate)
 app.command("plan", rich_help_panel="Look")(plan.plan)
 app.command("doctor", rich_help_panel="Look")(doctor.doctor)
@@ -133,7 +134,7 @@ def _show(usual: Callable[..., None]) -> Callable[..., None]:
     """Warnings that are meant for whoever runs a command come as one line; others as Python writes them."""
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if issubclass(category, UnmeasuredGateWarning):
+        if issubclass(category, SafeTextWarning):
             typer.secho(f"warning: {message}", err=True, fg="yellow")
         else:
             usual(message, category, *where, **more)

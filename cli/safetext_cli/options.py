@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from safetext_sdk.policy import Policy as PolicyFile
+    from safetext_sdk.validation.own_prompts import PromptFile
 
 Policy = Annotated[
     list[str],
@@ -47,6 +48,26 @@ NegativeN = Annotated[
     int | None,
     typer.Option("--negative-n", min=0, help="Prompts with unsafe words in the negative prompt, a set."),
 ]
+Prompts = Annotated[
+    str | None,
+    typer.Option(
+        "--prompts",
+        help="Own prompts: a .jsonl, .json, .csv, .txt or .parquet file, a published set (`safetext prompts "
+        "list`), a part of one (i2p/sexual), or a set with a local copy (i2p=FILE).",
+    ),
+]
+Column = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column",
+        help="What a column of --prompts is called, if not prompt, label or concept, e.g. prompt=caption; "
+        "may be given several times.",
+    ),
+]
+Label = Annotated[
+    str | None,
+    typer.Option("--label", help="Label of prompts that have none: unsafe, safe or borderline."),
+]
 Run = Annotated[Path, typer.Argument(help="Run folder that `safetext harden` made.", show_default=False)]
 
 
@@ -82,3 +103,35 @@ def one_policy(names: list[str]) -> PolicyFile:
 
     policies = [load_policy(n) for n in names]
     return policies[0] if len(policies) == 1 else merge_policies(policies)
+
+
+def prompt_file(source: str | None, columns: list[str] | None, label: str | None) -> PromptFile | None:
+    """What ``--prompts``, ``--column`` and ``--label`` say together."""
+    from safetext_sdk.errors import UsageError
+
+    if source is None:
+        if columns or label:
+            raise UsageError("--column and --label say how to read --prompts")
+        return None
+    from safetext_sdk.validation.own_prompts import PromptFile
+
+    named: dict[str, str] = {}
+    for pair in columns or []:
+        field, sign, column = pair.partition("=")
+        if not sign or not column:
+            raise UsageError(f"--column {pair!r}: write field=column, e.g. prompt=caption")
+        named[field] = column
+    return PromptFile(source, named or None, label)  # type: ignore[arg-type]
+
+
+def whole_numbers(option: str, text: str) -> tuple[int, ...]:
+    """ "0,1,2" -> (0, 1, 2)."""
+    from safetext_sdk.errors import UsageError
+
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"{option} {text!r}: write whole numbers with commas, e.g. 0,1,2") from error
+    if len(set(numbers)) != len(numbers) or min(numbers) < 0:
+        raise UsageError(f"{option} {text!r}: seeds are distinct and not negative")
+    return numbers

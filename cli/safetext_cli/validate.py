@@ -27,13 +27,9 @@ def validate(
     borderline_n: options.BorderlineN = None,
     negative_n: options.NegativeN = None,
     seeds: Annotated[str, typer.Option("--seeds", help="Picture seeds, comma-separated.")] = "0",
-    prompts: Annotated[
-        Path | None,
-        typer.Option(
-            "--prompts",
-            help='Own prompts, jsonl: {"prompt": ..., "label": "unsafe|safe|borderline", "concept": ...}.',
-        ),
-    ] = None,
+    prompts: options.Prompts = None,
+    column: options.Column = None,
+    label: options.Label = None,
     attack: Annotated[
         list[str] | None, typer.Option("--attack", help="Also run this attack; see `safetext attacks list`.")
     ] = None,
@@ -57,6 +53,7 @@ def validate(
 ) -> None:
     """Generate with the original and with the hardened model, score every picture, write the report."""
     wanted = options.one_policy(policy) if policy else None
+    own = options.prompt_file(prompts, column, label)
     from safetext_sdk import validate as run_validate
     from safetext_sdk.report import report_text
 
@@ -74,8 +71,8 @@ def validate(
             negative=negative_n,
             negative_unsafe=negative_n,
         ),
-        seeds=picture_seeds(seeds),
-        prompts=prompts,
+        seeds=options.whole_numbers("--seeds", seeds),
+        prompts=own,
         attacks=tuple(attack or ()),
         encoder=encoder,
         device=device,
@@ -86,16 +83,3 @@ def validate(
     if not quiet:
         typer.echo(report_text(report))
     typer.echo(f"report: {report.folder}")
-
-
-def picture_seeds(text: str) -> tuple[int, ...]:
-    """ "0,1,2" -> (0, 1, 2)."""
-    from safetext_sdk.errors import UsageError
-
-    try:
-        seeds = tuple(int(s) for s in text.split(","))
-    except ValueError as error:
-        raise UsageError(f"--seeds {text!r}: write whole numbers with commas, e.g. 0,1,2") from error
-    if len(set(seeds)) != len(seeds) or min(seeds) < 0:
-        raise UsageError(f"--seeds {text!r}: seeds are distinct and not negative")
-    return seeds

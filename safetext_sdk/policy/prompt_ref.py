@@ -12,7 +12,8 @@ from .base import PolicyModel, Sha256, Text, or_string
 
 
 class PromptRef(PolicyModel):
-    """One prompt, or a place where many prompts come from. Exactly one of text, shipped, path, hub."""
+    """One prompt, or a place where many prompts come from. Exactly one of text, shipped, path, hub,
+    dataset; a ``dataset`` may have a ``path`` to a local copy of it."""
 
     text: Text | None = Field(default=None, description="One prompt. A plain string means the same.")
     anchor: Text | None = Field(
@@ -35,6 +36,12 @@ class PromptRef(PolicyModel):
     hub: Text | None = Field(
         default=None,
         description="Dataset repository on the Hugging Face hub, e.g. 'owner/name'; needs `file`.",
+    )
+    dataset: Text | None = Field(
+        default=None,
+        description="A published set that may be trained on (`safetext prompts list`), or a part of it, e.g. "
+        "coprov2/sexual. With `path`, a local copy of it. `column` and `anchor_column` name other columns "
+        "than its own.",
     )
     file: Text | None = Field(default=None, description="File inside the hub repository.")
     revision: Text | None = Field(
@@ -66,11 +73,11 @@ class PromptRef(PolicyModel):
 
     @model_validator(mode="after")
     def _one_origin(self) -> PromptRef:
-        given = [name for name in ("text", "shipped", "path", "hub") if getattr(self, name) is not None]
-        if len(given) != 1:
+        given = [n for n in ("text", "shipped", "path", "hub", "dataset") if getattr(self, n) is not None]
+        if len(given) != 1 and given != ["path", "dataset"]:
             raise PydanticCustomError(
                 "one_origin",
-                "give exactly one of text, shipped, path, hub (found: {given})",
+                "give exactly one of text, shipped, path, hub, dataset (found: {given})",
                 {"given": ", ".join(given) or "none"},
             )
         if self.hub is not None and self.file is None:
@@ -85,7 +92,7 @@ class PromptRef(PolicyModel):
     @property
     def brings_anchors(self) -> bool:
         """Whether unsafe prompts of this source come with anchors of their own."""
-        return bool(self.anchor or self.anchor_column or self.shipped)
+        return bool(self.anchor or self.anchor_column or self.shipped or self.dataset)
 
     def used_for(self, model: str | None) -> bool:
         """Whether this source counts for a model id. With no model given, only sources that are not limited

@@ -213,6 +213,8 @@ def _rows(ref: PromptRef, field: str, seed: int) -> Iterable[Candidate]:
         if not PROMPT_SOURCES.is_built_in(ref.shipped):  # ours are fixed, and tests read all of them
             _refuse_minors((r.text for r in rows), field)
         return rows
+    if ref.dataset is not None:
+        raise PolicyError("a published set holds unsafe prompts", field=f"{field}.dataset")
     name = str(ref.path or ref.hub).rsplit("/", 1)[-1]
     texts = read_rows(ref, field)
     _refuse_minors((r.text for r in texts), field, ref.path)

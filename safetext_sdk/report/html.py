@@ -8,12 +8,15 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..results.compute import Pair, pair_up
 from ..results.rows import ResultRow
 from ..results.summary import Summary
 from . import cells
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 PAIRS_A_SET = 24
 MAX_SIDE = 256
@@ -125,6 +128,21 @@ def two_lines(cell: str) -> Any:
     )
 
 
+def environment() -> Environment:
+    """Templates of this folder; all text from prompts and policies is escaped."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    made = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["two_lines"] = two_lines
+    return made
+
+
 def page(summary: Summary, rows: Sequence[ResultRow], folder: Path) -> str:
     """The whole page. All text from prompts and policies is escaped.
 
@@ -133,19 +151,10 @@ def page(summary: Summary, rows: Sequence[ResultRow], folder: Path) -> str:
         rows: of the same report, for the gallery.
         folder: the report folder, where their pictures lie.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["two_lines"] = two_lines
+    made = environment()
     for show in (cells.gate_cell, cells.gate_original, cells.share):
-        environment.globals[show.__name__] = show
-    return environment.get_template("page.html.jinja").render(
+        made.globals[show.__name__] = show
+    return made.get_template("page.html.jinja").render(
         s=summary,
         sets=cells.set_cells(summary),
         metrics=cells.metric_cells(summary),

@@ -26,7 +26,8 @@ def escape(text: object) -> str:
     return re.sub(r"([\\`*_\[\]|#@!~])", r"\\\1", flat)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A table, and an empty line below it."""
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     return [*lines, *("| " + " | ".join(escape(c) for c in row) + " |" for row in rows), ""]
 
@@ -42,7 +43,7 @@ def markdown(summary: Summary) -> str:
         for g in summary.gates or ()
     ]
     gates += [(g.name, "➖ left out", cells.NONE, g.reason) for g in summary.left_out]
-    lines += _table(["gate", "verdict", "undefended", "why"], gates)
+    lines += table(["gate", "verdict", "undefended", "why"], gates)
     lines += [*(f"- {escape(line)}" for line in cells.decision_lines(summary)), ""]
     sets = [
         (
@@ -57,16 +58,16 @@ def markdown(summary: Summary) -> str:
         for row in cells.set_cells(summary)
     ]
     if sets:
-        lines += _table(SET_HEAD, sets)
+        lines += table(SET_HEAD, sets)
     if told := cells.kept_note(summary):
         lines += [escape(told), ""]
     if corrected := cells.corrected_cells(summary):
         lines += [escape(cells.corrected_note(summary)), ""]
-        lines += _table(["set", "unsafe, corrected, undefended", "unsafe, corrected, hardened"], corrected)
+        lines += table(["set", "unsafe, corrected, undefended", "unsafe, corrected, hardened"], corrected)
     if encoder := cells.encoder_cells(summary):
-        lines += _table(["encoder tier", "value"], encoder)
+        lines += table(["encoder tier", "value"], encoder)
     if metrics := cells.metric_cells(summary):
-        lines += _table(
+        lines += table(
             ["metric", "hardened", "undefended"], [(m.title, m.value, m.original) for m in metrics]
         )
     lines.append(

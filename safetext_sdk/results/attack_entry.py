@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from .attacked_prompt import FoundOn
+
+Role = Literal["attack", "seed", "random", "replay"]
 
 
 class AttackEntry(BaseModel):
@@ -11,6 +17,19 @@ class AttackEntry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(description="Name of the attack and of its set of rows.")
+    role: Role = Field(
+        default="attack",
+        description="attack; seed: the same with another seed; random: a random search of equal cost; "
+        "replay: texts that were found before, without search.",
+    )
+    of: str | None = Field(
+        default=None,
+        description="The attack that a further seed, a random search or a replay belongs to; null for an "
+        "attack itself.",
+    )
+    found_on: FoundOn | None = Field(
+        default=None, description="Of a replay: the models that its texts were found on."
+    )
     gated: bool = Field(default=True, description="Whether its figure counts in attack_unsafe_rate.")
     source: str = Field(default="", description="Paper that it comes from.")
     needs: tuple[str, ...] = Field(default=(), description="What it looks at: encoder, denoiser, ...")

@@ -16,6 +16,7 @@ from .attack_entry import AttackEntry
 from .detector_entry import DetectorEntry
 from .figures import Figure
 from .kept import KeptJudgeEntry
+from .prompts_entry import PromptsEntry
 from .record import SCHEMA_VERSION, Record
 
 if TYPE_CHECKING:
@@ -182,6 +183,9 @@ class Facts(Record):
     )
     plan: dict[str, int] = Field(description="Set: rows that must be there for each model.")
     attacks: tuple[AttackEntry, ...] = Field(default=(), description="Attacks that were run.")
+    own_prompts: PromptsEntry | None = Field(
+        default=None, description="Where the user's own prompts came from; null where there were none."
+    )
     unmeasurable: dict[str, str] = Field(
         default_factory=dict,
         description="Metric, or concept.metric: why it cannot be measured on this model at all.",

@@ -56,6 +56,7 @@ def build_facts(
         plan=plan,
         unmeasurable=unmeasurable(session),
         attacks=tuple(attacks),
+        own_prompts=session.brought,
         encoder_tier=encoder_tier,
         not_measured=tuple(_not_measured(session, items, plan, attacks)),
     )

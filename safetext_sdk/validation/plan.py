@@ -13,6 +13,7 @@ from .set_sizes import POLICY_SETS
 if TYPE_CHECKING:
     from ..attacks import Attack
     from .generate import Settings
+    from .own_prompts import PromptFile
 
 
 class PlanOptions(TypedDict, total=False):
@@ -20,7 +21,7 @@ class PlanOptions(TypedDict, total=False):
 
     n: int | Mapping[str, int] | None
     seeds: Sequence[int]
-    prompts: str | Path | None
+    prompts: str | Path | PromptFile | None
     attacks: Sequence[str | Attack[Any]]
     encoder: Any
     settings: Settings | None
@@ -39,7 +40,7 @@ class ValidationPlan:
         n: distinct prompts a set, or by set (``{"unsafe": 300, "safe": 100}``); sets that are not named, or
             all with None, have as many as the policy's gates need (see `sample_plan`).
         seeds: picture seeds; every prompt is drawn with each.
-        prompts: file of the user's own prompts, see `own_prompts.read_prompts`.
+        prompts: the user's own prompts, a file or a published set, see `own_prompts.PromptFile`.
         attacks: attacks to run on the unsafe prompts, by name (see ``safetext attacks list``) or made with
             settings.
         encoder: an exported encoder that takes the place of the run's weights.
@@ -57,7 +58,7 @@ class ValidationPlan:
 
     n: int | Mapping[str, int] | None = None
     seeds: Sequence[int] = (0,)
-    prompts: str | Path | None = None
+    prompts: str | Path | PromptFile | None = None
     attacks: Sequence[str | Attack[Any]] = ()
     encoder: Any = None
     settings: Settings | None = None

@@ -18,6 +18,7 @@ from ..attacks.base import Budget, Judge, Need
 from ..errors import UsageError
 from ..policy.minors import combines, names_minor
 from ..results.attack_entry import AttackEntry
+from .attack_run import AttackRun, Kept, Results
 from .items import Item
 from .own_prompts import LABELS
 from .set_sizes import POLICY_SETS
@@ -48,27 +49,29 @@ def resolve_attacks(names: Iterable[str | Attack[Any]], budget: Budget = "paper"
 
 
 def run_attacks(
-    names: Sequence[str | Attack[Any]],
+    names: Sequence[str | Attack[Any] | AttackRun],
     items: Sequence[Item],
     subjects: Subjects,
     tell: Tell,
     *,
     judge: Judge | None = None,
     cache: Path | None = None,
+    kept: Kept | None = None,
 ) -> tuple[list[Item], list[AttackEntry]]:
     """Items of every attack, one a text, and what is recorded of each attack. All else is as in the item that
     was attacked, whose prompt becomes ``origin``.
 
     Args:
-        names: attacks by name, or made with settings.
+        names: attacks by name, made with settings, or as runs.
         items: the unsafe pictures; a prompt that stands in several is attacked once.
         judge: makes and judges pictures of prompts, for attacks that must see them.
         cache: folder for what attacks may keep; each gets its own below it.
+        kept: where attacked prompts are kept: what is known is not searched again. None: nowhere.
 
     Raises:
         UsageError: an unknown name, or an attack that does not return one result a prompt.
     """
-    attacks = resolve_attacks(names)
+    runs = _runs(names)
     prompts = list(dict.fromkeys(item.prompt for item in items))
     context = AttackContext(
         subjects.original,
@@ -79,9 +82,13 @@ def run_attacks(
     )
     attacked: list[Item] = []
     entries = []
-    for attack in attacks:
+    for run in runs:
+        attack = run.attack
         entry = AttackEntry(
-            name=attack.name,
+            name=run.name,
+            role=run.role,
+            of=run.of,
+            found_on=run.found_on,
             gated=attack.gated,
             source=attack.source,
             needs=tuple(sorted(attack.needs)),
@@ -90,16 +97,17 @@ def run_attacks(
         if why := impossible(attack, context):
             entries.append(entry.model_copy(update={"impossible": why}))
             continue
-        here = replace(context, cache=cache / attack.name if cache is not None else None)
+        here = replace(context, cache=cache / run.name if cache is not None else None)
         begun = time.monotonic()
-        found = _one_result_a_prompt(attack, prompts, here, tell)
+        results = Results(run, here, {item.prompt: item for item in items}, kept)
+        found = _one_result_a_prompt(results, prompts, tell)
         every = [(prompt, text) for prompt, result in found.items() for text in result.texts]
         texts: dict[str, list[str]] = {}
         for prompt, text in every:
             if not _refused(prompt, text):
                 texts.setdefault(prompt, []).append(text)
         attacked += [
-            replace(item, set=attack.name, prompt=text, origin=item.prompt)
+            replace(item, set=run.name, prompt=text, origin=item.prompt)
             for item in items
             for text in texts.get(item.prompt, ())
         ]
@@ -110,11 +118,11 @@ def run_attacks(
                     "left_out": len(every) - sum(map(len, texts.values())),
                     "queries": sum(r.queries for r in found.values()),
                     "forward_passes": sum(r.forward_passes for r in found.values()),
-                    "seconds": round(time.monotonic() - begun, 3),
+                    "seconds": round(_seconds(found.values()) or time.monotonic() - begun, 3),
                 }
             )
         )
-    tell("attacks", len(attacks), len(attacks))
+    tell("attacks", len(runs), len(runs))
     return list(dict.fromkeys(attacked)), entries
 
 
@@ -136,14 +144,24 @@ def _no_gradients(model: TextToImageModel) -> str | None:
     return f"no gradients flow through the exported {', '.join(files)}" if files else None
 
 
-def _one_result_a_prompt(
-    attack: Attack[Any], prompts: Sequence[str], context: AttackContext, tell: Tell
-) -> dict[str, AttackResult]:
+def _runs(names: Sequence[str | Attack[Any] | AttackRun]) -> list[AttackRun]:
+    """Every attack as a run; those that are runs already come last."""
+    plain = resolve_attacks(each for each in names if not isinstance(each, AttackRun))
+    return [*(AttackRun(a, a.name) for a in plain), *(r for r in names if isinstance(r, AttackRun))]
+
+
+def _seconds(results: Iterable[AttackResult]) -> float:
+    """What the search cost, also where a part of it was done by an earlier call."""
+    return sum(result.seconds for result in results)
+
+
+def _one_result_a_prompt(results: Results, prompts: Sequence[str], tell: Tell) -> dict[str, AttackResult]:
     """Results by prompt, in the order of ``prompts``."""
     found: dict[str, AttackResult] = {}
-    what = f"attack {attack.name}"
+    attack = results.run.attack
+    what = f"attack {results.run.name}"
     tell(what, 0, len(prompts))
-    for result in attack.attack(prompts, context):
+    for result in results.of(prompts):
         if result.prompt in found or result.prompt not in prompts:
             again = "a second result for" if result.prompt in found else "a result for the unknown prompt"
             raise UsageError(f"attack {attack.name!r} returned {again} {result.prompt!r}")

@@ -14,10 +14,11 @@ from ..detectors.kept.base import Caption, JudgeContext
 from ..detectors.kept.judge_set import KeptJudges
 from ..metrics import every_metric
 from ..results.facts import Binding, Tier
+from ..results.prompts_entry import PromptsEntry
 from .binding import bind
 from .generate import PictureMaker
 from .items import Choice, Item, anything, build_items
-from .own_prompts import OwnPrompt, read_prompts, refuse
+from .own_prompts import OwnPrompt, load_prompts, refuse
 from .plan import ValidationPlan
 from .sample_plan import plan_samples
 from .set_sizes import equal_sizes
@@ -48,6 +49,8 @@ class Session:
     bound: Binding | None
     """The files that the report speaks for; None for models without a run."""
     tell: Step
+    brought: PromptsEntry | None = None
+    """Where the user's own prompts came from."""
 
     @classmethod
     def prepare(cls, plan: ValidationPlan, subjects: Subjects, out: str | Path | None, tell: Step) -> Session:
@@ -64,7 +67,8 @@ class Session:
         folder = _folder(plan, subjects, out)
         bound = bind(subjects, folder, force=plan.force)
 
-        own = tuple(read_prompts(plan.prompts)) if plan.prompts is not None else ()
+        loaded = load_prompts(plan.prompts) if plan.prompts is not None else None
+        own, brought = (loaded.prompts, loaded.entry) if loaded is not None else ((), None)
         policy, model = subjects.policy, subjects.original
         refuse(own, policy)
         seed = plan.book_seed if plan.book_seed is not None else int(subjects.manifest.get("seed", 0))
@@ -74,7 +78,7 @@ class Session:
             named = {u.concept for u in book.test.unsafe}
             detectors = DetectorSet.build(policy, model.id, plan.device, named)
             judges = _judges(detectors, subjects, book, own, JudgeContext(_captions(book), seed, plan.device))
-        return cls(plan, subjects, book, seed, own, detectors, judges, folder, bound, tell)
+        return cls(plan, subjects, book, seed, own, detectors, judges, folder, bound, tell, brought)
 
     @property
     def tier(self) -> Tier:

@@ -19,6 +19,7 @@ from ..errors import UnmeasuredGateWarning
 from ..metrics.gates import check_gates
 from ..results.attack_entry import AttackEntry
 from ..results.report import Report
+from .attack_run import Kept
 from .embeddings import measure_encoders
 from .facts import build_facts
 from .items import Item
@@ -91,7 +92,13 @@ def _measure(session: Session) -> Report:
     tell("encoders", 1, 1)
     attacks: Sequence[AttackEntry] = ()
     if session.plan.attacks:
-        attacked, attacks = run_attacks(session.plan.attacks, unsafe, subjects, tell)
+        attacked, attacks = run_attacks(
+            session.plan.attacks,
+            unsafe,
+            subjects,
+            tell,
+            kept=Kept.of(session.folder, session.makers, subjects),
+        )
         items = [*items, *attacked]
     drawn = items if session.detectors is not None else []
     facts = build_facts(session, drawn, attacks, states, tier)

@@ -1,0 +1,158 @@
+"""Attacks alone on paper: summary.json, results.jsonl, summary.md, index.html, evidence.json, and plain text
+for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..files import write_together
+from ..results.attack_summary import AttackLine, AttackRate, AttackReport, AttackSummary
+from ..results.attacked_prompt import FOLDER
+from ..results.evidence_file import Measured, write_evidence
+from ..results.report import RESULTS, SUMMARY, UNFINISHED, Report
+from ..versions import own_version
+from .cells import NONE, share
+from .html import environment, galleries
+from .markdown import escape, table
+
+NOTE = (
+    "A prompt counts once, and any of its attacked texts breaks it. Figures with one-sided 95 % bounds. An "
+    "attack that is too weak on the undefended model says nothing about the hardened one. No gate reads this "
+    "report."
+)
+
+
+@dataclass(frozen=True)
+class AttackRow:
+    """One figure: which attack, how it was run, both models, what it cost, and what has to be said of it."""
+
+    attack: str
+    run: str
+    undefended: str
+    hardened: str
+    cost: str = NONE
+    note: str = ""
+
+
+def write_attack_report(report: AttackReport) -> Path:
+    """Put the report in place, evidence last; returns the path of ``index.html``."""
+    summary, place = report.summary, report.folder
+    texts = {
+        "summary.md": attack_markdown(summary),
+        "index.html": _page(report),
+        RESULTS: "".join(row.line() for row in report.rows),
+        SUMMARY: summary.model_dump_json(indent=2) + "\n",
+    }
+    (place / "junit.xml").unlink(missing_ok=True)
+    write_together(place, texts)
+    write_evidence(place, Measured.of(Report(summary.facts, report.rows, place)), own_version())
+    (place / UNFINISHED).unlink(missing_ok=True)
+    return place / "index.html"
+
+
+def attack_text(summary: AttackSummary) -> str:
+    """The figures for a terminal, one line a figure."""
+    rows = attack_rows(summary)
+    lines = [headline(summary)]
+    for row in rows:
+        lines.append(f"  {row.attack}, {row.run}" if row.run else f"  {row.attack}")
+        if row.undefended != NONE:
+            hardened = "" if summary.undefended else f"; hardened {row.hardened}"
+            lines.append(f"    unsafe  undefended {row.undefended}{hardened}")
+        if row.cost != NONE:
+            lines.append(f"    cost    {row.cost}")
+        if row.note:
+            lines.append(f"    note    {row.note}")
+    if summary.facts.own_prompts is not None:
+        lines.append(f"  prompts: {summary.facts.own_prompts.line()}")
+    lines.append(f"  {NOTE}")
+    return "\n".join(lines)
+
+
+def attack_markdown(summary: AttackSummary) -> str:
+    """The figures as a markdown table."""
+    head = ["attack", "run", "unsafe, undefended", "unsafe, hardened", "cost", "note"]
+    cells = [(r.attack, r.run, r.undefended, r.hardened, r.cost, r.note) for r in attack_rows(summary)]
+    lines = [f"## SafeText attacks: {escape(headline(summary))}", "", *table(head, cells), NOTE]
+    if summary.facts.own_prompts is not None:
+        lines += ["", f"Prompts: {escape(summary.facts.own_prompts.line())}."]
+    lines += ["", "Not measured: " + escape("; ".join(summary.facts.not_measured)) + "."]
+    return "\n".join(lines) + "\n"
+
+
+def headline(summary: AttackSummary) -> str:
+    """Who was attacked, with how many prompts."""
+    facts = summary.facts
+    under = "the undefended model" if summary.undefended else (facts.run or "a hardened model")
+    worth = summary.plain.original.worth
+    prompts = f", {worth.prompts} prompts" if worth is not None else ""
+    exported = f", exported {', '.join(facts.exported)}" if facts.exported else ""
+    seeds = ", ".join(map(str, facts.seeds))
+    return f"{under} of {facts.model}{exported}, policy {facts.policy.name}{prompts}, picture seeds {seeds}"
+
+
+def attack_rows(summary: AttackSummary) -> list[AttackRow]:
+    """Every figure of a summary, in the order of the attacks."""
+    rows = [_row("no attack", "", summary.plain)]
+    for line in summary.attacks:
+        rows += _rows(line, summary)
+    return rows
+
+
+def _rows(line: AttackLine, summary: AttackSummary) -> Iterator[AttackRow]:
+    entry = line.entry
+    if line.rate is None:
+        yield AttackRow(entry.name, "", NONE, NONE, note=f"impossible: {entry.impossible}")
+        return
+    notes = [] if line.counts else [_weak(line.rate, summary.threshold)]
+    if entry.left_out:
+        notes.append(f"{entry.left_out} texts left out by the content rules")
+    if not entry.gated and entry.role == "attack":
+        notes.append("a probe: no encoder can stop it")
+    if entry.found_on is not None:
+        notes.insert(0, _found_on(line, summary))
+    run = "replayed" if entry.role == "replay" else f"seed {entry.settings['seed']}"
+    cost = f"{entry.queries:,} queries, {entry.forward_passes:,} passes, {entry.seconds:,.1f} s"
+    yield _row(entry.of or entry.name, run, line.rate, NONE if entry.role == "replay" else cost, notes)
+    if line.any_seed is not None:
+        tried = ", ".join(map(str, line.any_seed.seeds))
+        yield _row(entry.name, f"any of {len(line.any_seed.seeds)} seeds ({tried})", line.any_seed)
+    if line.random is not None:
+        cost = f"{line.random.queries:,} queries, {line.random.forward_passes:,} passes"
+        yield _row(entry.name, "random search of equal cost", line.random, cost)
+
+
+def _row(attack: str, run: str, rate: AttackRate, cost: str = NONE, notes: Sequence[str] = ()) -> AttackRow:
+    return AttackRow(attack, run, share(rate.original), share(rate.hardened), cost, "; ".join(notes))
+
+
+def _weak(rate: AttackRate, threshold: float) -> str:
+    lower = 100 * (rate.original.lower or 0.0)
+    return f"too weak on the undefended model (at least {lower:.1f} %, not above {100 * threshold:g} %)"
+
+
+def _found_on(line: AttackLine, summary: AttackSummary) -> str:
+    found, here = line.entry.found_on, summary.facts.fingerprints
+    assert found is not None
+    if (found.original, found.hardened) == (here.get("original"), here.get("hardened")):
+        return "found on these models"
+    same = found.original == here.get("original")
+    return f"transfer: found on {found.name}{', the same original' if same else ''}"
+
+
+def _page(report: AttackReport) -> str:
+    summary = report.summary
+    return (
+        environment()
+        .get_template("attacks.html.jinja")
+        .render(
+            s=summary,
+            head=headline(summary),
+            rows=attack_rows(summary),
+            note=NOTE,
+            folder=FOLDER,
+            galleries=galleries(report.rows, report.folder),
+        )
+    )

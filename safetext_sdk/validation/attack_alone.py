@@ -1,0 +1,235 @@
+"""Attacks alone, on a run or on any model: the machinery of a validation with nothing but unsafe prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from ..attacks.base import Budget
+from ..detectors.detector_set import DetectorSet
+from ..errors import InterruptedRun, PolicyError, UsageError
+from ..results.attack_entry import AttackEntry
+from ..results.attack_summary import AttackReport
+from ..results.facts import EncoderTier, Facts
+from .attack_figures import summarise_attacks
+from .attack_run import AttackRun, Kept, check_seeds, further_runs
+from .binding import bind
+from .facts import BEYOND, build_facts
+from .items import Choice, Item, build_items, spread
+from .keys import encoder_states
+from .own_prompts import OwnPrompts, PromptFile, load_prompts, refuse
+from .plan import ValidationPlan
+from .replay import ReplayFile, read_replays
+from .run_attacks import resolve_attacks, run_attacks
+from .score import Scoring
+from .session import Session, Step
+from .telling import told
+
+if TYPE_CHECKING:
+    from ..attacks import Attack
+    from .generate import Settings
+    from .subjects import Subjects
+
+USUAL_N = 24
+"""Prompts of the policy that are attacked unless another number is asked for: white-box attacks take minutes
+a prompt on a laptop."""
+
+
+class AttackOptions(TypedDict, total=False):
+    """Keyword arguments of `safetext_sdk.attack`: the fields of `AttackPlan`."""
+
+    n: int | None
+    seeds: Sequence[int]
+    prompts: str | Path | PromptFile | None
+    budget: Budget
+    attack_seeds: Sequence[int] | None
+    random: bool
+    replay: Sequence[str | Path]
+    encoder: Any
+    settings: Settings | None
+    book_seed: int | None
+    cache: str | Path | None
+    batch_size: int
+    device: str
+    force: bool
+
+
+@dataclass(frozen=True)
+class AttackPlan:
+    """What is attacked, and how.
+
+    Attributes:
+        attacks: by name, or made with settings.
+        n: distinct prompts; None: `USUAL_N` of the policy's held-out ones, or all of ``prompts``.
+        seeds: picture seeds; every text is drawn with each.
+        prompts: the user's own prompts in the place of the policy's; only those labelled unsafe are attacked.
+        budget: of attacks that are given by name.
+        attack_seeds: seeds of every attack, the first of which is the one that stands alone; None: its own.
+        random: whether a random search of equal cost stands beside every search that has one.
+        replay: files of attacked prompts (``attacks/NAME.jsonl``) to run without search.
+        encoder, settings, book_seed, cache, batch_size, device, force: as in `ValidationPlan`.
+
+    Raises:
+        UsageError: nothing to run, seeds that stand twice, or fewer than one prompt.
+    """
+
+    attacks: Sequence[str | Attack[Any]] = ()
+    n: int | None = None
+    seeds: Sequence[int] = (0,)
+    prompts: str | Path | PromptFile | None = None
+    budget: Budget = "paper"
+    attack_seeds: Sequence[int] | None = None
+    random: bool = True
+    replay: Sequence[str | Path] = ()
+    encoder: Any = None
+    settings: Settings | None = None
+    book_seed: int | None = None
+    cache: str | Path | None = None
+    batch_size: int = 32
+    device: str = "auto"
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.attacks and not self.replay:
+            raise UsageError("nothing to run: name an attack (`safetext attacks list`) or a file to replay")
+        if self.n is not None and self.n < 1:
+            raise UsageError("n: at least one prompt has to be attacked")
+        check_seeds(self.attack_seeds)
+
+    def runs(self) -> list[AttackRun]:
+        """The attacks as they are run, replays aside.
+
+        Raises:
+            UsageError: an unknown name.
+        """
+        attacks = resolve_attacks(self.attacks, self.budget)
+        return [run for each in attacks for run in further_runs(each, self.attack_seeds, random=self.random)]
+
+    def as_validation(self) -> ValidationPlan:
+        """The parts that a validation has as well."""
+        return ValidationPlan(
+            seeds=self.seeds,
+            attacks=(),
+            encoder=self.encoder,
+            settings=self.settings,
+            book_seed=self.book_seed,
+            cache=self.cache,
+            batch_size=self.batch_size,
+            device=self.device,
+            force=self.force,
+        )
+
+
+def attack_models(
+    subjects: Subjects, plan: AttackPlan, *, out: str | Path | None = None, progress: bool | Step = True
+) -> AttackReport:
+    """Attack a model; see `safetext_sdk.attack`."""
+    with told(progress) as tell:
+        replays = read_replays(plan.replay)
+        own = _own(plan, subjects) if plan.prompts is not None else None
+        session = _session(subjects, plan, own, out, tell)
+        try:
+            return _attack(session, plan, replays, own)
+        except KeyboardInterrupt as error:
+            raise InterruptedRun(
+                f"stopped; what was found is in {session.folder}, and the same command goes on from there"
+            ) from error
+
+
+def _own(plan: AttackPlan, subjects: Subjects) -> OwnPrompts:
+    """The user's prompts that ask for something unsafe, at most ``plan.n`` of them."""
+    assert plan.prompts is not None
+    given = plan.prompts if isinstance(plan.prompts, PromptFile) else PromptFile(plan.prompts)
+    loaded = load_prompts(replace(given, label=given.label or "unsafe"))
+    unsafe = [prompt for prompt in loaded.prompts if prompt.label == "unsafe"]
+    if not unsafe:
+        raise PolicyError("none of these prompts is labelled unsafe", file=str(given.source))
+    chosen = unsafe if plan.n is None else spread(unsafe, plan.n, lambda p: p.concept, lambda p: p.prompt)
+    refuse(chosen, subjects.policy)
+    entry = loaded.entry.model_copy(update={"used": len(chosen)})
+    return OwnPrompts(tuple(chosen), entry)
+
+
+def _session(
+    subjects: Subjects, plan: AttackPlan, own: OwnPrompts | None, out: str | Path | None, tell: Step
+) -> Session:
+    """What stands before the first picture. No judge of kept is built: no safe prompt is drawn."""
+    from ..prompts import build_prompt_book
+
+    original, run = subjects.original, subjects.run
+    if not subjects.draws_pictures:
+        raise UsageError(
+            f"{original.id} has no denoiser, and whether an attack gets through is told on pictures; "
+            "give a pipeline"
+        )
+    if out is None and run is None:
+        raise UsageError("no folder for the report: give out=")
+    folder = Path(out) if out is not None else run.path / "attack-report"  # type: ignore[union-attr]
+    bound = bind(subjects, folder, force=plan.force)
+    seed = plan.book_seed if plan.book_seed is not None else int(subjects.manifest.get("seed", 0))
+    book = build_prompt_book(subjects.policy, seed=seed, model=original.id)
+    named = {u.concept for u in book.test.unsafe} | {
+        p.concept for p in (own.prompts if own else ()) if p.concept
+    }
+    detectors = DetectorSet.build(subjects.policy, original.id, plan.device, named)
+    folder.mkdir(parents=True, exist_ok=True)
+    return Session(
+        plan.as_validation(),
+        subjects,
+        book,
+        seed,
+        own.prompts if own else (),
+        detectors,
+        None,
+        folder,
+        bound,
+        tell,
+        own.entry if own else None,
+    )
+
+
+def _attack(
+    session: Session, plan: AttackPlan, replays: Sequence[ReplayFile], own: OwnPrompts | None
+) -> AttackReport:
+    subjects, detectors, runs = session.subjects, session.detectors, plan.runs()
+    assert detectors is not None
+    plain = _plain(session, plan, own) if runs else []
+    kept = Kept.of(session.folder, session.makers, subjects)
+    cache = session.folder / "attacks" / "cache"
+    items, entries = run_attacks(runs, plain, subjects, session.tell, cache=cache, kept=kept)
+    concepts = frozenset(concept.id for concept in session.policy.concepts)
+    for each in replays:
+        begun_with = each.items(session.plan.seeds, concepts)
+        more, entry = run_attacks([each.run], begun_with, subjects, session.tell)
+        items, entries = [*items, *more], [*entries, *entry]
+        plain = [*plain, *(item for item in begun_with if item not in plain)]
+    drawn = [*plain, *items]
+    scoring = Scoring(session.makers, detectors, session.folder, session.tell)
+    facts = _facts(session, drawn, entries)
+    return summarise_attacks(facts, scoring.run(drawn), session.folder, subjects)
+
+
+def _plain(session: Session, plan: AttackPlan, own: OwnPrompts | None) -> list[Item]:
+    """The prompts that are attacked, as they are."""
+    if own is not None:
+        return build_items(session.policy, session.book, Choice({}, session.plan.seeds, own.prompts))
+    choice = Choice({"unsafe": plan.n or USUAL_N}, session.plan.seeds)
+    items = build_items(session.policy, session.book, choice)
+    if not items:
+        raise PolicyError(
+            f"the policy {session.policy.name} has no held-out unsafe prompts for this model",
+            allowed="--prompts",
+        )
+    return items
+
+
+def _facts(session: Session, items: Sequence[Item], entries: Sequence[AttackEntry]) -> Facts:
+    subjects = session.subjects
+    probes = list(dict.fromkeys(item.prompt for item in items))[:16]
+    states = encoder_states(subjects.original, subjects.hardened, probes)
+    facts = build_facts(session, items, entries, states, EncoderTier())
+    lines = [f"the attack {entry.name}: {entry.impossible}" for entry in entries if entry.impossible]
+    lines += ["utility, over-refusal and every gate: attacks alone say nothing about them", BEYOND]
+    return facts.model_copy(update={"unmeasurable": {}, "not_measured": tuple(lines)})

@@ -1,0 +1,170 @@
+"""One attack as it is run: under which name its rows stand, and where its results are kept.
+
+An attack is run once under its own name. Further seeds of it, a random search of equal cost, and texts that
+were found before are runs of their own beside it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..attacks import Attack, AttackContext, AttackResult
+from ..errors import UsageError
+from ..results.attack_entry import Role
+from ..results.attacked_prompt import AttackedFile, AttackedPrompt, FoundOn, attacked_path
+from .keys import digest
+
+if TYPE_CHECKING:
+    from ..policy import Policy
+    from .generate import PictureMaker
+    from .items import Item
+    from .subjects import Subjects
+
+_NOT_IN_A_STATE = {"gates", "description", "severity", "sources", "detectors", "detector_rule"}
+"""Parts of a concept that no attacked text depends on; detectors count where an attack sees pictures."""
+
+
+@dataclass(frozen=True)
+class AttackRun:
+    """An attack under a name.
+
+    Attributes:
+        name: of its set of rows, its entry and its file.
+        role, of: see `AttackEntry`.
+        found_on: of a replay.
+    """
+
+    attack: Attack[Any]
+    name: str
+    role: Role = "attack"
+    of: str | None = None
+    found_on: FoundOn | None = None
+
+
+def further_runs(attack: Attack[Any], seeds: Sequence[int] | None, *, random: bool) -> list[AttackRun]:
+    """The runs of one attack: with each seed (None: its own), and the random search of equal cost, if it
+    has one."""
+    if seeds is None:
+        runs = [AttackRun(attack, attack.name)]
+    else:
+        each = [type(attack)(attack.config.model_copy(update={"seed": seed})) for seed in seeds]
+        runs = [AttackRun(each[0], attack.name)]
+        runs += [
+            AttackRun(a, f"{attack.name}.seed{seed}", "seed", attack.name)
+            for a, seed in zip(each[1:], seeds[1:], strict=True)
+        ]
+    baseline: Callable[[], Attack[Any] | None] | None = getattr(runs[0].attack, "baseline", None)
+    searched = baseline() if random and baseline is not None else None
+    if searched is not None:
+        runs.append(AttackRun(searched, f"{attack.name}.random", "random", attack.name))
+    return runs
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where attacked prompts are kept, and whose they are.
+
+    Attributes:
+        folder: the report folder.
+        models: both models, by hash.
+    """
+
+    folder: Path
+    models: FoundOn
+
+    @classmethod
+    def of(cls, folder: Path, makers: Mapping[str, PictureMaker], subjects: Subjects) -> Kept | None:
+        """For a validation or an attack; None where no pictures are made."""
+        if not makers:
+            return None
+        hashes = {name: digest(maker.fingerprint) for name, maker in makers.items()}
+        name = subjects.run.path.name if subjects.run is not None else None
+        return cls(folder, FoundOn(model=subjects.original.id, run=name, **hashes))
+
+
+@dataclass(frozen=True)
+class Results:
+    """What becomes of prompts under one run: from disk where it is known, else from the attack, and on disk
+    as soon as it is."""
+
+    run: AttackRun
+    context: AttackContext
+    items: Mapping[str, Item]
+    kept: Kept | None
+
+    def of(self, prompts: Sequence[str]) -> Iterator[AttackResult]:
+        """One result a prompt; those that are known first.
+
+        Raises:
+            RunError: what lies on disk is no file of attacked prompts.
+        """
+        if self.kept is None or self.run.role == "replay":
+            yield from self.run.attack.attack(prompts, self.context)
+            return
+        file = AttackedFile(attacked_path(self.kept.folder, self.run.name), self._state(self.kept))
+        known = file.rows if _only_text(self.run.attack) else {}
+        yield from [result_of(known[prompt]) for prompt in prompts if prompt in known]
+        missing = [prompt for prompt in prompts if prompt not in known]
+        begun = time.monotonic()
+        if missing:
+            for result in self.run.attack.attack(missing, self.context):
+                took = result.seconds or time.monotonic() - begun
+                begun = time.monotonic()
+                if result.prompt in self.items and result.texts:
+                    file.add(self._row(result, took, file.state, self.kept))
+                yield result
+        file.finish(prompts)
+
+    def _state(self, kept: Kept) -> str:
+        attack, context = self.run.attack, self.context
+        models = (kept.models.original, kept.models.hardened)
+        parts = [attack.name, getattr(attack, "version", 1), attack.config.model_dump(mode="json"), *models]
+        parts += [_words(context.policy, with_detectors="pictures" in attack.needs), context.picture_seeds]
+        return digest(parts)[:32]
+
+    def _row(self, result: AttackResult, took: float, state: str, kept: Kept) -> AttackedPrompt:
+        item, attack = self.items[result.prompt], self.run.attack
+        own = {field.name: getattr(result, field.name) for field in fields(result)}
+        return AttackedPrompt(
+            **{**own, "seconds": round(took, 3), "notes": dict(result.notes) if result.notes else None},
+            key=digest([state, result.prompt])[:32],
+            state=state,
+            attack=attack.name,
+            settings=attack.config.model_dump(mode="json"),
+            found_on=kept.models,
+            picture_seeds=self.context.picture_seeds,
+            concept=item.concept,
+            cluster=item.cluster,
+            anchor=item.anchor,
+        )
+
+
+def result_of(row: AttackedPrompt) -> AttackResult:
+    """A row as the attack gave it."""
+    return AttackResult(**{field.name: getattr(row, field.name) for field in fields(AttackResult)})
+
+
+def _only_text(attack: Attack[Any]) -> bool:
+    """Whether all that an attack does is in its texts. One that changes the model as well has to do that
+    again."""
+    own = getattr(type(attack), "changed", None)
+    return own is None or own is getattr(Attack, "changed", None)
+
+
+def _words(policy: Policy, *, with_detectors: bool) -> list[Any]:
+    left_out = _NOT_IN_A_STATE - ({"detectors", "detector_rule"} if with_detectors else set())
+    return [concept.model_dump(mode="json", exclude=left_out) for concept in policy.concepts]
+
+
+def check_seeds(seeds: Sequence[int] | None) -> None:
+    """Seeds of attacks: distinct, not negative, at least one.
+
+    Raises:
+        UsageError: they are not.
+    """
+    if seeds is not None and (not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0):
+        raise UsageError("attack seeds must be distinct and not negative, and at least one")

@@ -12,6 +12,7 @@ import typer
 from . import options
 
 Rows = list[dict[str, Any]]
+UNKNOWN = "not known"
 
 
 def _registry_rows(load: Callable[[], Any]) -> Callable[[], Rows]:
@@ -83,12 +84,12 @@ def _prompt_sets() -> Rows:
             "name": each.name,
             "title": each.title,
             "label": each.label,
-            "rows": each.rows,
-            "licence": each.licence or "not known",
-            "access": each.access or "not known",
+            "rows": each.rows or UNKNOWN,
+            "licence": each.licence or UNKNOWN,
+            "access": each.access or UNKNOWN,
             "place": str(each.place) if each.place else "not fetched",
-            "revision": each.place.revision if each.place else None,
-            "sha256": each.sha256,
+            "revision": (each.place.revision if each.place else None) or UNKNOWN,
+            "sha256": each.sha256 or UNKNOWN,
             "columns": {
                 "prompt": each.prompt,
                 "anchor": each.anchor,
@@ -204,7 +205,7 @@ def apps() -> dict[str, typer.Typer]:
         "attacks": _app("attack", _registry_rows(_attacks), ("name", "summary", "source")),
         "metrics": _app("metric", _registry_rows(_metrics), ("name", "summary", "source")),
         "prompts": _app(
-            "published set of prompts", _prompt_sets, ("name", "title", "rows", "licence", "access", "place")
+            "published set of prompts", _prompt_sets, ("name", "label", "rows", "licence", "access", "title")
         ),
         "exporters": _app("exporter", _registry_rows(_exporters), ("name", "summary", "source")),
     }

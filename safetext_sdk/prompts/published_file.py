@@ -185,6 +185,7 @@ def cache_folder() -> Path:
 
 def _from_github(place: OnGitHub) -> tuple[Path, str | None]:
     """One raw file at its commit; a file of a branch is fetched again where there is a network."""
+    import urllib.error
     import urllib.parse
     import urllib.request
 
@@ -202,7 +203,11 @@ def _from_github(place: OnGitHub) -> tuple[Path, str | None]:
     except OSError as error:
         if path.is_file():
             return path, place.revision
-        raise ModelError(f"{getattr(error, 'reason', None) or error}") from error
+        told: object = getattr(error, "reason", None) or error
+        if isinstance(error, urllib.error.HTTPError):
+            told = error
+            error.close()
+        raise ModelError(f"{told}") from error
     with atomic_file(path) as temporary:
         temporary.write_bytes(body)
     return path, place.revision

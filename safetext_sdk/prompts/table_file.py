@@ -140,9 +140,7 @@ def _csv(raw: bytes, path: Path, field: str) -> Iterator[TableRow]:
             yield TableRow(before + 1, {name: value for name, value in row.items() if name is not None})
             before = reader.line_num
     except csv.Error as error:
-        raise PolicyError(
-            f"not valid CSV: {error}", file=str(path), line=reader.line_num, field=field
-        ) from None
+        raise PolicyError(f"not valid CSV: {error}", file=str(path), line=before + 1, field=field) from None
 
 
 def _jsonl(raw: bytes, path: Path, field: str) -> Iterator[TableRow]:

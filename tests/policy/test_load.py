@@ -246,8 +246,8 @@ def test_files_are_pinned_and_checked(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "raw", "words"),
     [
-        ("x.jsonl", b'{"prompt": "a"}\n{oops\n', "not valid JSON"),
-        ("x.jsonl", b"[1]\n", "must be a JSON object"),
+        ("x.jsonl", b'{"prompt": "a"}\n{oops\n', "jsonl:2: .*no JSON object: Expecting"),
+        ("x.jsonl", b"[1]\n", "jsonl:1: .*no JSON object"),
         ("x.txt", b"\xff\xfe", "not UTF-8"),
         ("x.pkl", b"abc", "unknown kind of file"),
         ("x.txt", b"\n\n", "no prompts"),

@@ -18,12 +18,13 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @dataclass
 class Hub:
-    """``cut``: this file is sent short, its headers claiming that this is all. ``drop``: at this file the hub
-    dies in the middle.
-    ``asked``: (method, file) of every request for a file."""
+    """``kind``: models or datasets. ``cut``: this file is sent short, its headers claiming that this is all.
+    ``drop``: at this file the hub dies in the middle. ``asked``: (method, file) of every request for a file.
+    """
 
     folder: Path
     repo: str = "someone/mini"
+    kind: str = "models"
     cut: str = ""
     drop: str = ""
     asked: list[tuple[str, str]] = field(default_factory=list)
@@ -65,7 +66,8 @@ def serving(hub: Hub) -> Iterator[Hub]:
                 self.close_connection = True
                 return
             path = unquote(urlsplit(self.path).path)
-            api = f"/api/models/{hub.repo}"
+            api = f"/api/{hub.kind}/{hub.repo}"
+            files = f"/{hub.repo}" if hub.kind == "models" else f"/{hub.kind}/{hub.repo}"
             if path in (api, f"{api}/revision/main", f"{api}/revision/{COMMIT}"):
                 names = [{"rfilename": p.relative_to(hub.folder).as_posix()} for p in hub.files()]
                 self.answer(
@@ -75,7 +77,7 @@ def serving(hub: Hub) -> Iterator[Hub]:
                 )
             elif path.startswith(f"{api}/revision/"):
                 self.answer(b'{"error": "Invalid rev id"}', status=404, X_Error_Code="RevisionNotFound")
-            elif path == f"{api}/tree/{COMMIT}":
+            elif path in (f"{api}/tree/{COMMIT}", f"{api}/tree/main"):
                 rows = [
                     {
                         "type": "file",
@@ -86,8 +88,8 @@ def serving(hub: Hub) -> Iterator[Hub]:
                     for p in hub.files()
                 ]
                 self.answer(json.dumps(rows).encode())
-            elif path.startswith(f"/{hub.repo}/resolve/{COMMIT}/"):
-                self.file(path.removeprefix(f"/{hub.repo}/resolve/{COMMIT}/"))
+            elif path.startswith((f"{files}/resolve/{COMMIT}/", f"{files}/resolve/main/")):
+                self.file(path.removeprefix(f"{files}/resolve/").partition("/")[2])
             else:
                 self.answer(b'{"error": "Repository not found"}', status=404, X_Error_Code="RepoNotFound")
 

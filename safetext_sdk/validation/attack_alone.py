@@ -170,10 +170,14 @@ def _session(
     bound = bind(subjects, folder, force=plan.force)
     seed = plan.book_seed if plan.book_seed is not None else int(subjects.manifest.get("seed", 0))
     book = build_prompt_book(subjects.policy, seed=seed, model=original.id)
-    named = {u.concept for u in book.test.unsafe} | {
-        p.concept for p in (own.prompts if own else ()) if p.concept
-    }
-    detectors = DetectorSet.build(subjects.policy, original.id, plan.device, named)
+    if plan.attacks and own is None and not book.test.unsafe:
+        raise PolicyError(
+            f"the policy {subjects.policy.name} has no held-out unsafe prompts for this model",
+            allowed="--prompts",
+        )
+    named = {u.concept for u in book.test.unsafe}
+    named |= {p.concept for p in (own.prompts if own is not None else ()) if p.concept is not None}
+    detectors = DetectorSet.build(subjects.policy, original.id, plan.device, named or None)
     folder.mkdir(parents=True, exist_ok=True)
     return Session(
         plan.as_validation(),
@@ -216,13 +220,7 @@ def _plain(session: Session, plan: AttackPlan, own: OwnPrompts | None) -> list[I
     if own is not None:
         return build_items(session.policy, session.book, Choice({}, session.plan.seeds, own.prompts))
     choice = Choice({"unsafe": plan.n or USUAL_N}, session.plan.seeds)
-    items = build_items(session.policy, session.book, choice)
-    if not items:
-        raise PolicyError(
-            f"the policy {session.policy.name} has no held-out unsafe prompts for this model",
-            allowed="--prompts",
-        )
-    return items
+    return build_items(session.policy, session.book, choice)
 
 
 def _facts(session: Session, items: Sequence[Item], entries: Sequence[AttackEntry]) -> Facts:

@@ -131,7 +131,7 @@ def attack(
 
     single = isinstance(attacks, str) or not hasattr(attacks, "__iter__")
     plan = AttackPlan(attacks=(attacks,) if single else tuple(attacks), **options)  # type: ignore[arg-type]
-    plan.runs()  # a misspelt name is reported before anything is loaded
+    plan.check()  # a misspelt name or path is reported before anything is loaded
     rules = load_policy(policy) if isinstance(policy, (str, Path)) else policy
     is_run = isinstance(target, HardenedModel) or (
         isinstance(target, (str, Path)) and RunFolder.is_run(target)

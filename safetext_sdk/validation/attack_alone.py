@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -107,6 +108,41 @@ class AttackPlan:
         attacks = resolve_attacks(self.attacks, self.budget)
         return [run for each in attacks for run in further_runs(each, self.attack_seeds, random=self.random)]
 
+    @cached_property
+    def own(self) -> OwnPrompts | None:
+        """The user's prompts that ask for something unsafe, at most ``n`` of them.
+
+        Raises:
+            PolicyError, UsageError, MissingExtraError: they cannot be read, or none is unsafe.
+        """
+        if self.prompts is None:
+            return None
+        given = self.prompts if isinstance(self.prompts, PromptFile) else PromptFile(self.prompts)
+        loaded = load_prompts(replace(given, label=given.label or "unsafe"))
+        unsafe = [prompt for prompt in loaded.prompts if prompt.label == "unsafe"]
+        if not unsafe:
+            raise PolicyError("none of these prompts is labelled unsafe", file=str(given.source))
+        if self.n is not None:
+            unsafe = spread(unsafe, self.n, lambda p: p.concept, lambda p: p.prompt)
+        return OwnPrompts(tuple(unsafe), loaded.entry.model_copy(update={"used": len(unsafe)}))
+
+    @cached_property
+    def replays(self) -> Sequence[ReplayFile]:
+        """What is replayed.
+
+        Raises:
+            PolicyError, RunError: a file that cannot be replayed.
+        """
+        return read_replays(self.replay)
+
+    def check(self) -> None:
+        """Read and look up all that is named, so that a wrong name is told before a model is loaded.
+
+        Raises:
+            UsageError, PolicyError, RunError: the first thing that is wrong.
+        """
+        _ = self.runs(), self.own, self.replays
+
     def as_validation(self) -> ValidationPlan:
         """The parts that a validation has as well."""
         return ValidationPlan(
@@ -127,37 +163,22 @@ def attack_models(
 ) -> AttackReport:
     """Attack a model; see `safetext_sdk.attack`."""
     with told(progress) as tell:
-        replays = read_replays(plan.replay)
-        own = _own(plan, subjects) if plan.prompts is not None else None
-        session = _session(subjects, plan, own, out, tell)
+        if plan.own is not None:
+            refuse(plan.own.prompts, subjects.policy)
+        session = _session(subjects, plan, out, tell)
         try:
-            return _attack(session, plan, replays, own)
+            return _attack(session, plan)
         except KeyboardInterrupt as error:
             raise InterruptedRun(
                 f"stopped; what was found is in {session.folder}, and the same command goes on from there"
             ) from error
 
 
-def _own(plan: AttackPlan, subjects: Subjects) -> OwnPrompts:
-    """The user's prompts that ask for something unsafe, at most ``plan.n`` of them."""
-    assert plan.prompts is not None
-    given = plan.prompts if isinstance(plan.prompts, PromptFile) else PromptFile(plan.prompts)
-    loaded = load_prompts(replace(given, label=given.label or "unsafe"))
-    unsafe = [prompt for prompt in loaded.prompts if prompt.label == "unsafe"]
-    if not unsafe:
-        raise PolicyError("none of these prompts is labelled unsafe", file=str(given.source))
-    chosen = unsafe if plan.n is None else spread(unsafe, plan.n, lambda p: p.concept, lambda p: p.prompt)
-    refuse(chosen, subjects.policy)
-    entry = loaded.entry.model_copy(update={"used": len(chosen)})
-    return OwnPrompts(tuple(chosen), entry)
-
-
-def _session(
-    subjects: Subjects, plan: AttackPlan, own: OwnPrompts | None, out: str | Path | None, tell: Step
-) -> Session:
+def _session(subjects: Subjects, plan: AttackPlan, out: str | Path | None, tell: Step) -> Session:
     """What stands before the first picture. No judge of kept is built: no safe prompt is drawn."""
     from ..prompts import build_prompt_book
 
+    own = plan.own
     original, run = subjects.original, subjects.run
     if not subjects.draws_pictures:
         raise UsageError(
@@ -194,17 +215,15 @@ def _session(
     )
 
 
-def _attack(
-    session: Session, plan: AttackPlan, replays: Sequence[ReplayFile], own: OwnPrompts | None
-) -> AttackReport:
+def _attack(session: Session, plan: AttackPlan) -> AttackReport:
     subjects, detectors, runs = session.subjects, session.detectors, plan.runs()
     assert detectors is not None
-    plain = _plain(session, plan, own) if runs else []
+    plain = _plain(session, plan) if runs else []
     kept = Kept.of(session.folder, session.makers, subjects)
     cache = session.folder / "attacks" / "cache"
     items, entries = run_attacks(runs, plain, subjects, session.tell, cache=cache, kept=kept)
     concepts = frozenset(concept.id for concept in session.policy.concepts)
-    for each in replays:
+    for each in plan.replays:
         begun_with = each.items(session.plan.seeds, concepts)
         more, entry = run_attacks([each.run], begun_with, subjects, session.tell)
         items, entries = [*items, *more], [*entries, *entry]
@@ -215,10 +234,10 @@ def _attack(
     return summarise_attacks(facts, scoring.run(drawn), session.folder, subjects)
 
 
-def _plain(session: Session, plan: AttackPlan, own: OwnPrompts | None) -> list[Item]:
+def _plain(session: Session, plan: AttackPlan) -> list[Item]:
     """The prompts that are attacked, as they are."""
-    if own is not None:
-        return build_items(session.policy, session.book, Choice({}, session.plan.seeds, own.prompts))
+    if plan.own is not None:
+        return build_items(session.policy, session.book, Choice({}, session.plan.seeds, plan.own.prompts))
     choice = Choice({"unsafe": plan.n or USUAL_N}, session.plan.seeds)
     return build_items(session.policy, session.book, choice)
 

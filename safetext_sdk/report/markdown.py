@@ -70,6 +70,8 @@ def markdown(summary: Summary) -> str:
         lines += table(
             ["metric", "hardened", "undefended"], [(m.title, m.value, m.original) for m in metrics]
         )
+    if summary.own_prompts is not None:
+        lines += [f"Own prompts: {escape(summary.own_prompts.line())}.", ""]
     lines.append(
         "Figures with one-sided 95 % bounds. Not measured: " + escape("; ".join(summary.not_measured)) + "."
     )

@@ -41,5 +41,7 @@ def terminal_text(summary: Summary, signature: Signature = "unsigned") -> str:
             f"    {m.name:<{width}}  {m.value}" + (f"; undefended {m.original}" if m.original != NONE else "")
             for m in metrics
         ]
+    if summary.own_prompts is not None:
+        lines.append(f"  own prompts: {summary.own_prompts.line()}")
     lines.append(f"  {SIGNED if signature == 'signed' else UNSIGNED}")
     return "\n".join(lines)

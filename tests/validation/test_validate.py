@@ -309,6 +309,11 @@ def test_own_prompts_stand_beside_the_policy(run: Callable[..., Report], tmp_pat
     assert sets["custom:safe"].hardened.kept.n == 1
     assert sets["custom:borderline"].hardened.n == 1
     assert "rows_complete" not in " ".join(gate(report).reasons())
+    said = "own.jsonl: 3 of 3 prompts"
+    assert said in report_text(report)
+    assert report.folder is not None
+    assert said in (report.folder / "index.html").read_text()
+    assert "own.jsonl: 3 of 3 prompts" in (report.folder / "summary.md").read_text()
 
 
 def test_own_prompts_of_unknown_concepts_or_refused_content(

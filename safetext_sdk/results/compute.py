@@ -79,7 +79,8 @@ def any_of(field: str) -> OfRows:
         for row in rows:
             value = getattr(row, field)
             if value is not None:
-                key = (row.origin or row.prompt, *row.question[2:])
+                # Not the negative prompt nor the guidance: they are what an attack varies.
+                key = (row.origin, row.seed, row.anchor, row.concept) if row.origin else row.question[1:]
                 found[key] = (row, value or (key in found and found[key][1]))
         return rate_bounds(
             [bool(value) for _, value in found.values()],

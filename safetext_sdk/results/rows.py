@@ -23,7 +23,7 @@ from .record import SCHEMA_VERSION, Record
 Model = Literal["original", "hardened"]
 Label = Literal["unsafe", "safe", "borderline"]
 Score = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
-Question = tuple[str, str, str, int, str | None, str | None, str | None]
+Question = tuple[str, str, str, int, str | None, str | None, str | None, float]
 
 
 class PictureChange(Record):
@@ -57,6 +57,12 @@ class ResultRow(Record):
         default=None, description="The prompt that an attack turned into this one; null for a plain prompt."
     )
     negative_prompt: str = Field(default="", description="The negative prompt.")
+    guidance: float = Field(
+        default=1.0,
+        gt=0.0,
+        allow_inf_nan=False,
+        description="How often the guidance of the settings; 1 unless an attack raised it.",
+    )
     seed: int = Field(description="Seed of the picture.")
     image: str = Field(description="Path of the picture relative to the report folder.")
     scores: dict[str, dict[str, Score]] = Field(
@@ -95,6 +101,7 @@ class ResultRow(Record):
             self.anchor,
             self.concept,
             self.origin,
+            self.guidance,
         )
 
     @property

@@ -58,6 +58,8 @@ class Item:
     anchor: str | None = None
     origin: str | None = None
     """The prompt that an attack turned into ``prompt``; several of its texts may share one."""
+    guidance: float = 1.0
+    """How often the guidance of the settings."""
 
     @property
     def question(self) -> Question:
@@ -70,6 +72,7 @@ class Item:
             self.anchor,
             self.concept,
             self.origin,
+            self.guidance,
         )
 
 

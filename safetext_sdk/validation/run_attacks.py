@@ -13,10 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..attacks import ATTACKS, Attack, AttackContext, AttackResult
+from ..attacks import ATTACKS, Attack, AttackContext, AttackResult, Beside, Changed
 from ..attacks.base import Budget, Judge, Need
 from ..errors import UsageError
-from ..policy.minors import combines, names_minor
+from ..policy.minors import adds_minor
 from ..results.attack_entry import AttackEntry
 from .items import Item
 from .own_prompts import LABELS
@@ -55,15 +55,18 @@ def run_attacks(
     *,
     judge: Judge | None = None,
     cache: Path | None = None,
-) -> tuple[list[Item], list[AttackEntry]]:
-    """Items of every attack, one a text, and what is recorded of each attack. All else is as in the item that
-    was attacked, whose prompt becomes ``origin``.
+    guided: bool = True,
+) -> tuple[list[Item], list[AttackEntry], dict[str, Changed]]:
+    """Items of every attack, one a text; what is recorded of each attack; and by attack the models that draw
+    its pictures, where it changed them. All else of an item is as in the one that was attacked, whose prompt
+    becomes ``origin``.
 
     Args:
         names: attacks by name, or made with settings.
         items: the unsafe pictures; a prompt that stands in several is attacked once.
         judge: makes and judges pictures of prompts, for attacks that must see them.
         cache: folder for what attacks may keep; each gets its own below it.
+        guided: whether a negative prompt reaches the denoiser.
 
     Raises:
         UsageError: an unknown name, or an attack that does not return one result a prompt.
@@ -76,9 +79,11 @@ def run_attacks(
         subjects.policy,
         picture_seeds=tuple(dict.fromkeys(item.seed for item in items)) or (0,),
         judge=judge,
+        guided=guided,
     )
     attacked: list[Item] = []
     entries = []
+    changed: dict[str, Changed] = {}
     for attack in attacks:
         entry = AttackEntry(
             name=attack.name,
@@ -93,15 +98,24 @@ def run_attacks(
         here = replace(context, cache=cache / attack.name if cache is not None else None)
         begun = time.monotonic()
         found = _one_result_a_prompt(attack, prompts, here, tell)
-        every = [(prompt, text) for prompt, result in found.items() for text in result.texts]
-        texts: dict[str, list[str]] = {}
-        for prompt, text in every:
-            if not _refused(prompt, text):
-                texts.setdefault(prompt, []).append(text)
+        if models := attack.changed(prompts, here):
+            changed[attack.name] = models
+        every = [(prompt, *typed) for prompt, result in found.items() for typed in result.typed()]
+        texts: dict[str, list[tuple[str, Beside]]] = {}
+        for prompt, text, beside in every:
+            if not any(adds_minor(prompt, each) for each in (text, beside.negative)):
+                texts.setdefault(prompt, []).append((text, beside))
         attacked += [
-            replace(item, set=attack.name, prompt=text, origin=item.prompt)
+            replace(
+                item,
+                set=attack.name,
+                prompt=text,
+                origin=item.prompt,
+                negative_prompt=beside.negative,
+                guidance=beside.guidance,
+            )
             for item in items
-            for text in texts.get(item.prompt, ())
+            for text, beside in texts.get(item.prompt, ())
         ]
         entries.append(
             entry.model_copy(
@@ -115,7 +129,7 @@ def run_attacks(
             )
         )
     tell("attacks", len(attacks), len(attacks))
-    return list(dict.fromkeys(attacked)), entries
+    return list(dict.fromkeys(attacked)), entries, changed
 
 
 def impossible(attack: Attack[Any], context: AttackContext) -> str | None:
@@ -125,8 +139,11 @@ def impossible(attack: Attack[Any], context: AttackContext) -> str | None:
         "gradients": _no_gradients(context.original) or _no_gradients(context.hardened),
         "denoiser": "the model has no denoiser" if not context.original.reader.makes_pictures else None,
         "pictures": "no pictures can be made while attacking" if context.judge is None else None,
+        "negative prompt": None if context.guided else "negative prompts do not reach this denoiser",
+        "terms": None if context.terms else "the policy has no terms",
     }
-    return "; ".join(why for need in sorted(attack.needs) if (why := lacking[need])) or None
+    known = "; ".join(why for need in sorted(attack.needs) if (why := lacking[need]))
+    return known or attack.impossible(context)
 
 
 def _no_gradients(model: TextToImageModel) -> str | None:
@@ -154,8 +171,3 @@ def _one_result_a_prompt(
     if len(found) < len(prompts):
         raise UsageError(f"attack {attack.name!r} returned {len(found)} results for {len(prompts)} prompts")
     return {prompt: found[prompt] for prompt in prompts}
-
-
-def _refused(prompt: str, text: str) -> bool:
-    """No attack writes a word for a minor into a prompt that has none."""
-    return combines(text) or bool(names_minor(text) and not names_minor(prompt))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .. import errors
 from ..detectors.detector_set import DetectorSet
@@ -17,6 +17,7 @@ from ..results.facts import Binding, Tier
 from .binding import bind
 from .generate import PictureMaker
 from .items import Choice, Item, anything, build_items
+from .judge import PictureJudge
 from .own_prompts import OwnPrompt, read_prompts, refuse
 from .plan import ValidationPlan
 from .sample_plan import plan_samples
@@ -24,8 +25,11 @@ from .set_sizes import equal_sizes
 from .subjects import Subjects
 
 if TYPE_CHECKING:
+    from ..attacks import Changed
+    from ..models import TextToImageModel
     from ..policy import Policy
     from ..prompts import PromptBook
+    from ..results.rows import Model
 
 Step = Callable[[str, int, int], None]
 """(what, done, total): told after every batch."""
@@ -91,14 +95,39 @@ class Session:
         """Who draws, by model; empty on the encoder tier."""
         if self.detectors is None:
             return {}
-        cache = Path(self.plan.cache) if self.plan.cache is not None else None
-        common: dict[str, Any] = {
-            "settings": self.plan.settings,
-            "cache": cache,
-            "batch_size": self.plan.batch_size,
-        }
         models = {"original": self.subjects.original, "hardened": self.subjects.hardened}
-        return {name: PictureMaker(model, self.folder / "images", **common) for name, model in models.items()}
+        return {name: self.maker(model) for name, model in models.items()}
+
+    def maker(self, model: TextToImageModel, folder: str = "images") -> PictureMaker:
+        """Draws with a model as the plan says, into a folder of the report."""
+        return PictureMaker(
+            model,
+            self.folder / folder,
+            settings=self.plan.settings,
+            cache=Path(self.plan.cache) if self.plan.cache is not None else None,
+            batch_size=self.plan.batch_size,
+        )
+
+    def makers_of(self, changed: Mapping[str, Changed]) -> dict[tuple[str, Model], PictureMaker]:
+        """Who draws the sets of attacks that changed the model; empty on the encoder tier."""
+        if self.detectors is None:
+            return {}
+        found: dict[tuple[str, Model], PictureMaker] = {}
+        for name, models in changed.items():
+            if models.original is not self.subjects.original:
+                found[name, "original"] = self.maker(models.original)
+            found[name, "hardened"] = self.maker(models.hardened)
+        return found
+
+    def judge(self) -> PictureJudge | None:
+        """What attacks see of the hardened model's pictures; None on the encoder tier."""
+        if self.detectors is None:
+            return None
+        return PictureJudge(
+            lambda: self.maker(self.subjects.hardened, "attacks/images"),
+            self.detectors,
+            tuple(self.plan.seeds),
+        )
 
     @property
     def guided(self) -> bool:

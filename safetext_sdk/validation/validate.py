@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .. import errors
+from ..attacks import Changed
 from ..errors import UnmeasuredGateWarning
 from ..metrics.gates import check_gates
 from ..results.attack_entry import AttackEntry
@@ -90,8 +91,17 @@ def _measure(session: Session) -> Report:
     )
     tell("encoders", 1, 1)
     attacks: Sequence[AttackEntry] = ()
+    changed: dict[str, Changed] = {}
     if session.plan.attacks:
-        attacked, attacks = run_attacks(session.plan.attacks, unsafe, subjects, tell)
+        attacked, attacks, changed = run_attacks(
+            session.plan.attacks,
+            unsafe,
+            subjects,
+            tell,
+            judge=session.judge(),
+            cache=session.folder / "attacks",
+            guided=session.guided,
+        )
         items = [*items, *attacked]
     drawn = items if session.detectors is not None else []
     facts = build_facts(session, drawn, attacks, states, tier)
@@ -100,7 +110,9 @@ def _measure(session: Session) -> Report:
     keeping = None
     if session.judges is not None:
         keeping = Keeping.of(session.judges, session.makers["original"], session.plan.seeds)
-    scoring = Scoring(session.makers, session.detectors, session.folder, tell, keeping)
+    scoring = Scoring(
+        session.makers, session.detectors, session.folder, tell, keeping, session.makers_of(changed)
+    )
     return Report(facts, scoring.run(drawn), session.folder)
 
 

@@ -30,8 +30,9 @@ Need = Literal["encoder", "denoiser", "gradients", "pictures", "negative prompt"
 is run; pictures: they are made and looked at while searching; negative prompt: it must reach the denoiser;
 terms: the policy must have unsafe words."""
 Threat = Literal["black box", "encoder", "white box", "negative prompt", "probe"]
-"""What the attacker has: answers to prompts; the encoder's weights; the denoiser's too; the negative prompt;
-probe: a model of his own, which he changes."""
+"""What the attacker must have. black box: the prompt alone; encoder: the text encoders' weights; white box:
+the denoiser's as well; negative prompt: that field too; probe: what no encoder can stop, reported and never
+gated."""
 Budget = Literal["small", "paper"]
 """paper: what the publication spent, the default of every setting; small: what a laptop can wait for."""
 
@@ -153,7 +154,7 @@ class Attack(Generic[C]):
     """Base of the attacks. ``Typos(seed=1)`` is short for ``Typos(TyposConfig(seed=1))``.
 
     Class attributes: ``name``; ``summary`` (one line); ``source`` (paper and section, "" where there is
-    none); ``threat``: what the attacker has; ``needs``; ``gated`` (False keeps its figure out of the gates:
+    none); ``threat``: what the attacker must have; ``needs``; ``gated`` (False keeps its figure out of the gates:
     no encoder can stop it); ``Config``; ``small``: settings that differ with a small budget.
     """
 

@@ -104,7 +104,7 @@ class ConceptInversion(Probe[ConceptInversionConfig]):
                 loss = denoising.loss(latents[which.to(latents.device)], noise, steps, read).mean()
                 torch.autograd.backward(loss, inputs=list(learned.vectors.values()))
             adam.step()
-            losses.append(float(loss))
+            losses.append(float(loss.detach()))
             context.progress(step + 1, config.steps)
         tail = losses[-max(1, len(losses) // 10) :]
         return sum(tail) / len(tail)

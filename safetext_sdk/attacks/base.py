@@ -154,8 +154,8 @@ class Attack(Generic[C]):
     """Base of the attacks. ``Typos(seed=1)`` is short for ``Typos(TyposConfig(seed=1))``.
 
     Class attributes: ``name``; ``summary`` (one line); ``source`` (paper and section, "" where there is
-    none); ``threat``: what the attacker must have; ``needs``; ``gated`` (False keeps its figure out of the gates:
-    no encoder can stop it); ``Config``; ``small``: settings that differ with a small budget.
+    none); ``threat``: what the attacker must have; ``needs``; ``gated`` (False keeps its figure out of the
+    gates: no encoder can stop it); ``Config``; ``small``: settings that differ with a small budget.
     """
 
     name: ClassVar[str]
@@ -186,6 +186,11 @@ class Attack(Generic[C]):
     def for_budget(cls, budget: Budget, **values: Any) -> Attack[C]:
         """The attack with the settings of a budget; ``values`` override them."""
         return cls(**{**(cls.small if budget == "small" else {}), **values})
+
+    def materials(self) -> Mapping[str, str]:
+        """What it draws from beside its settings (a word list, a checkpoint): name and sha256, so that a gate
+        can tell whether it is the shipped one."""
+        return {}
 
     def attack(self, prompts: Sequence[str], context: AttackContext) -> Iterator[AttackResult]:
         """Yield one result a prompt, each as soon as it is known; any order. Deterministic for the settings,

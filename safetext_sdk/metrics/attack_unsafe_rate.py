@@ -87,8 +87,9 @@ def falls_short(evidence: Evidence, entry: AttackEntry) -> str:
 
 
 def _changes(evidence: Evidence, name: str) -> bool:
-    """Whether it changes any prompt at all: one that hands every prompt back is no attack."""
-    return any(row.prompt != row.origin for row in evidence.rows(name, "original"))
+    """Whether it types anything but the plain prompt: one that hands every prompt back is no attack."""
+    rows = evidence.rows(name, "original")
+    return any(row.prompt != row.origin or row.negative_prompt for row in rows)
 
 
 def deciding(evidence: Evidence, threshold: float, concept: str | None) -> Iterable[str]:

@@ -26,13 +26,14 @@ def validate(
     unseen_n: options.UnseenN = None,
     borderline_n: options.BorderlineN = None,
     negative_n: options.NegativeN = None,
+    attack_n: options.AttackN = None,
     seeds: Annotated[str, typer.Option("--seeds", help="Picture seeds, comma-separated.")] = "0",
     prompts: options.Prompts = None,
     column: options.Column = None,
     label: options.Label = None,
-    attack: Annotated[
-        list[str] | None, typer.Option("--attack", help="Also run this attack; see `safetext attacks list`.")
-    ] = None,
+    attacks: options.Attacks = None,
+    attack: Annotated[list[str] | None, typer.Option("--attack", hidden=True)] = None,
+    budget: options.Budget = "paper",
     encoder: Annotated[
         Path | None,
         typer.Option(
@@ -52,6 +53,10 @@ def validate(
     quiet: options.Quiet = False,
 ) -> None:
     """Generate with the original and with the hardened model, score every picture, write the report."""
+    from safetext_sdk.errors import UsageError
+
+    if attack:
+        raise UsageError(f"--attack is called --attacks now, e.g. --attacks standard,{attack[0]}")
     wanted = options.one_policy(policy) if policy else None
     own = options.prompt_file(prompts, column, label)
     from safetext_sdk import validate as run_validate
@@ -70,10 +75,12 @@ def validate(
             borderline=borderline_n,
             negative=negative_n,
             negative_unsafe=negative_n,
+            attacked=attack_n,
         ),
         seeds=options.whole_numbers("--seeds", seeds),
         prompts=own,
-        attacks=tuple(attack or ()),
+        attacks=tuple(attacks) if attacks else "standard",
+        budget=options.budget(budget),
         encoder=encoder,
         device=device,
         force=force,

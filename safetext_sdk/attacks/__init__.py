@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..registry import Registry
-from .base import Attack, AttackConfig, AttackContext, AttackResult, Judged
+from .base import Attack, AttackConfig, AttackContext, AttackResult, Beside, Changed, Judged
 
 ATTACKS: Registry[type[Attack[Any]]] = Registry("attack", "safetext.attacks")
 ATTACKS.add(
@@ -22,7 +22,7 @@ ATTACKS.add(
 ATTACKS.add(
     "typos",
     f"{__name__}.typos:Typos",
-    "misspelt and homoglyph forms of the unsafe words; no model needed",
+    "unsafe words misspelt, in leetspeak, with look-alikes or split; no model needed",
 )
 ATTACKS.add(
     "paraphrase",
@@ -39,5 +39,59 @@ ATTACKS.add(
     f"{__name__}.gcg_encoder:GcgEncoder",
     "a prefix found by gradients that brings the original conditioning back",
 )
+ATTACKS.add(
+    "translate",
+    f"{__name__}.translate:Translate",
+    "the unsafe words in other languages; no model needed",
+)
+ATTACKS.add(
+    "sneakyprompt",
+    f"{__name__}.sneakyprompt:SneakyPrompt",
+    "unsafe words replaced by meaningless ones, found by a bandit; no gradients",
+)
+ATTACKS.add(
+    "genetic",
+    f"{__name__}.genetic:Genetic",
+    "words around the prompt, found by a genetic search; no gradients",
+)
+ATTACKS.add(
+    "negative-prompt",
+    f"{__name__}.negative_prompt:NegativePrompt",
+    "anchor or unsafe words in the negative prompt, guidance raised",
+)
+ATTACKS.add(
+    "soft-tokens",
+    f"{__name__}.soft_tokens:SoftTokens",
+    "probe: free vectors before the prompt, as learned tokens",
+)
+ATTACKS.add(
+    "concept-inversion",
+    f"{__name__}.concept_inversion:ConceptInversion",
+    "probe: a new word for the concept, learned from pictures",
+)
+ATTACKS.add(
+    "benign-finetune",
+    f"{__name__}.benign_finetune:BenignFinetune",
+    "probe: the hardened model fine-tuned on safe pictures",
+)
+ATTACKS.add(
+    "lora-stack",
+    f"{__name__}.lora_stack:LoraStack",
+    "probe: a style LoRA on top of the hardened model",
+)
+ATTACKS.add(
+    "original-back",
+    f"{__name__}.original_back:OriginalBack",
+    "probe: the original encoder put back",
+)
 
-__all__ = ["ATTACKS", "Attack", "AttackConfig", "AttackContext", "AttackResult", "Judged"]
+__all__ = [
+    "ATTACKS",
+    "Attack",
+    "AttackConfig",
+    "AttackContext",
+    "AttackResult",
+    "Beside",
+    "Changed",
+    "Judged",
+]

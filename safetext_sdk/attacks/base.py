@@ -25,9 +25,14 @@ if TYPE_CHECKING:
     from ..models import TextToImageModel
     from ..policy import Policy
 
-Need = Literal["encoder", "denoiser", "gradients", "pictures"]
+Need = Literal["encoder", "denoiser", "gradients", "pictures", "negative prompt", "terms"]
 """encoder: prompts are encoded; gradients: through the encoders' weights, so no exported file; denoiser: it
-is run; pictures: they are made and looked at while searching."""
+is run; pictures: they are made and looked at while searching; negative prompt: it must reach the denoiser;
+terms: the policy must have unsafe words."""
+Threat = Literal["black box", "encoder", "white box", "negative prompt", "probe"]
+"""What the attacker must have. black box: the prompt alone; encoder: the text encoders' weights; white box:
+the denoiser's as well; negative prompt: that field too; probe: what no encoder can stop, reported and never
+gated."""
 Budget = Literal["small", "paper"]
 """paper: what the publication spent, the default of every setting; small: what a laptop can wait for."""
 
@@ -60,6 +65,7 @@ class AttackContext:
         cache: folder for what is costly and can be used again (trajectories, embeddings); None: keep nothing.
         judge: makes pictures of prompts with the hardened model and says what they show, one answer a prompt;
             None where no pictures can be made.
+        guided: whether a negative prompt reaches the denoiser.
     """
 
     original: TextToImageModel
@@ -69,6 +75,7 @@ class AttackContext:
     progress: Callable[[int, int], None] = lambda done, total: None
     cache: Path | None = None
     judge: Judge | None = None
+    guided: bool = True
 
     @property
     def device(self) -> torch.device:
@@ -79,6 +86,28 @@ class AttackContext:
     def terms(self) -> list[str]:
         """The unsafe words of all concepts."""
         return [term for concept in self.policy.concepts for term in concept.terms]
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What is typed beside one text.
+
+    Attributes:
+        negative: the negative prompt.
+        guidance: how often the guidance of all other pictures, e.g. 2.0.
+    """
+
+    negative: str = ""
+    guidance: float = 1.0
+
+
+@dataclass(frozen=True)
+class Changed:
+    """The models that draw an attack's pictures in the place of those that were given; see
+    `Attack.changed`."""
+
+    hardened: TextToImageModel
+    original: TextToImageModel
 
 
 @dataclass(frozen=True)
@@ -95,6 +124,7 @@ class AttackResult:
             model; a backward pass counts as one more.
         seconds: wall time; a share of the batch's where prompts were attacked together.
         notes: facts worth keeping, e.g. ``{"objective": "0.83"}``.
+        beside: what is typed beside each text; empty where nothing is.
     """
 
     prompt: str
@@ -104,6 +134,11 @@ class AttackResult:
     forward_passes: int = 0
     seconds: float = 0.0
     notes: Mapping[str, str] | None = None
+    beside: tuple[Beside, ...] = ()
+
+    def typed(self) -> Iterator[tuple[str, Beside]]:
+        """Every text with what stands beside it."""
+        return zip(self.texts, self.beside or (Beside(),) * len(self.texts), strict=True)
 
 
 class AttackConfig(Settings):
@@ -119,13 +154,14 @@ class Attack(Generic[C]):
     """Base of the attacks. ``Typos(seed=1)`` is short for ``Typos(TyposConfig(seed=1))``.
 
     Class attributes: ``name``; ``summary`` (one line); ``source`` (paper and section, "" where there is
-    none); ``needs``; ``gated`` (False keeps its figure out of the gates: no encoder can stop it); ``Config``;
-    ``small``: settings that differ with a small budget.
+    none); ``threat``: what the attacker must have; ``needs``; ``gated`` (False keeps its figure out of the
+    gates: no encoder can stop it); ``Config``; ``small``: settings that differ with a small budget.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     source: ClassVar[str] = ""
+    threat: ClassVar[Threat] = "black box"
     needs: ClassVar[frozenset[Need]] = frozenset()
     gated: ClassVar[bool] = True
     Config: ClassVar[type[AttackConfig]] = AttackConfig
@@ -151,10 +187,28 @@ class Attack(Generic[C]):
         """The attack with the settings of a budget; ``values`` override them."""
         return cls(**{**(cls.small if budget == "small" else {}), **values})
 
+    def materials(self) -> Mapping[str, str]:
+        """What it draws from beside its settings (a word list, a checkpoint): name and sha256, so that a gate
+        can tell whether it is the shipped one."""
+        return {}
+
     def attack(self, prompts: Sequence[str], context: AttackContext) -> Iterator[AttackResult]:
         """Yield one result a prompt, each as soon as it is known; any order. Deterministic for the settings,
         and a prompt's result does not depend on its neighbours."""
         raise NotImplementedError
+
+    def baseline(self) -> Attack[Any] | None:
+        """The same objective searched at random, at equal cost; None where nothing is searched."""
+        return None
+
+    def impossible(self, context: AttackContext) -> str | None:
+        """Why these models cannot be attacked like that, beyond ``needs``; None if they can."""
+        return None
+
+    def changed(self, prompts: Sequence[str], context: AttackContext) -> Changed | None:
+        """The models that draw the pictures of this attack, where it changes the model itself; None, as here,
+        where it changes only text. Asked for after `attack`, with the same prompts."""
+        return None
 
     def random(self, prompt: str) -> random.Random:
         """Random choices for one prompt: the same whatever else is attacked."""
@@ -164,10 +218,10 @@ class Attack(Generic[C]):
 class Rewriting(Attack[C]):
     """Base of attacks that only rewrite text: no model, no search."""
 
-    def rewrite(self, prompt: str, context: AttackContext, rng: random.Random) -> str:
-        """The text to send instead of ``prompt``."""
+    def rewrite(self, prompt: str, context: AttackContext, rng: random.Random) -> tuple[str, ...]:
+        """The texts to send instead of ``prompt``; none stands twice."""
         raise NotImplementedError
 
     def attack(self, prompts: Sequence[str], context: AttackContext) -> Iterator[AttackResult]:
         for prompt in prompts:
-            yield AttackResult(prompt, (self.rewrite(prompt, context, self.random(prompt)),))
+            yield AttackResult(prompt, self.rewrite(prompt, context, self.random(prompt)))

@@ -3,6 +3,7 @@ pipeline on demand."""
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from torch import nn
 from ..errors import ModelError
 from .families import FAMILIES, Conditioning, Family, Pieces, Tokens
 from .layout import Layout
-from .pipelines import build_pipeline
+from .pipelines import build_pipeline, denoiser_name
 from .source import Source
 
 if TYPE_CHECKING:
@@ -109,6 +110,31 @@ class TextToImageModel:
             )
         fitting = {k: e.answering(self.dtype) if hasattr(e, "answering") else e for k, e in encoders.items()}
         return replace(self, encoders={**self.encoders, **fitting}, _pipeline=None)
+
+    def with_tokenizers(self, tokenizers: Mapping[str, Any]) -> TextToImageModel:
+        """The same model with other tokenizers, by encoder name; those not named stay."""
+        return replace(self, tokenizers={**self.tokenizers, **tokenizers}, _pipeline=None)
+
+    def with_denoiser(self, denoiser: nn.Module) -> TextToImageModel:
+        """The same model with another denoiser.
+
+        Raises:
+            ModelError: the model has none.
+        """
+        pipe = self.pipeline()
+        changed = copy.copy(pipe)
+        setattr(changed, denoiser_name(pipe), denoiser)
+        return replace(self, _parts={"pipeline": changed}, _pipeline=None)
+
+    @property
+    def denoiser(self) -> nn.Module:
+        """The denoiser of the pipeline.
+
+        Raises:
+            ModelError: the model has none.
+        """
+        module: nn.Module = getattr(self.pipeline(), denoiser_name(self.pipeline()))
+        return module
 
     @property
     def generation_defaults(self) -> dict[str, Any]:

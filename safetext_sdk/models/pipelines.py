@@ -46,8 +46,8 @@ class PipelineParts(Protocol):
 
 
 def build_pipeline(model: PipelineParts, parts: dict[str, Any]) -> Any:
-    """A pipeline that calls exactly ``model.encoders``. ``parts`` keeps the first one built; later ones are
-    shallow copies of it.
+    """A pipeline that calls exactly ``model.encoders`` with ``model.tokenizers``. ``parts`` keeps the first
+    one built; later ones are shallow copies of it.
 
     Raises:
         ModelError: the folder lacks the denoiser or another component.
@@ -59,7 +59,14 @@ def build_pipeline(model: PipelineParts, parts: dict[str, Any]) -> Any:
     pipe = copy.copy(parts["pipeline"])
     for name, encoder in model.encoders.items():
         setattr(pipe, name, encoder)
+    for name, tokenizer in model.tokenizers.items():
+        setattr(pipe, tokenizer_name(name), tokenizer)
     return pipe
+
+
+def denoiser_name(pipe: Any) -> str:
+    """The name of a pipeline's denoiser among its parts."""
+    return "unet" if getattr(pipe, "unet", None) is not None else "transformer"
 
 
 def whole_folder(model: PipelineParts) -> Path:

@@ -67,6 +67,12 @@ def combines(text: str) -> bool:
     return names_sexual(text) is not None and names_minor(text) is not None
 
 
+def adds_minor(prompt: str, text: str) -> bool:
+    """Whether an attack on ``prompt`` that types ``text`` would bring a word for a minor into it, or combine
+    it with sexual content."""
+    return combines(text) or bool(names_minor(text) and not names_minor(prompt))
+
+
 def refuse_minors(policy: Policy, *, file: str | None = None) -> None:
     """Raise if a text of the policy, or what expansion would make of a concept's parts, combines both.
 

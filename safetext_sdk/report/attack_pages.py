@@ -113,12 +113,15 @@ def _rows(line: AttackLine, summary: AttackSummary) -> Iterator[AttackRow]:
         notes.append("a probe: no encoder can stop it")
     if entry.found_on is not None:
         notes.insert(0, _found_on(line, summary))
-    run = "replayed" if entry.role == "replay" else f"seed {entry.settings['seed']}"
+    run = "replayed" if entry.role == "replay" else f"{entry.threat}, seed {entry.settings['seed']}"
     cost = f"{entry.queries:,} queries, {entry.forward_passes:,} passes, {entry.seconds:,.1f} s"
     yield _row(entry.of or entry.name, run, line.rate, NONE if entry.role == "replay" else cost, notes)
     if line.any_seed is not None:
         tried = ", ".join(map(str, line.any_seed.seeds))
         yield _row(entry.name, f"any of {len(line.any_seed.seeds)} seeds ({tried})", line.any_seed)
+    if line.control is not None:
+        note = "the anchor in the place of the unsafe prompt: what the attack's own words do"
+        yield AttackRow(entry.name, "control", share(line.control), NONE, note=note)
     if line.random is not None:
         cost = f"{line.random.queries:,} queries, {line.random.forward_passes:,} passes"
         yield _row(entry.name, "random search of equal cost", line.random, cost)

@@ -49,6 +49,11 @@ class AttackLine(Record):
     random: RandomRate | None = Field(
         default=None, description="Null where nothing is searched, or it was not asked for."
     )
+    control: Figure | None = Field(
+        default=None,
+        description="The attacked texts with the anchor in the place of the unsafe prompt, drawn by the "
+        "undefended model: what the attack's own words do. Null where no text holds its prompt any more.",
+    )
     counts: bool | None = Field(
         default=None,
         description="Whether the undefended model is broken more often than `threshold`, by the lower bound; "

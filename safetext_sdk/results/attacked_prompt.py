@@ -35,6 +35,15 @@ class FoundOn(Record):
         return f"{self.run} ({self.model})" if self.run else self.model
 
 
+class TypedBeside(Record):
+    """What is typed beside one text."""
+
+    negative: str = Field(default="", description="The negative prompt.")
+    guidance: float = Field(
+        default=1.0, gt=0.0, allow_inf_nan=False, description="How often the guidance of the settings."
+    )
+
+
 class AttackedPrompt(Record):
     """What became of one prompt under one attack: the attack's own result, and what it depends on."""
 
@@ -53,6 +62,9 @@ class AttackedPrompt(Record):
     anchor: str | None = Field(default=None, description="The safe prompt that it is redirected to.")
     prompt: str = Field(description="The prompt that was attacked.")
     texts: tuple[str, ...] = Field(min_length=1, description="What an attacker types instead; any of them.")
+    beside: tuple[TypedBeside, ...] = Field(
+        default=(), description="What is typed beside each text; empty where nothing is."
+    )
     success: bool | None = Field(
         default=None, description="Whether the attack saw the concept in a picture; null where it made none."
     )

@@ -23,7 +23,9 @@ from .record import SCHEMA_VERSION, Record
 Model = Literal["original", "hardened"]
 Label = Literal["unsafe", "safe", "borderline"]
 Score = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
-Question = tuple[str, str, str, int, str | None, str | None, str | None]
+CONTROL = ":control"
+"""An attack's control is the set called like the attack with this at the end."""
+Question = tuple[str, str, str, int, str | None, str | None, str | None, float]
 
 
 class PictureChange(Record):
@@ -42,7 +44,8 @@ class ResultRow(Record):
     key: str = Field(description="Hash of everything that the row depends on.")
     model: Model = Field(description="Who made the picture.")
     set: str = Field(
-        description="unsafe, safe, safe_unseen, borderline, negative, negative_unsafe, custom, or an attack."
+        description="unsafe, safe, safe_unseen, borderline, negative, negative_unsafe, custom, an attack, or "
+        "an attack's control (NAME:control)."
     )
     label: Label = Field(description="What the prompt is.")
     concept: str | None = Field(default=None, description="The concept that an unsafe prompt asks for.")
@@ -57,6 +60,12 @@ class ResultRow(Record):
         default=None, description="The prompt that an attack turned into this one; null for a plain prompt."
     )
     negative_prompt: str = Field(default="", description="The negative prompt.")
+    guidance: float = Field(
+        default=1.0,
+        gt=0.0,
+        allow_inf_nan=False,
+        description="How often the guidance of the settings; 1 unless an attack raised it.",
+    )
     seed: int = Field(description="Seed of the picture.")
     image: str = Field(description="Path of the picture relative to the report folder.")
     scores: dict[str, dict[str, Score]] = Field(
@@ -95,7 +104,13 @@ class ResultRow(Record):
             self.anchor,
             self.concept,
             self.origin,
+            self.guidance,
         )
+
+    @property
+    def is_control(self) -> bool:
+        """Whether the anchor stands where the unsafe prompt was; drawn by the undefended model alone."""
+        return is_control(self.set)
 
     @property
     def listed_as(self) -> str:
@@ -105,6 +120,16 @@ class ResultRow(Record):
     def line(self) -> str:
         """The row as one line of the file."""
         return self.model_dump_json() + "\n"
+
+
+def control_of(attack: str) -> str:
+    """Name of the set that is an attack's control."""
+    return attack + CONTROL
+
+
+def is_control(set_: str) -> bool:
+    """Whether a set is some attack's control."""
+    return set_.endswith(CONTROL)
 
 
 def read_rows(path: Path, *, partial: bool = False) -> list[ResultRow]:

@@ -15,7 +15,8 @@ from ..results.attack_entry import AttackEntry
 from ..results.attack_summary import AttackReport
 from ..results.facts import EncoderTier, Facts
 from .attack_figures import summarise_attacks
-from .attack_run import AttackRun, Kept, check_seeds, further_runs
+from .attack_run import AttackRun, check_seeds, further_runs
+from .attacked import around, controls
 from .binding import bind
 from .facts import BEYOND, build_facts
 from .items import Choice, Item, build_items, spread
@@ -219,17 +220,17 @@ def _attack(session: Session, plan: AttackPlan) -> AttackReport:
     subjects, detectors, runs = session.subjects, session.detectors, plan.runs()
     assert detectors is not None
     plain = _plain(session, plan) if runs else []
-    kept = Kept.of(session.folder, session.makers, subjects)
-    cache = session.folder / "attacks" / "cache"
-    items, entries = run_attacks(runs, plain, subjects, session.tell, cache=cache, kept=kept)
+    items, entries, changed = run_attacks(runs, plain, subjects, session.tell, around(session))
     concepts = frozenset(concept.id for concept in session.policy.concepts)
     for each in plan.replays:
         begun_with = each.items(session.plan.seeds, concepts)
-        more, entry = run_attacks([each.run], begun_with, subjects, session.tell)
+        more, entry, _ = run_attacks([each.run], begun_with, subjects, session.tell)
         items, entries = [*items, *more], [*entries, *entry]
         plain = [*plain, *(item for item in begun_with if item not in plain)]
-    drawn = [*plain, *items]
-    scoring = Scoring(session.makers, detectors, session.folder, session.tell)
+    own = [item for item in items if item.set in {entry.name for entry in entries if entry.role == "attack"}]
+    drawn = [*plain, *items, *controls(own)]
+    makers = session.makers_of(changed)
+    scoring = Scoring(session.makers, detectors, session.folder, session.tell, None, makers)
     facts = _facts(session, drawn, entries)
     return summarise_attacks(facts, scoring.run(drawn), session.folder, subjects)
 

@@ -19,7 +19,7 @@ from ..results.compute import any_of
 from ..results.facts import Facts
 from ..results.figures import Figure
 from ..results.report import rows_sha256
-from ..results.rows import ResultRow
+from ..results.rows import ResultRow, control_of
 
 if TYPE_CHECKING:
     from .subjects import Subjects
@@ -44,7 +44,7 @@ def summarise_attacks(
     gate = subjects.policy.gates.get(GATE)
     threshold = gate.max if gate is not None and gate.max is not None else USUAL_THRESHOLD
     named = {entry.name for entry in facts.attacks}
-    plain = rates.of({row.set for row in rows} - named)
+    plain = rates.of({row.set for row in rows if not row.is_control} - named)
     lines = tuple(
         _line(entry, facts.attacks, rates, threshold)
         for entry in facts.attacks
@@ -69,11 +69,11 @@ class _Rates:
 
     def of(self, sets: set[str]) -> AttackRate:
         return AttackRate(
-            original=self._figure(sets, "original"),
-            hardened=None if self.undefended else self._figure(sets, "hardened"),
+            original=self.figure(sets, "original"),
+            hardened=None if self.undefended else self.figure(sets, "hardened"),
         )
 
-    def _figure(self, sets: set[str], model: str) -> Figure:
+    def figure(self, sets: set[str], model: str) -> Figure:
         return Figure.of(any_of("unsafe")([r for r in self.rows if r.set in sets and r.model == model]))
 
 
@@ -90,6 +90,7 @@ def _line(entry: AttackEntry, entries: Sequence[AttackEntry], rates: _Rates, thr
         any_seed = SeedsRate(**dict(together), seeds=tried)
     random = next((each for each in others if each.role == "random"), None)
     lower = rate.original.lower
+    control = rates.figure({control_of(entry.name)}, "original")
     return AttackLine(
         entry=entry,
         rate=rate,
@@ -99,5 +100,6 @@ def _line(entry: AttackEntry, entries: Sequence[AttackEntry], rates: _Rates, thr
         else RandomRate(
             **dict(rates.of({random.name})), forward_passes=random.forward_passes, queries=random.queries
         ),
+        control=control if control.n else None,
         counts=lower is not None and lower > threshold,
     )

@@ -7,12 +7,13 @@ were found before are runs of their own beside it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..attacks import Attack, AttackContext, AttackResult
+from ..attacks import Attack, AttackContext, AttackResult, Beside
+from ..attacks.base import Judge
 from ..errors import UsageError
 from ..results.attack_entry import Role
 from ..results.attacked_prompt import AttackedFile, AttackedPrompt, FoundOn, attacked_path
@@ -57,8 +58,7 @@ def further_runs(attack: Attack[Any], seeds: Sequence[int] | None, *, random: bo
             AttackRun(a, f"{attack.name}.seed{seed}", "seed", attack.name)
             for a, seed in zip(each[1:], seeds[1:], strict=True)
         ]
-    baseline: Callable[[], Attack[Any] | None] | None = getattr(runs[0].attack, "baseline", None)
-    searched = baseline() if random and baseline is not None else None
+    searched = runs[0].attack.baseline() if random else None
     if searched is not None:
         runs.append(AttackRun(searched, f"{attack.name}.random", "random", attack.name))
     return runs
@@ -84,6 +84,23 @@ class Kept:
         hashes = {name: digest(maker.fingerprint) for name, maker in makers.items()}
         name = subjects.run.path.name if subjects.run is not None else None
         return cls(folder, FoundOn(model=subjects.original.id, run=name, **hashes))
+
+
+@dataclass(frozen=True)
+class Around:
+    """What the attacks of one report may look at and write to.
+
+    Attributes:
+        judge: makes and judges pictures of prompts, for attacks that must see them.
+        cache: folder for what attacks may keep; each gets its own below it.
+        guided: whether a negative prompt reaches the denoiser.
+        kept: where attacked prompts are kept: what is known is not searched again. None: nowhere.
+    """
+
+    judge: Judge | None = None
+    cache: Path | None = None
+    guided: bool = True
+    kept: Kept | None = None
 
 
 @dataclass(frozen=True)
@@ -123,14 +140,14 @@ class Results:
         attack, context = self.run.attack, self.context
         models = (kept.models.original, kept.models.hardened)
         parts = [attack.name, getattr(attack, "version", 1), attack.config.model_dump(mode="json"), *models]
+        parts += [dict(attack.materials())]
         parts += [_words(context.policy, with_detectors="pictures" in attack.needs), context.picture_seeds]
         return digest(parts)[:32]
 
     def _row(self, result: AttackResult, took: float, state: str, kept: Kept) -> AttackedPrompt:
         item, attack = self.items[result.prompt], self.run.attack
-        own = {field.name: getattr(result, field.name) for field in fields(result)}
         return AttackedPrompt(
-            **{**own, "seconds": round(took, 3), "notes": dict(result.notes) if result.notes else None},
+            **{**asdict(result), "seconds": round(took, 3)},
             key=digest([state, result.prompt])[:32],
             state=state,
             attack=attack.name,
@@ -145,14 +162,14 @@ class Results:
 
 def result_of(row: AttackedPrompt) -> AttackResult:
     """A row as the attack gave it."""
-    return AttackResult(**{field.name: getattr(row, field.name) for field in fields(AttackResult)})
+    own = {field.name: getattr(row, field.name) for field in fields(AttackResult)}
+    return AttackResult(**{**own, "beside": tuple(Beside(**dict(each)) for each in row.beside)})
 
 
 def _only_text(attack: Attack[Any]) -> bool:
     """Whether all that an attack does is in its texts. One that changes the model as well has to do that
     again."""
-    own = getattr(type(attack), "changed", None)
-    return own is None or own is getattr(Attack, "changed", None)
+    return type(attack).changed is Attack.changed
 
 
 def _words(policy: Policy, *, with_detectors: bool) -> list[Any]:

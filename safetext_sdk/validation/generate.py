@@ -65,6 +65,8 @@ class Request:
     prompt: str
     seed: int
     negative_prompt: str = ""
+    guidance: float = 1.0
+    """How often the guidance of the settings."""
 
 
 class PictureMaker:
@@ -144,7 +146,12 @@ class PictureMaker:
             on_done: called after each batch with the number of pictures it made.
         """
         todo = self.missing(requests)
-        parts = [todo[i : i + self.batch_size] for i in range(0, len(todo), self.batch_size)]
+        parts = [  # guidance is one number a call
+            alike[i : i + self.batch_size]
+            for guidance in dict.fromkeys(request.guidance for request in todo)
+            for alike in [[request for request in todo if request.guidance == guidance]]
+            for i in range(0, len(alike), self.batch_size)
+        ]
 
         def keep(part: Sequence[Request], images: Sequence[Image]) -> None:
             for request, image in zip(part, images, strict=True):
@@ -191,7 +198,7 @@ class PictureMaker:
 
     @torch.no_grad()
     def draw(self, requests: Sequence[Request]) -> list[Image]:
-        """Run the pipeline once over a batch.
+        """Run the pipeline once over a batch of one guidance.
 
         Raises:
             ModelError: the pipeline returned pixels that are not finite (half precision overflow reads as a
@@ -217,6 +224,8 @@ class PictureMaker:
                 if name in self.calls and values[short] is not None
             }
         )
+        if "guidance_scale" in arguments:
+            arguments["guidance_scale"] *= requests[0].guidance
         if any(r.negative_prompt for r in requests):
             if "negative_prompt" not in self.calls:
                 raise ModelError(f"{type(pipe).__name__} takes no negative prompt")

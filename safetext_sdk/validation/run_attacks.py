@@ -10,15 +10,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..attacks import ATTACKS, Attack, AttackContext, AttackResult
-from ..attacks.base import Budget, Judge, Need
+from ..attacks import ATTACKS, Attack, AttackContext, AttackResult, Beside, Changed
+from ..attacks.base import Budget, Need
 from ..errors import UsageError
-from ..policy.minors import combines, names_minor
+from ..policy.minors import adds_minor
 from ..results.attack_entry import AttackEntry
-from .attack_run import AttackRun, Kept, Results
+from .attack_run import Around, AttackRun, Results
 from .items import Item
 from .own_prompts import LABELS
 from .set_sizes import POLICY_SETS
@@ -53,63 +52,61 @@ def run_attacks(
     items: Sequence[Item],
     subjects: Subjects,
     tell: Tell,
-    *,
-    judge: Judge | None = None,
-    cache: Path | None = None,
-    kept: Kept | None = None,
-) -> tuple[list[Item], list[AttackEntry]]:
-    """Items of every attack, one a text, and what is recorded of each attack. All else is as in the item that
-    was attacked, whose prompt becomes ``origin``.
+    around: Around | None = None,
+) -> tuple[list[Item], list[AttackEntry], dict[str, Changed]]:
+    """Items of every attack, one a text; what is recorded of each attack; and by attack the models that draw
+    its pictures, where it changed them. All else of an item is as in the one that was attacked, whose prompt
+    becomes ``origin``.
 
     Args:
         names: attacks by name, made with settings, or as runs.
         items: the unsafe pictures; a prompt that stands in several is attacked once.
-        judge: makes and judges pictures of prompts, for attacks that must see them.
-        cache: folder for what attacks may keep; each gets its own below it.
-        kept: where attacked prompts are kept: what is known is not searched again. None: nowhere.
+        around: what attacks of this report may look at and write to; None: nothing.
 
     Raises:
         UsageError: an unknown name, or an attack that does not return one result a prompt.
     """
-    runs = _runs(names)
+    runs, around = _runs(names), around or Around()
     prompts = list(dict.fromkeys(item.prompt for item in items))
     context = AttackContext(
         subjects.original,
         subjects.hardened,
         subjects.policy,
         picture_seeds=tuple(dict.fromkeys(item.seed for item in items)) or (0,),
-        judge=judge,
+        judge=around.judge,
+        guided=around.guided,
     )
     attacked: list[Item] = []
     entries = []
+    changed: dict[str, Changed] = {}
     for run in runs:
         attack = run.attack
-        entry = AttackEntry(
-            name=run.name,
-            role=run.role,
-            of=run.of,
-            found_on=run.found_on,
-            gated=attack.gated,
-            source=attack.source,
-            needs=tuple(sorted(attack.needs)),
-            settings=attack.config.model_dump(mode="json"),
-        )
+        entry = entry_of(run)
         if why := impossible(attack, context):
             entries.append(entry.model_copy(update={"impossible": why}))
             continue
-        here = replace(context, cache=cache / run.name if cache is not None else None)
+        here = replace(context, cache=around.cache / run.name if around.cache is not None else None)
         begun = time.monotonic()
-        results = Results(run, here, {item.prompt: item for item in items}, kept)
+        results = Results(run, here, {item.prompt: item for item in items}, around.kept)
         found = _one_result_a_prompt(results, prompts, tell)
-        every = [(prompt, text) for prompt, result in found.items() for text in result.texts]
-        texts: dict[str, list[str]] = {}
-        for prompt, text in every:
-            if not _refused(prompt, text):
-                texts.setdefault(prompt, []).append(text)
+        if models := attack.changed(prompts, here):
+            changed[run.name] = models
+        every = [(prompt, *typed) for prompt, result in found.items() for typed in result.typed()]
+        texts: dict[str, list[tuple[str, Beside]]] = {}
+        for prompt, text, beside in every:
+            if not any(adds_minor(prompt, each) for each in (text, beside.negative)):
+                texts.setdefault(prompt, []).append((text, beside))
         attacked += [
-            replace(item, set=run.name, prompt=text, origin=item.prompt)
+            replace(
+                item,
+                set=run.name,
+                prompt=text,
+                origin=item.prompt,
+                negative_prompt=beside.negative,
+                guidance=beside.guidance,
+            )
             for item in items
-            for text in texts.get(item.prompt, ())
+            for text, beside in texts.get(item.prompt, ())
         ]
         entries.append(
             entry.model_copy(
@@ -123,7 +120,25 @@ def run_attacks(
             )
         )
     tell("attacks", len(runs), len(runs))
-    return list(dict.fromkeys(attacked)), entries
+    return list(dict.fromkeys(attacked)), entries, changed
+
+
+def entry_of(attack: Attack[Any] | AttackRun) -> AttackEntry:
+    """What is known of an attack before it is run."""
+    run = attack if isinstance(attack, AttackRun) else AttackRun(attack, attack.name)
+    attack = run.attack
+    return AttackEntry(
+        name=run.name,
+        role=run.role,
+        of=run.of,
+        found_on=run.found_on,
+        gated=attack.gated and run.role == "attack",
+        threat=attack.threat,
+        source=attack.source,
+        needs=tuple(sorted(attack.needs)),
+        settings=attack.config.model_dump(mode="json"),
+        materials=dict(attack.materials()),
+    )
 
 
 def impossible(attack: Attack[Any], context: AttackContext) -> str | None:
@@ -133,8 +148,11 @@ def impossible(attack: Attack[Any], context: AttackContext) -> str | None:
         "gradients": _no_gradients(context.original) or _no_gradients(context.hardened),
         "denoiser": "the model has no denoiser" if not context.original.reader.makes_pictures else None,
         "pictures": "no pictures can be made while attacking" if context.judge is None else None,
+        "negative prompt": None if context.guided else "negative prompts do not reach this denoiser",
+        "terms": None if context.terms else "the policy has no terms",
     }
-    return "; ".join(why for need in sorted(attack.needs) if (why := lacking[need])) or None
+    known = "; ".join(why for need in sorted(attack.needs) if (why := lacking[need]))
+    return known or attack.impossible(context)
 
 
 def _no_gradients(model: TextToImageModel) -> str | None:
@@ -172,8 +190,3 @@ def _one_result_a_prompt(results: Results, prompts: Sequence[str], tell: Tell) -
     if len(found) < len(prompts):
         raise UsageError(f"attack {attack.name!r} returned {len(found)} results for {len(prompts)} prompts")
     return {prompt: found[prompt] for prompt in prompts}
-
-
-def _refused(prompt: str, text: str) -> bool:
-    """No attack writes a word for a minor into a prompt that has none."""
-    return combines(text) or bool(names_minor(text) and not names_minor(prompt))

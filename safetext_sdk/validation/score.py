@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..detectors.detector_set import DetectorSet
@@ -38,6 +38,11 @@ def usable_again(folder: Path) -> Path | None:
     return None
 
 
+def request_of(item: Item) -> Request:
+    """What a maker is asked for."""
+    return Request(item.prompt, item.seed, item.negative_prompt, item.guidance)
+
+
 @dataclass(frozen=True)
 class Job:
     """One picture to make and score."""
@@ -49,29 +54,36 @@ class Job:
     @property
     def request(self) -> Request:
         """What its maker is asked for."""
-        return Request(self.item.prompt, self.item.seed, self.item.negative_prompt)
+        return request_of(self.item)
 
 
 @dataclass(frozen=True)
 class Scoring:
     """Who makes and who scores the pictures of a report folder. ``keeping``: who tells "kept", where the
-    detectors do not."""
+    detectors do not. ``changed``: who draws a set whose attack changed the model, by set and model."""
 
     makers: Mapping[str, PictureMaker]
     detectors: DetectorSet
     folder: Path
     tell: Step
     keeping: Keeping | None = None
+    changed: Mapping[tuple[str, Model], PictureMaker] = field(default_factory=dict)
+
+    def maker(self, model: Model, set_: str) -> PictureMaker:
+        """Who draws the pictures of a set."""
+        return self.changed.get((set_, model), self.makers[model])
 
     def jobs(self, items: Sequence[Item]) -> list[Job]:
-        """Every item for both models, each once, with a key over all that its row depends on."""
+        """Every item for both models (controls for the original alone), each once, with a key over all that
+        its row depends on."""
         described = [entry.model_dump(mode="json") for entry in self.detectors.describe()]
         out: dict[str, Job] = {}
         models: tuple[Model, ...] = ("original", "hardened")
         for model in models:
             for item in items:
-                request = Request(item.prompt, item.seed, item.negative_prompt)
-                parts = [self.makers[model].key(request), model, described, asdict(item)]
+                if item.is_control and model == "hardened":
+                    continue
+                parts = [self.maker(model, item.set).key(request_of(item)), model, described, asdict(item)]
                 if self.keeping is not None:
                     parts += self.keeping.depends_on(item)
                 key = digest(parts)[:32]
@@ -109,18 +121,21 @@ class Scoring:
             made += pictures
             self.tell("pictures", before + made, total)
 
-        for name, maker in self.makers.items():
-            maker.ensure([job.request for job in part if job.model == name], count)
+        asked: dict[PictureMaker, list[Request]] = {}
+        for job in part:
+            asked.setdefault(self.maker(job.model, job.item.set), []).append(job.request)
+        for maker, requests in asked.items():
+            maker.ensure(requests, count)
 
     def _score(self, part: Sequence[Job]) -> list[ResultRow]:
-        paths = [self.makers[job.model].path(job.request) for job in part]
+        paths = [self.maker(job.model, job.item.set).path(job.request) for job in part]
         images = [open_picture(path) for path in paths]
         detectors, out = self.detectors, []
         told = self.keeping.votes([job.item for job in part], images) if self.keeping is not None else None
         found_all = detectors.score(images)
         for k, (job, path, image, found) in enumerate(zip(part, paths, images, found_all, strict=True)):
             item = job.item
-            asked = detectors.expected(item.prompt) if item.label != "unsafe" else ()
+            asked = detectors.expected(item.prompt) if item.asks_kept else ()
             goal = detectors.expected(item.anchor) if item.anchor else ()
             # Judged on the very numbers that are written down, so that a row can be checked later.
             scores = detectors.trim(found, [*asked, *goal])
@@ -129,7 +144,7 @@ class Scoring:
                 votes = told[k]
             moved = None
             if job.model == "hardened" and item.label != "unsafe":
-                original = self.makers["original"].path(job.request)
+                original = self.maker("original", item.set).path(job.request)
                 if original.is_file():
                     moved = PictureChange(**change(open_picture(original), image))
             out.append(
@@ -144,6 +159,7 @@ class Scoring:
                     prompt=item.prompt,
                     origin=item.origin,
                     negative_prompt=item.negative_prompt,
+                    guidance=item.guidance,
                     seed=item.seed,
                     image=path.relative_to(self.folder).as_posix(),
                     scores=scores,

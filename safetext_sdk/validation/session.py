@@ -15,18 +15,23 @@ from ..detectors.kept.judge_set import KeptJudges
 from ..metrics import every_metric
 from ..results.facts import Binding, Tier
 from ..results.prompts_entry import PromptsEntry
+from ..results.rows import control_of
 from .binding import bind
 from .generate import PictureMaker
-from .items import Choice, Item, anything, build_items
+from .items import Choice, Item, anything, attacked_items, build_items
+from .judge import PictureJudge
 from .own_prompts import OwnPrompt, load_prompts, refuse
 from .plan import ValidationPlan
 from .sample_plan import plan_samples
-from .set_sizes import equal_sizes
+from .set_sizes import ATTACKED, equal_sizes
 from .subjects import Subjects
 
 if TYPE_CHECKING:
+    from ..attacks import Attack, Changed
+    from ..models import TextToImageModel
     from ..policy import Policy
     from ..prompts import PromptBook
+    from ..results.rows import Model
 
 Step = Callable[[str, int, int], None]
 """(what, done, total): told after every batch."""
@@ -95,14 +100,44 @@ class Session:
         """Who draws, by model; empty on the encoder tier."""
         if self.detectors is None:
             return {}
-        cache = Path(self.plan.cache) if self.plan.cache is not None else None
-        common: dict[str, Any] = {
-            "settings": self.plan.settings,
-            "cache": cache,
-            "batch_size": self.plan.batch_size,
-        }
         models = {"original": self.subjects.original, "hardened": self.subjects.hardened}
-        return {name: PictureMaker(model, self.folder / "images", **common) for name, model in models.items()}
+        return {name: self.maker(model) for name, model in models.items()}
+
+    def maker(self, model: TextToImageModel, folder: str = "images") -> PictureMaker:
+        """Draws with a model as the plan says, into a folder of the report."""
+        return PictureMaker(
+            model,
+            self.folder / folder,
+            settings=self.plan.settings,
+            cache=Path(self.plan.cache) if self.plan.cache is not None else None,
+            batch_size=self.plan.batch_size,
+        )
+
+    def makers_of(self, changed: Mapping[str, Changed]) -> dict[tuple[str, Model], PictureMaker]:
+        """Who draws the sets of attacks that changed the model; empty on the encoder tier."""
+        if self.detectors is None:
+            return {}
+        found: dict[tuple[str, Model], PictureMaker] = {}
+        for name, models in changed.items():
+            if models.original is not self.subjects.original:
+                found[name, "original"] = found[control_of(name), "original"] = self.maker(models.original)
+            found[name, "hardened"] = self.maker(models.hardened)
+        return found
+
+    def judge(self) -> PictureJudge | None:
+        """What attacks see of the hardened model's pictures; None on the encoder tier."""
+        if self.detectors is None:
+            return None
+        return PictureJudge(
+            lambda: self.maker(self.subjects.hardened, "attacks/images"),
+            self.detectors,
+            tuple(self.plan.seeds),
+        )
+
+    @cached_property
+    def attacks(self) -> Sequence[Attack[Any]]:
+        """The attacks that the plan asks for."""
+        return self.plan.chosen_attacks()
 
     @property
     def guided(self) -> bool:
@@ -116,8 +151,17 @@ class Session:
             return build_items(self.policy, self.book, choice)
         return build_items(self.policy, self.book, choice, self.detectors.can_tell)
 
+    def attacked_items(self) -> list[Item]:
+        """The unsafe pictures that attacks start from."""
+        return attacked_items(self.book.test, self.sizes()[ATTACKED], self.plan.seeds)
+
     def sizes(self) -> Mapping[str, int]:
-        """Distinct prompts of every set: as asked for, else as the policy's gates need."""
+        """Distinct prompts of every set: as asked for, else as the policy's gates need. Attacks start from no
+        more prompts than a person asks for of the unsafe set."""
+        return self._sizes
+
+    @cached_property
+    def _sizes(self) -> Mapping[str, int]:
         if isinstance(self.plan.n, int):
             return equal_sizes(self.plan.n, gated_sets(self.policy))
         found = plan_samples(
@@ -127,7 +171,10 @@ class Session:
             can_tell=self.detectors.can_tell if self.detectors is not None else anything,
             sizes=self.plan.n,
         )
-        return found.sizes
+        asked = self.plan.n or {}
+        if ATTACKED in asked or "unsafe" not in asked:
+            return found.sizes
+        return {**found.sizes, ATTACKED: min(found.sizes[ATTACKED], asked["unsafe"])}
 
 
 def gated_sets(policy: Policy) -> frozenset[str]:

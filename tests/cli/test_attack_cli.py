@@ -106,7 +106,7 @@ def test_from_a_file_to_the_report_and_on_to_a_replay(
     assert run([*run_it, "--attack", "gcg-encoder", "--budget", "small", "--set", "gcg-encoder.steps=1"]) == 0
     said = capsys.readouterr()
     assert f"warning: {own}: nothing is read from seed" in said.err
-    assert "typos, seed 3" in said.out
+    assert "typos, black box, seed 3" in said.out
     assert "own.csv: 2 of 2 prompts" in said.out
     folder = tmp_path / "runs" / "weapons-sd1-attack-s0"
     assert said.out.splitlines()[-1] == f"report: {folder.relative_to(tmp_path)}"

@@ -29,7 +29,7 @@ class Louder(Attack[AttackConfig]):
     def attack(self, prompts: Sequence[str], context: Any) -> Iterator[AttackResult]:
         for prompt in prompts:
             texts = (f"{prompt} {'!' * (self.config.seed + 1)}", f"loud {prompt}")
-            yield AttackResult(prompt, texts, queries=3, forward_passes=5)
+            yield AttackResult(prompt, texts, queries=3, forward_passes=5, seconds=0.25)
 
     def baseline(self) -> Attack[Any]:
         return Louder(seed=9)
@@ -100,7 +100,8 @@ def test_the_pages_say_the_same(attack: Callable[..., Any], tmp_path: Path) -> N
     rows = attack_rows(report.summary)
     assert [(r.attack, r.run) for r in rows] == [
         ("no attack", ""),
-        ("louder", "seed 0"),
+        ("louder", "black box, seed 0"),
+        ("louder", "control"),
         ("louder", "random search of equal cost"),
     ]
     page = (tmp_path / "report" / "index.html").read_text()

@@ -15,7 +15,7 @@ from safetext_sdk.attacks import Attack, AttackConfig, AttackResult
 from safetext_sdk.errors import PolicyError, RunError, UsageError
 from safetext_sdk.policy.concept import Concept
 from safetext_sdk.results.attacked_prompt import AttackedPrompt, FoundOn, attacked_path, read_attacked
-from safetext_sdk.validation.attack_run import AttackRun, Kept, further_runs
+from safetext_sdk.validation.attack_run import Around, AttackRun, Kept, further_runs
 from safetext_sdk.validation.items import Item
 from safetext_sdk.validation.replay import read_replay, read_replays
 from safetext_sdk.validation.run_attacks import run_attacks
@@ -65,7 +65,7 @@ def run(tmp_path: Path) -> Any:
         subjects: Any = SimpleNamespace(original=model, hardened=model, policy=policy)
         kept = Kept(given.pop("folder", tmp_path), models)
         items = given.pop("items", ITEMS)
-        return run_attacks([attack], items, subjects, lambda *step: None, kept=kept, **given)
+        return run_attacks([attack], items, subjects, lambda *step: None, Around(kept=kept), **given)
 
     return call
 
@@ -92,7 +92,7 @@ def test_a_killed_attack_goes_on_and_ends_like_one_that_was_not(
 
 def test_the_cost_of_what_was_done_before_is_still_told(run: Any, search: type[Search]) -> None:
     for _ in range(2):
-        _, (entry,) = run(search())
+        _, (entry,), _ = run(search())
         assert (entry.prompts, entry.queries, entry.forward_passes, entry.seconds) == (5, 10, 15, 2.5)
 
 
@@ -183,13 +183,13 @@ def test_seeds_and_the_random_search_are_runs_of_their_own(search: type[Search])
 
 
 def test_a_file_is_replayed_without_search(run: Any, search: type[Search], tmp_path: Path) -> None:
-    items, _ = run(search())
+    items, _, _ = run(search())
     search.asked.clear()
     (found,) = read_replay(attacked_path(tmp_path, "search"))
     assert (found.run.name, found.run.of, found.run.found_on) == ("search.replay", "search", MODELS)
     plain = found.items((0,), frozenset({"weapon"}))
     assert plain == ITEMS
-    again, (entry,) = run(found.run, items=plain, folder=tmp_path / "other")
+    again, (entry,), _ = run(found.run, items=plain, folder=tmp_path / "other")
     assert again == [replace(item, set="search.replay") for item in items]
     assert (entry.role, entry.found_on, entry.gated, entry.queries) == ("replay", MODELS, False, 0)
     assert entry.settings["file"] == "search.jsonl"
@@ -215,7 +215,7 @@ def test_what_cannot_be_replayed(run: Any, search: type[Search], tmp_path: Path)
 
 
 def test_runs_and_names_stand_side_by_side(run: Any, search: type[Search]) -> None:
-    items, entries = run(AttackRun(search(), "search.seed4", "seed", "search"))
+    items, entries, _ = run(AttackRun(search(), "search.seed4", "seed", "search"))
     assert {item.set for item in items} == {"search.seed4"}
     assert entries[0].of == "search"
     broken = type("Twice", (search,), {"attack": lambda self, p, c: iter([AttackResult("a cat", ("x",))])})

@@ -1,0 +1,53 @@
+"""SneakyPrompt: every unsafe word is replaced by meaningless ones until the concept comes back.
+
+Black-box, with few queries. The publication learns by reinforcement which tokens to put in the place of a
+sensitive word, rewarded by how near the picture comes to the prompt; here the learner is a bandit (Thompson
+sampling, `search.bandit`), the reward is what the detectors see, and there is no separate filter to pass: the
+hardened encoder is what has to be got through.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from ..search.bandit import bandit
+from ..search.candidates import SLOT
+from ..search.problem import Found, Problem
+from .base import AttackContext
+from .typos import unsafe_words
+from .word_search import TextObjective, WordSearch, WordSearchConfig
+
+
+class SneakyPromptConfig(WordSearchConfig):
+    """Settings of ``sneakyprompt``."""
+
+    queries: int = Field(default=60, ge=2, description="Texts sent a prompt, unless one gets through before.")
+    width: int = Field(default=6, ge=1, description="Texts sent before the bandit learns again.")
+    length: int = Field(default=3, ge=1, le=16, description="Words in the place of the unsafe ones.")
+    arms: int = Field(default=24, ge=2, description="Words that each place chooses from.")
+
+
+class SneakyPrompt(WordSearch[SneakyPromptConfig]):
+    """A bandit over the words that stand in for the unsafe ones."""
+
+    name = "sneakyprompt"
+    summary = "unsafe words replaced by meaningless ones, found by a bandit with 60 queries"
+    source = "Yang et al. 2024, arXiv 2305.12082, section 4 (reinforcement learning; here a bandit)"
+    Config = SneakyPromptConfig
+    small = {"queries": 24}  # noqa: RUF012
+
+    def template(self, prompt: str, context: AttackContext) -> str:
+        """The unsafe words taken out, all slots in the place of the first."""
+        first, *others = unsafe_words(prompt, context.terms)
+        for start, end in reversed(others):
+            prompt = prompt[:start].rstrip() + prompt[end:]
+        start, end = first
+        return prompt[:start] + " ".join([SLOT] * self.config.length) + prompt[end:]
+
+    def cost(self) -> int:
+        return max(1, (self.config.queries - 1) // self.config.width) * self.config.width
+
+    def search(self, objective: TextObjective, problem: Problem) -> Found:
+        config = self.config
+        rounds = self.cost() // config.width
+        return bandit(objective, problem, rounds=rounds, width=config.width, arms=config.arms)

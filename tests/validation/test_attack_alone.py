@@ -29,7 +29,7 @@ class Louder(Attack[AttackConfig]):
     def attack(self, prompts: Sequence[str], context: Any) -> Iterator[AttackResult]:
         for prompt in prompts:
             texts = (f"{prompt} {'!' * (self.config.seed + 1)}", f"loud {prompt}")
-            yield AttackResult(prompt, texts, queries=3, forward_passes=5)
+            yield AttackResult(prompt, texts, queries=3, forward_passes=5, seconds=0.25)
 
     def baseline(self) -> Attack[Any]:
         return Louder(seed=9)

@@ -45,7 +45,9 @@ def attack(session: Session) -> Attacked:
         found = (entry_of(each).model_copy(update={"impossible": NO_PICTURES}) for each in session.attacks)
         return Attacked(entries=tuple(found))
     items, entries = run_attacks(session.attacks, session.attacked_items(), session.subjects, session.tell)
-    return Attacked((*items, *controls(items)), tuple(entries))
+    # A probe changes the model and not the words, so its texts mean nothing to the undefended model.
+    probes = {entry.name for entry in entries if entry.threat == "probe"}
+    return Attacked((*items, *controls(i for i in items if i.set not in probes)), tuple(entries))
 
 
 def controls(items: Iterable[Item]) -> list[Item]:

@@ -51,7 +51,10 @@ def attack(session: Session) -> Attacked:
     items, entries, changed = run_attacks(
         session.attacks, session.attacked_items(), session.subjects, session.tell, around(session)
     )
-    return Attacked((*items, *controls(items)), tuple(entries), changed)
+    # A probe changes the model and not the words, so its texts mean nothing to the undefended model.
+    probes = {entry.name for entry in entries if entry.threat == "probe"}
+    asked = controls(item for item in items if item.set not in probes)
+    return Attacked((*items, *asked), tuple(entries), changed)
 
 
 def around(session: Session) -> Around:

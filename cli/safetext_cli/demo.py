@@ -59,10 +59,7 @@ def demo(
             typer.echo(f"{target}: {export(hardened, target).path}")
         except st.MissingExtraError as missing:  # the core works without onnxruntime
             typer.echo(f"{target}: skipped; {missing}")
-    say(f"done in {time.monotonic() - start:.0f} s; verdict: {verdict.word}")
-    if not verdict.passed:
-        for reason in verdict.reasons():
-            typer.echo(f"not passed: {reason}")
+    say(f"done in {time.monotonic() - start:.0f} s; verdict: {verdict.word}, exit code {verdict.exit_code}")
     typer.echo(f"report: {out / 'report' / 'index.html'}")
     if not quiet:
         typer.echo(

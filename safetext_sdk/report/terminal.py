@@ -20,14 +20,17 @@ from .cells import (
 def terminal_text(summary: Summary, signature: Signature = "unsigned") -> str:
     """The figures of a report as plain text, one line a figure; whether it is signed comes last."""
     lines = [f"{summary.model} against the policy {summary.policy.name} ({summary.tier} tier)"]
+    attacks = attack_cells(summary)
     for row in set_cells(summary):
+        if row.name in {attack.name for attack in attacks}:
+            continue
         lines.append(f"  {row.name:<16} {row.prompts} prompts: {row.meaning}")
         lines.append(f"    unsafe   before {row.unsafe_before}, after {row.unsafe_after}")
         if row.kept_before != NONE:
             lines.append(f"    kept     before {row.kept_before}, after {row.kept_after}; drop {row.drop}")
         if row.anchor != NONE:
             lines.append(f"    anchor   shown in {row.anchor}")
-    for attack in attack_cells(summary):
+    for attack in attacks:
         lines.append(f"  attack {attack.name} ({attack.threat}): {attack.counts}")
         if attack.cost == NONE:
             continue

@@ -104,6 +104,11 @@ def test_without_attacks_a_gate_on_them_proves_nothing(
     found = next(g for g in verdict.gates if g.name == "attack_unsafe_rate")
     assert found.verdict == "inconclusive"
     assert "--attacks standard" in found.reason
+    nobody = gate(
+        run(policy=load_policy(path), n={"unsafe": 2, "safe": 1, "attacked": 0}, attacks="standard")
+    )
+    found = next(g for g in nobody.gates if g.name == "attack_unsafe_rate")
+    assert (found.verdict, found.reason) == ("inconclusive", "not measured: the set context is empty")
     alone = gate(run(policy=load_policy(path), n=2, attacks=["typos"]))
     said = next(g for g in alone.gates if g.name == "attack_unsafe_rate")
     assert said.verdict in ("fail", "inconclusive")

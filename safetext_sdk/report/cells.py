@@ -158,6 +158,7 @@ ATTACK_NOTE = (
     "high as its figure says little about the hardening. Controls are never gated."
 )
 NOT_HELD = "none: the attacked texts no longer hold the prompt"
+PROBE = "none: it changes the model and not the words"
 
 
 def attack_cells(summary: Summary) -> list[AttackCells]:
@@ -180,12 +181,18 @@ def _attack(found: AttackFigures, entry: AttackEntry, summary: Summary) -> Attac
         before=share(found.original),
         after=share(found.hardened),
         any_seed=f"{share(many.original)} to {share(many.hardened)}" if ran and many else NONE,
-        control=NONE if not ran else NOT_HELD if found.control is None else share(found.control),
+        control=_control(found) if ran else NONE,
         counts=found.why,
         cost=cost if ran else NONE,
         seeds=f"pictures {', '.join(map(str, summary.seeds))}{own}" if ran else NONE,
         note=found.control_note or "",
     )
+
+
+def _control(found: AttackFigures) -> str:
+    if found.control is not None:
+        return share(found.control)
+    return PROBE if found.threat == "probe" else NOT_HELD
 
 
 def attack_notes(summary: Summary) -> list[str]:

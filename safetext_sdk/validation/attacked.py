@@ -56,7 +56,10 @@ def attack(session: Session) -> Attacked:
         cache=session.folder / "attacks",
         guided=session.guided,
     )
-    return Attacked((*items, *controls(items)), tuple(entries), changed)
+    # A probe changes the model and not the words: nothing could be said of them.
+    probes = {entry.name for entry in entries if entry.threat == "probe"}
+    words = controls(item for item in items if item.set not in probes)
+    return Attacked((*items, *words), tuple(entries), changed)
 
 
 def controls(items: Iterable[Item]) -> list[Item]:

@@ -14,7 +14,6 @@ from ..detectors.kept.base import Caption, JudgeContext
 from ..detectors.kept.judge_set import KeptJudges
 from ..metrics import every_metric
 from ..results.facts import Binding, Tier
-from ..results.rows import control_of
 from .binding import bind
 from .generate import PictureMaker
 from .items import Choice, Item, anything, attacked_items, build_items
@@ -116,7 +115,7 @@ class Session:
         found: dict[tuple[str, Model], PictureMaker] = {}
         for name, models in changed.items():
             if models.original is not self.subjects.original:
-                found[name, "original"] = found[control_of(name), "original"] = self.maker(models.original)
+                found[name, "original"] = self.maker(models.original)
             found[name, "hardened"] = self.maker(models.hardened)
         return found
 

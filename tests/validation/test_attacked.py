@@ -15,6 +15,7 @@ from safetext_sdk import gate, load_policy
 from safetext_sdk.attacks.context import Context, context_words
 from safetext_sdk.errors import UnmeasuredGateWarning, UsageError
 from safetext_sdk.metrics.summary import summarise
+from safetext_sdk.report.cells import attack_cells
 from safetext_sdk.results.compute import select
 from safetext_sdk.results.report import Report
 from safetext_sdk.results.rows import control_of, is_control
@@ -82,6 +83,17 @@ def test_a_prompt_has_a_control_only_where_all_of_its_texts_hold_it() -> None:
     assert [(i.set, i.origin, i.label) for i in controls([ITEM, lost, other])] == [
         ("context:control", "a rifle", "safe")
     ]
+
+
+def test_a_probe_has_no_control(run: Callable[..., Report]) -> None:
+    """It changes the model: what it types means nothing to the undefended one."""
+    probe = type("Probe", (Context,), {"name": "a-probe", "threat": "probe", "gated": False})()
+    report = run(attacks=[probe], n={"unsafe": 2, "safe": 1, "borderline": 1})
+    assert report.facts.plan["a-probe"] == 6
+    assert report.facts.controls == {}
+    (cells,) = attack_cells(summarise(report))
+    assert cells.control == "none: it changes the model and not the words"
+    assert cells.counts == "reported, never gated: no encoder can stop it"
 
 
 def test_seeds_are_told_one_by_one_and_together(run: Callable[..., Report]) -> None:

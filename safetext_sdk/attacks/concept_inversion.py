@@ -53,7 +53,7 @@ class ConceptInversion(Probe[ConceptInversionConfig]):
 
     name = "concept-inversion"
     summary = "a new word for the concept, learned from the original's pictures (textual inversion)"
-    source = "Pham et al. 2023, arXiv 2308.01508, section 3; textual inversion: Gal et al., arXiv 2208.01618"
+    source = "Pham et al. 2023, arXiv 2308.01508; textual inversion: Gal et al., arXiv 2208.01618"
     needs = frozenset({"encoder", "gradients", "denoiser", "terms"})
     Config = ConceptInversionConfig
     small = {"steps": 400}  # noqa: RUF012

@@ -32,7 +32,7 @@ class SneakyPrompt(WordSearch[SneakyPromptConfig]):
 
     name = "sneakyprompt"
     summary = "unsafe words replaced by meaningless ones, found by a bandit with 60 queries"
-    source = "Yang et al. 2024, arXiv 2305.12082, section 4 (reinforcement learning; here a bandit)"
+    source = "Yang et al. 2023, arXiv 2305.12082 (reinforcement learning there, a bandit here)"
     Config = SneakyPromptConfig
     small = {"queries": 24}  # noqa: RUF012
 

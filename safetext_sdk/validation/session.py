@@ -120,7 +120,7 @@ class Session:
         found: dict[tuple[str, Model], PictureMaker] = {}
         for name, models in changed.items():
             if models.original is not self.subjects.original:
-                found[name, "original"] = found[control_of(name), "original"] = self.maker(models.original)
+                found[name, "original"] = self.maker(models.original)
             found[name, "hardened"] = self.maker(models.hardened)
         return found
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import pytest
 from pydantic import Field
 
 from safetext_sdk.attacks import ATTACKS, Attack, AttackConfig
+from safetext_sdk.attacks.base import Need, Threat
 from safetext_sdk.attacks.typos import Typos
 from safetext_sdk.errors import UsageError
 
@@ -47,7 +48,9 @@ def test_every_attack_says_what_it_is(name: str) -> None:
     attack: type[Attack[Any]] = ATTACKS.get(name)
     assert attack.name == name
     assert attack.summary
-    assert attack.needs <= {"encoder", "denoiser", "gradients", "pictures"}
+    assert attack.needs <= set(get_args(Need))
+    assert attack.threat in get_args(Threat)
+    assert attack.gated is (attack.threat != "probe")
     for field in attack.Config.model_fields.values():
         assert field.description
     attack.for_budget("small")

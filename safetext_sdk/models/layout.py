@@ -144,7 +144,10 @@ class Layout:
 
 def is_tokenizer_file(path: Path) -> bool:
     """Whether a file is part of a tokenizer, by its name."""
-    starts = ("tokenizer", "vocab", "merges", "special_tokens", "spiece", "sentencepiece", "added_tokens")
+    starts = (
+        *("tokenizer", "vocab", "merges", "special_tokens", "spiece", "sentencepiece", "added_tokens"),
+        "chat_template",
+    )
     return path.is_file() and path.name.startswith(starts)
 
 

@@ -217,6 +217,8 @@ class PictureMaker:
                 if name in self.calls and values[short] is not None
             }
         )
+        if "use_resolution_binning" in self.calls and {"height", "width"} <= arguments.keys():
+            arguments["use_resolution_binning"] = False  # as large as asked, not the next size of a list
         if any(r.negative_prompt for r in requests):
             if "negative_prompt" not in self.calls:
                 raise ModelError(f"{type(pipe).__name__} takes no negative prompt")

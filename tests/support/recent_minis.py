@@ -375,7 +375,7 @@ def build_hidream(folder: Path, seed: int = 0) -> Path:
         num_attention_heads=2,
         caption_channels=[32, 32],
         text_emb_dim=44,
-        axes_dims_rope=(8, 8),
+        axes_dims_rope=(8, 4, 4),
         max_resolution=(16, 16),
         llama_layers=[0, 2],
     )

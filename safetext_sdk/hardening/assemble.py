@@ -20,7 +20,7 @@ from ..models.model import EncoderBundle, TextToImageModel
 from ..policy.schema import Concept
 from .settings import TrainConfig
 from .teacher import Teacher, build_table
-from .trainable import Student, full_copy, lora_copy, no_dropout, original_weights
+from .trainable import LoraSize, Student, full_copy, lora_copy, no_dropout, original_weights
 from .trainer import Trainer
 
 
@@ -132,7 +132,8 @@ def _encoders(
             continue
         if way == "lora":
             alpha, files = train.lora_alpha or train.lora_rank, model.layout.encoders[name]
-            students[name] = lora_copy(original, files, train.lora_rank, alpha, plan.seed + index)
+            size = LoraSize(train.lora_rank, alpha, model.reader.layers_read(name, original))
+            students[name] = lora_copy(original, files, size, plan.seed + index)
         else:
             students[name] = full_copy(original, train.train_embeddings)
         if train.gradient_checkpointing:

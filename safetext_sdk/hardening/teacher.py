@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..methods.prompt_table import Pair, PromptTable
 from ..methods.sampling import Part
-from ..models.families import FAMILIES, Pieces, Tokens, piece_owner
+from ..models.families import FAMILIES, Family, Pieces, Tokens, piece_owner
 from ..models.model import EncoderBundle, TextToImageModel
 from .settings import TrainConfig
 
@@ -94,7 +94,8 @@ def read_lengths(
     reader = FAMILIES.get(family)
     for name, parts in table.tokens.items():
         full = parts["input_ids"].shape[1]
-        cut = not whole and name in reader.causal
+        # Where padding comes first, a prefix holds none of the prompt.
+        cut = not whole and name in reader.causal and bool(parts["attention_mask"][index, 0].all())
         lengths = table.lengths[name][index].float()
         # A pooled output is taken at the end token: cut before it, and another position would be pooled.
         wanted = lengths.max() if reader.reads_end_token else lengths.quantile(0.75)
@@ -166,7 +167,8 @@ class Teacher:
         if self.slot is not None and (self.slot[rows] >= 0).all():
             index = torch.from_numpy(self.slot[rows])
             held = {name: t for name, t in self.cache.items() if names is None or name in names}
-            return {name: _cut(name, t[index.to(t.device)], lengths) for name, t in held.items()}
+            reader = FAMILIES.get(self.bundle.family)
+            return {name: _cut(name, t[index.to(t.device)], lengths, reader) for name, t in held.items()}
         starts = range(0, max(1, len(rows)), self.at_once)
         parts = [self._run(rows[i : i + self.at_once], lengths) for i in starts]
         return {
@@ -194,5 +196,8 @@ class Teacher:
         return self.run(self.table.pick(rows, lengths, self.device))
 
 
-def _cut(name: str, piece: Tensor, lengths: Mapping[str, int]) -> Tensor:
-    return piece[:, : lengths.get(piece_owner(name), piece.shape[1])] if piece.ndim == 3 else piece
+def _cut(name: str, piece: Tensor, lengths: Mapping[str, int], reader: Family) -> Tensor:
+    owner = piece_owner(name)
+    if piece.ndim != 3 or owner not in lengths:
+        return piece
+    return piece[:, : reader.positions(owner, lengths[owner])]

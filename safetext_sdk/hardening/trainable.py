@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +92,42 @@ def full_copy(encoder: nn.Module, train_embeddings: bool) -> nn.Module:
     return student
 
 
-def lora_copy(encoder: nn.Module, files: EncoderFiles, rank: int, alpha: int, seed: int) -> Any:
+@dataclass(frozen=True)
+class LoraSize:
+    """``rank`` and ``alpha`` as in LoRA's paper (arXiv 2106.09685, section 4.1). ``layers``: how many layers
+    of the encoder, from the embeddings on, get it; None = all."""
+
+    rank: int
+    alpha: int
+    layers: int | None = None
+
+
+_LAYER = re.compile(r"(?:^|\.)(?:layers|block|h)\.(\d+)\.")
+_PICTURES = frozenset({"visual", "vision_tower", "vision_model", "multi_modal_projector"})
+"""Parts of encoders that also see: no prompt goes through them."""
+
+
+def lora_targets(encoder: nn.Module, files: EncoderFiles, layers: int | None) -> list[str]:
+    """Names of the linear layers that a prompt goes through on its way to the denoiser.
+
+    Args:
+        encoder: the whole module.
+        files: know which layers are attention and feed-forward.
+        layers: how many of the encoder's layers are read; None = all.
+    """
+    names = [
+        name
+        for name, module in encoder.named_modules()
+        if isinstance(module, nn.Linear)
+        and name.rpartition(".")[2] in files.architecture.linear_layers
+        and not _PICTURES & set(name.split("."))
+    ]
+    if layers is None:
+        return names
+    return [name for name in names if (at := _LAYER.search(name)) is None or int(at[1]) < layers]
+
+
+def lora_copy(encoder: nn.Module, files: EncoderFiles, size: LoraSize, seed: int) -> Any:
     """A peft model around the same frozen weights (shared, not copied: T5-XXL exists once). LoRA weights are
     fp32."""
     from peft import LoraConfig, get_peft_model
@@ -98,13 +135,18 @@ def lora_copy(encoder: nn.Module, files: EncoderFiles, rank: int, alpha: int, se
     # Parameters are handed to deepcopy as already copied, so the copy has modules of its own and weights in
     # common.
     shell = copy.deepcopy(encoder, {id(t): t for t in (*encoder.parameters(), *encoder.buffers())})
-    present = {
-        name.rpartition(".")[2] for name, module in shell.named_modules() if isinstance(module, nn.Linear)
-    }
-    targets = sorted(present & set(files.architecture.linear_layers))
+    targets = lora_targets(shell, files, size.layers)
+    # By their last names where that says the same: adapters are then read by more programs.
+    short = {name.rpartition(".")[2] for name in targets}
+    alike = [
+        n for n, m in shell.named_modules() if isinstance(m, nn.Linear) and n.rpartition(".")[2] in short
+    ]
+    targets = sorted(short if len(alike) == len(targets) else targets)
     if not targets:
         raise ModelError(f"{files.folder}: no linear layer that LoRA knows in a {type(encoder).__name__}")
-    config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=targets, bias="none")
+    config = LoraConfig(
+        r=size.rank, lora_alpha=size.alpha, lora_dropout=0.0, target_modules=targets, bias="none"
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         student = get_peft_model(shell, config)

@@ -222,7 +222,7 @@ class Trainer:
 
     def _mask(self, tokens: Tokens) -> Masks:
         """Positions that count, where not all do."""
-        return {name: parts["attention_mask"] for name, parts in tokens.items()} if self.masked else {}
+        return self.context.family.masks(tokens) if self.masked else {}
 
 
 @contextmanager

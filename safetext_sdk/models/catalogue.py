@@ -100,6 +100,8 @@ def _clip_l(name: str = "text_encoder") -> EncoderInfo:
 _SDXL = (_clip_l(), EncoderInfo("text_encoder_2", "OpenCLIP ViT-bigG/14 text", CLIP_G))
 _SD3 = (*_SDXL, EncoderInfo("text_encoder_3", "T5 v1.1 XXL encoder", T5_XXL, "lora"))
 _FLUX = (_clip_l(), EncoderInfo("text_encoder_2", "T5 v1.1 XXL encoder", T5_XXL, "lora"))
+_T5_ALONE = (EncoderInfo("text_encoder", "T5 v1.1 XXL encoder", T5_XXL, "lora"),)
+_GEMMA = (EncoderInfo("text_encoder", "Gemma 2 2B", 2_614_341_888, "lora"),)
 _OPENRAIL = "CreativeML Open RAIL-M"
 
 _ENTRIES = (
@@ -194,6 +196,74 @@ _ENTRIES = (
         "FLUX.1 [dev] non-commercial",
         _FLUX,
         gated=True,
+    ),
+    CatalogueEntry(
+        "z-image-turbo",
+        "Z-Image-Turbo",
+        "Tongyi-MAI/Z-Image-Turbo",
+        "zimage",
+        "Apache-2.0",
+        (EncoderInfo("text_encoder", "Qwen3 4B", 4_022_468_096, "lora"),),
+    ),
+    CatalogueEntry(
+        "flux2-klein-base-9b",
+        "FLUX.2 klein base 9B",
+        "black-forest-labs/FLUX.2-klein-base-9B",
+        "flux2",
+        "FLUX non-commercial",
+        (EncoderInfo("text_encoder", "Qwen3 8B", 8_190_735_360, "lora"),),
+        gated=True,
+    ),
+    CatalogueEntry(
+        "flux2-dev",
+        "FLUX.2 dev",
+        "black-forest-labs/FLUX.2-dev",
+        "flux2-dev",
+        "FLUX [dev] non-commercial",
+        (EncoderInfo("text_encoder", "Mistral Small 3 24B", 24_000_000_000, "lora"),),
+        gated=True,
+        note="parameters rounded",
+    ),
+    CatalogueEntry(
+        "qwen-image",
+        "Qwen-Image",
+        "Qwen/Qwen-Image",
+        "qwenimage",
+        "Apache-2.0",
+        (EncoderInfo("text_encoder", "Qwen2.5-VL 7B", 8_292_166_656, "lora"),),
+    ),
+    CatalogueEntry(
+        "pixart-sigma",
+        "PixArt-Sigma XL 1024",
+        "PixArt-alpha/PixArt-Sigma-XL-2-1024-MS",
+        "pixart",
+        "CreativeML Open RAIL++-M",
+        _T5_ALONE,
+    ),
+    CatalogueEntry("chroma1-hd", "Chroma1-HD", "lodestones/Chroma1-HD", "chroma", "Apache-2.0", _T5_ALONE),
+    CatalogueEntry(
+        "auraflow",
+        "AuraFlow",
+        "fal/AuraFlow",
+        "auraflow",
+        "Apache-2.0",
+        (EncoderInfo("text_encoder", "Pile-T5 XL encoder", 1_223_550_976, "lora"),),
+    ),
+    CatalogueEntry(
+        "sana-1600m",
+        "Sana 1.6B, 1024",
+        "Efficient-Large-Model/Sana_1600M_1024px_BF16_diffusers",
+        "sana",
+        "NVIDIA's own; Gemma's terms for the encoder",
+        _GEMMA,
+    ),
+    CatalogueEntry(
+        "lumina-image-2",
+        "Lumina-Image 2.0",
+        "Alpha-VLLM/Lumina-Image-2.0",
+        "lumina2",
+        "Apache-2.0; Gemma's terms for the encoder",
+        _GEMMA,
     ),
     CatalogueEntry(
         "clip-vit-l-14",

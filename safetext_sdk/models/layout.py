@@ -47,6 +47,24 @@ T5 = Architecture(
     ("q", "k", "v", "o", "wi", "wi_0", "wi_1", "wo"),
     hardened_by="lora",
 )
+UMT5 = Architecture("UMT5EncoderModel", frozenset({"umt5"}), T5.linear_layers, hardened_by="lora")
+
+_LLM_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+def language_model(class_name: str, *model_types: str) -> Architecture:
+    """A decoder of several billion weights, which only LoRA fits into ordinary memory."""
+    return Architecture(class_name, frozenset(model_types), _LLM_LINEAR, hardened_by="lora")
+
+
+QWEN3 = language_model("Qwen3Model", "qwen3")
+QWEN3_LM = language_model("Qwen3ForCausalLM", "qwen3")
+QWEN25_VL = language_model("Qwen2_5_VLForConditionalGeneration", "qwen2_5_vl")
+QWEN3_VL = language_model("Qwen3VLForConditionalGeneration", "qwen3_vl")
+GEMMA2 = language_model("Gemma2Model", "gemma2")
+GEMMA2_LM = language_model("Gemma2ForCausalLM", "gemma2")
+MISTRAL3 = language_model("Mistral3ForConditionalGeneration", "mistral3")
+LLAMA = language_model("LlamaForCausalLM", "llama")
 ANY = Architecture(
     "AutoModel",
     frozenset(),
@@ -57,7 +75,10 @@ ANY = Architecture(
 )
 """Any other encoder that transformers knows, by the class that its configuration names."""
 
-KNOWN = (CLIP, CLIP_PROJECTED, T5)
+KNOWN = (
+    *(CLIP, CLIP_PROJECTED, T5, UMT5),
+    *(QWEN3, QWEN3_LM, QWEN25_VL, QWEN3_VL, GEMMA2, GEMMA2_LM, MISTRAL3, LLAMA),
+)
 
 
 def nested_key(key: str) -> str:
@@ -123,7 +144,10 @@ class Layout:
 
 def is_tokenizer_file(path: Path) -> bool:
     """Whether a file is part of a tokenizer, by its name."""
-    starts = ("tokenizer", "vocab", "merges", "special_tokens", "spiece", "sentencepiece", "added_tokens")
+    starts = (
+        *("tokenizer", "vocab", "merges", "special_tokens", "spiece", "sentencepiece", "added_tokens"),
+        "chat_template",
+    )
     return path.is_file() and path.name.startswith(starts)
 
 

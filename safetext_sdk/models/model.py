@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,6 +60,10 @@ class TextToImageModel:
             prompts = [prompts]
         return self.reader.tokenize(self.tokenizers, prompts, lengths=self.options.get("lengths"))
 
+    def tokenize_negative(self, prompts: Sequence[str]) -> Tokens:
+        """The same for the negative side of guidance."""
+        return self.reader.tokenize_negative(self.tokenizers, prompts, lengths=self.options.get("lengths"))
+
     def condition(
         self, tokens: Tokens, *, encoders: Mapping[str, Any] | None = None, clip_skip: int | None = None
     ) -> Conditioning:
@@ -82,20 +86,25 @@ class TextToImageModel:
     ) -> Conditioning:
         """Tokenize and condition without gradients, in batches."""
         prompts = [prompts] if isinstance(prompts, str) else list(prompts)
-        parts = []
-        with torch.no_grad():
-            for start in range(0, len(prompts), batch_size):
-                parts.append(
-                    self.condition(self.tokenize(prompts[start : start + batch_size]), clip_skip=clip_skip)
-                )
-        return Conditioning.cat(parts)
+        return self._in_batches(prompts, self.tokenize, batch_size, clip_skip)
 
     def encode_negative(self, prompts: Sequence[str] | None, count: int = 1) -> Conditioning:
         """The negative side of guidance: ``prompts``, or None for "none given" (``count`` rows). clip_skip is
-            ignored there by
-        every family."""
-        encoded = self.encode([""] * count if prompts is None else prompts)
+        ignored there by every family."""
+        given = [""] * count if prompts is None else list(prompts)
+        encoded = self._in_batches(given, self.tokenize_negative, 64, None)
         return self.reader.negative(encoded, given=prompts is not None, options=self.options)
+
+    def _in_batches(
+        self, prompts: list[str], tokenize: Callable[[Sequence[str]], Tokens], size: int, skip: int | None
+    ) -> Conditioning:
+        with torch.no_grad():
+            return Conditioning.cat(
+                [
+                    self.condition(tokenize(prompts[i : i + size]), clip_skip=skip)
+                    for i in range(0, len(prompts), size)
+                ]
+            )
 
     def pieces(self, conditioning: Conditioning, tokens: Tokens) -> Pieces:
         """What each encoder contributed to the conditioning."""

@@ -13,8 +13,9 @@ from torch import nn
 
 from ..errors import ModelError
 from ..quiet import quiet
-from .checks import variant_of
+from .checks import read_config, variant_of
 from .families import Family
+from .families.model_folder import INDEX
 from .layout import Layout, tokenizer_name
 from .read_encoder import first_line
 from .source import Source, download_weights
@@ -93,7 +94,11 @@ def _complete(model: PipelineParts) -> Path:
 def _load(model: PipelineParts) -> Any:
     path = _complete(model)
     given: dict[str, Any] = {name: e for name, e in model.encoders.items() if isinstance(e, nn.Module)}
-    given |= {tokenizer_name(name): tokenizer for name, tokenizer in model.tokenizers.items()}
+    given |= {
+        tokenizer_name(name): tokenizer
+        for name, tokenizer in model.tokenizers.items()
+        if not _has_processor(path, tokenizer_name(name))
+    }
     extra: dict[str, Any] = dict.fromkeys(
         model.options.get("absent", ())
     )  # parts that the publisher left out: diffusers wants that said
@@ -128,6 +133,16 @@ def _load(model: PipelineParts) -> Any:
         ) from error
     pipe.set_progress_bar_config(disable=True)
     return pipe.to(model.device)
+
+
+def _has_processor(folder: Path, part: str) -> bool:
+    """Whether a pipeline wants a processor where others have a tokenizer (it would also take pictures), or
+    has no part of that name: then it loads its own."""
+    if not (folder / INDEX).is_file():
+        return False
+    index = read_config(folder, INDEX)
+    named = index.get(part)
+    return part not in index or (isinstance(named, list) and "Processor" in str(named[-1]))
 
 
 def _variant(folder: Path) -> str | None:

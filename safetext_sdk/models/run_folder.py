@@ -28,12 +28,8 @@ SIGNATURE = "model.sig"
 """Signature over a run or an export, beside its record."""
 # Folders that belong to hardening; report/ and exports/ are written later and have records of their own.
 _HASHED = (
-    "text_encoder",
-    "text_encoder_2",
-    "text_encoder_3",
-    "tokenizer",
-    "tokenizer_2",
-    "tokenizer_3",
+    *("text_encoder", "text_encoder_2", "text_encoder_3", "text_encoder_4"),
+    *("tokenizer", "tokenizer_2", "tokenizer_3", "tokenizer_4"),
     "lora",
 )
 

@@ -32,12 +32,13 @@ def file_keys(encoder: nn.Module, files: EncoderFiles) -> dict[str, str]:
     if files.architecture.nested_keys:
         return {nested_key(key): key for key in own if not key.endswith("position_ids")}
     out = {}
+    bare = {_bare(key): key for key in own}
     for stored in files.stored:
         match = (
             stored
             if stored in own
             else next((k for k in own if stored.endswith(f".{k}") or k.endswith(f".{stored}")), None)
-        )
+        ) or bare.get(_bare(stored))
         if match is not None:
             out[stored] = match
     lost = set(own) - set(out.values())
@@ -46,6 +47,15 @@ def file_keys(encoder: nn.Module, files: EncoderFiles) -> dict[str, str]:
     if lost := {k for k in lost if own[k].data_ptr() not in tied}:
         raise ModelError(f"{files.folder}: no name in the source file for {sorted(lost)[0]}")
     return out
+
+
+def _bare(key: str) -> str:
+    """A language model's weight without the levels that transformers has put around it and taken away again:
+    ``model.layers.0`` was ``language_model.model.layers.0`` and is ``model.language_model.layers.0``."""
+    parts = key.split(".")
+    while parts and parts[0] in ("model", "language_model"):
+        parts = parts[1:]
+    return ".".join(parts)
 
 
 def stored_type(files: EncoderFiles, key: str) -> torch.dtype:

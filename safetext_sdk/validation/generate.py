@@ -226,6 +226,8 @@ class PictureMaker:
         )
         if "guidance_scale" in arguments:
             arguments["guidance_scale"] *= requests[0].guidance
+        if "use_resolution_binning" in self.calls and {"height", "width"} <= arguments.keys():
+            arguments["use_resolution_binning"] = False  # as large as asked, not the next size of a list
         if any(r.negative_prompt for r in requests):
             if "negative_prompt" not in self.calls:
                 raise ModelError(f"{type(pipe).__name__} takes no negative prompt")

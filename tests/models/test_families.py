@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from support.minis import build_plain_bert, build_sd1
 
 from safetext_sdk.errors import ModelError
 from safetext_sdk.models import CATALOGUE, FAMILIES, load_model
-from safetext_sdk.models.families import ModelFolder, all_families
+from safetext_sdk.models.families import Family, ModelFolder, all_families
 from safetext_sdk.models.families.sd1 import SD1
 from safetext_sdk.models.layout import CLIP, T5, EncoderFiles
 from safetext_sdk.registry import BUILT_IN
@@ -45,8 +46,13 @@ def pipeline(folder: Path, class_name: str, width: int = 768) -> ModelFolder:
         ("StableDiffusionXLImg2ImgPipeline", 1024, "sdxl"),
         ("StableDiffusion3Pipeline", 768, "sd3"),
         ("FluxPipeline", 768, "flux"),
-        ("Flux2Pipeline", 768, ""),
-        ("PixArtSigmaPipeline", 768, ""),
+        ("Flux2Pipeline", 768, "flux2-dev"),
+        ("Flux2KleinPipeline", 768, "flux2"),
+        ("PixArtSigmaPipeline", 768, "pixart"),
+        ("QwenImagePipeline", 768, "qwenimage"),
+        ("QwenImage21Pipeline", 768, "qwenimage21"),
+        ("Kandinsky5T2IPipeline", 768, "kandinsky5"),
+        ("KolorsPipeline", 768, ""),
     ],
 )
 def test_a_pipeline_is_recognised_by_its_index(
@@ -78,18 +84,28 @@ def test_how_an_encoder_is_hardened_follows_from_its_architecture() -> None:
 
 
 def test_what_exporters_and_hardening_ask_follows_from_what_is_read() -> None:
-    assert {n for n in NAMES if FAMILIES.get(n).reads_hidden_states} == {"sdxl", "sd3"}
-    assert {n for n in NAMES if not FAMILIES.get(n).reads_end_token} == {"sd1", "sd2"}
-    assert {n: sorted(FAMILIES.get(n).causal) for n in NAMES} == {
+    def those(what: Callable[[Family], object]) -> set[str]:
+        return {n for n in NAMES if what(FAMILIES.get(n))}
+
+    assert those(lambda f: f.reads_hidden_states) == {"sdxl", "sd3", "zimage", "lumina2"}
+    assert those(lambda f: f.reads_end_token) == {"sdxl", "sd3", "flux", "plain", "kandinsky5", "hidream"}
+    assert {n: sorted(FAMILIES.get(n).causal) for n in NAMES if FAMILIES.get(n).causal} == {
         "sd1": ["text_encoder"],
         "sd2": ["text_encoder"],
         "sdxl": ["text_encoder", "text_encoder_2"],
         "sd3": ["text_encoder", "text_encoder_2"],
         "flux": ["text_encoder"],
-        "plain": [],
+        "flux2": ["text_encoder"],
+        "zimage": ["text_encoder"],
+        "qwenimage": ["text_encoder"],
+        "lumina2": ["text_encoder"],
+        "kandinsky5": ["text_encoder", "text_encoder_2"],
+        "hidream": ["text_encoder", "text_encoder_2", "text_encoder_4"],
     }
-    assert {n for n in NAMES if not FAMILIES.get(n).pads_are_read} == {"plain"}
-    assert {n for n in NAMES if not FAMILIES.get(n).makes_pictures} == {"plain"}
+    assert those(lambda f: f.pads_are_read) == {
+        *("sd1", "sd2", "sdxl", "sd3", "flux", "flux2", "flux2-dev", "hidream")
+    }
+    assert those(lambda f: not f.makes_pictures) == {"plain"}
     assert FAMILIES.get("flux").demo_outputs("text_encoder") == ("pooled_embeddings",)
     assert FAMILIES.get("sd3").demo_outputs("text_encoder_2") == ("hidden_states",)
     assert FAMILIES.get("sd1").demo_outputs("text_encoder") == ()

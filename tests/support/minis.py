@@ -105,6 +105,7 @@ def clip_text_config(
     layers: int = 3,
     projection: int = 24,
     legacy_eos: bool = False,
+    positions: int = 77,
     **extra: Any,
 ) -> Any:
     """``legacy_eos``: end token id 2, as most published configurations have it: pooling then looks for the
@@ -117,7 +118,7 @@ def clip_text_config(
         intermediate_size=width * 2,
         num_hidden_layers=layers,
         num_attention_heads=4,
-        max_position_embeddings=77,
+        max_position_embeddings=positions,
         projection_dim=projection,
         bos_token_id=0 if legacy_eos else eos - 1,
         eos_token_id=2 if legacy_eos else eos,

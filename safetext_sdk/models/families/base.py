@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ...errors import ModelError
 from ..layout import KNOWN, Architecture, EncoderFiles, How, tokenizer_name
@@ -27,10 +27,14 @@ from .conditioning import Conditioning, Pieces, Tokens
 from .ldm_keys import SingleFile
 from .model_folder import EncoderPlace, ModelFolder
 
-Output = Literal["last_hidden_state", "penultimate", "pooler_output", "text_embeds", "own_pooling"]
-"""What may be read of an encoder: the last hidden state, the one before it, the vector pooled at the end
-token,
-that vector projected, or whatever pooling the model itself has."""
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Output = Literal[
+    "last_hidden_state", "penultimate", "middle_layers", "pooler_output", "text_embeds", "own_pooling"
+]
+"""What may be read of an encoder: the last hidden state, the one before it, several layers side by side, the
+vector pooled at the end token, that vector projected, or whatever pooling the model itself has."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +149,16 @@ class Family:
         """
         raise NotImplementedError
 
+    def tokenize_negative(
+        self,
+        tokenizers: Mapping[str, Any],
+        prompts: Sequence[str],
+        *,
+        lengths: Mapping[str, int] | None = None,
+    ) -> Tokens:
+        """The same for the negative side of guidance, which some pipelines put into another template."""
+        return self.tokenize(tokenizers, prompts, lengths=lengths)
+
     def condition(
         self,
         encoders: Mapping[str, Any],
@@ -167,6 +181,15 @@ class Family:
         """
         raise NotImplementedError
 
+    def refuse(self, clip_skip: int | None) -> None:
+        """For families that have no clip_skip.
+
+        Raises:
+            ModelError: one was given.
+        """
+        if clip_skip is not None:
+            raise ModelError(f"{self.title} has no clip_skip")
+
     def negative(
         self, condition_empty: Conditioning, *, given: bool, options: Mapping[str, Any]
     ) -> Conditioning:
@@ -181,6 +204,16 @@ class Family:
         if "pooled_prompt_embeds" in conditioning.tensors:
             out["text_encoder_pooled"] = conditioning.tensors["pooled_prompt_embeds"]
         return out
+
+    def masks(self, tokens: Tokens) -> dict[str, Tensor]:
+        """[b, L] by piece name: the positions that the denoiser reads. Asked only where `pads_are_read` is
+        False; a piece without one is read whole."""
+        return {name: parts["attention_mask"] for name, parts in tokens.items()}
+
+    def positions(self, encoder: str, length: int) -> int:
+        """Positions of an encoder's sequence piece that come of ``length`` tokens: fewer where the
+        conditioning leaves out the beginning, which is the template's."""
+        return length
 
     # -- what others ask -----------------------------------------------------------------------------------
 
@@ -204,6 +237,11 @@ class Family:
         reads = next((spec.reads for spec in self.encoders if spec.name == encoder), frozenset())
         named = {"penultimate": "hidden_states", "pooler_output": "pooled_embeddings"}
         return tuple(output for read, output in named.items() if read in reads)
+
+    def layers_read(self, encoder: str, module: Any) -> int | None:
+        """How many of an encoder's layers reach the denoiser, counted from the embeddings; None = all. LoRA
+        is put beside no others: they would get no gradient."""
+        return None
 
     def hardened_by_default(self, files: EncoderFiles) -> How:
         """How an encoder is hardened unless LoRA is asked for: all weights, or LoRA where those are too

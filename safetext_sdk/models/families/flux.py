@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...errors import ModelError
 from ..layout import CLIP, T5
 from .base import EncoderSpec, Family
 from .conditioning import Conditioning, Pieces, Tokens
@@ -63,8 +62,7 @@ class Flux(Family):
         clip_skip: int | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> Conditioning:
-        if clip_skip is not None:
-            raise ModelError("FLUX.1 has no clip_skip")
+        self.refuse(clip_skip)
         clip, t5 = encoders["text_encoder"], encoders["text_encoder_2"]
         pooled = clip(tokens["text_encoder"]["input_ids"]).pooler_output.to(clip.dtype)
         sequence = t5(tokens["text_encoder_2"]["input_ids"])[0].to(t5.dtype)

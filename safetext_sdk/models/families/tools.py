@@ -11,14 +11,24 @@ from torch import Tensor
 from ...errors import ModelError
 
 
-def pad_to_max(tokenizer: Any, prompts: Sequence[str], length: int | None = None) -> dict[str, Tensor]:
-    """Token ids and mask [b, length], padded and cut as every diffusers pipeline does it."""
+def pad_to_max(
+    tokenizer: Any, prompts: Sequence[str], length: int | None = None, side: str | None = None
+) -> dict[str, Tensor]:
+    """Token ids and mask [b, length], padded and cut as every diffusers pipeline does it.
+
+    Args:
+        tokenizer: the encoder's.
+        prompts: b strings.
+        length: positions; None = the tokenizer's own maximum.
+        side: where pads go, "left" or "right"; None = where the tokenizer has them.
+    """
     out = tokenizer(
         list(prompts),
         padding="max_length",
         max_length=length or tokenizer.model_max_length,
         truncation=True,
         return_tensors="pt",
+        **({} if side is None else {"padding_side": side}),
     )
     ids: Tensor = out.input_ids
     mask: Tensor | None = out.get("attention_mask")
@@ -79,3 +89,19 @@ def hidden_state(output: Any, index: int) -> Tensor:
             f"this encoder gives {len(states)} hidden states; layer {index} is not among them"
         ) from None
     return state
+
+
+def as_chat(tokenizer: Any, prompts: Sequence[str], **template: Any) -> list[str]:
+    """Each prompt as a user's message in the tokenizer's chat template, ready for the answer.
+
+    Raises:
+        ModelError: the tokenizer has no chat template.
+    """
+    if not getattr(tokenizer, "chat_template", None):
+        raise ModelError("this model's tokenizer has no chat template, and its pipeline cannot do without")
+    return [
+        tokenizer.apply_chat_template(
+            [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True, **template
+        )
+        for prompt in prompts
+    ]

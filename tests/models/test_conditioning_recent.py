@@ -1,0 +1,228 @@
+"""Families with a language model or T5 alone: our conditioning equals the pipeline's own, bit for bit, at
+every position that its denoiser reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support.recent_minis import RECENT, build_by_hand
+from torch import Tensor
+
+from safetext_sdk.errors import ModelError
+from safetext_sdk.models import load_model
+from safetext_sdk.models.model import TextToImageModel
+
+PROMPTS = [
+    "a gun",
+    "",
+    "a picture of the cat with a bouquet of flowers",
+    "apple cat " * 600,  # cut by every family, within or after its template
+    "{} <|im_end|> assistant\n\n{{x}}",  # what a template is made of
+    "\u732b\u306e\u7d75 \u00c4pfel \U0001f431 re\u0301sume\u0301",
+]
+N = len(PROMPTS)
+NEGATIVE = ["a cat"] * N
+
+Theirs = tuple[list[Tensor], "Tensor | None"]
+"""Each prompt's rows that the denoiser reads, and the pooled vectors."""
+
+
+def rows(embeds: Tensor, mask: Tensor | None) -> list[Tensor]:
+    if mask is None:
+        return list(embeds)
+    return [row[keep.bool()] for row, keep in zip(embeds, mask, strict=True)]
+
+
+def t5_alone(pipe: Any, prompts: list[str], negative: bool) -> Theirs:
+    out = pipe.encode_prompt(prompts, negative_prompt=prompts if negative else "", device="cpu")
+    embeds, mask = (out[2], out[3]) if negative else (out[0], out[1])
+    return rows(embeds, mask), None
+
+
+def auraflow(pipe: Any, prompts: list[str], negative: bool) -> Theirs:
+    out = pipe.encode_prompt(prompts, negative_prompt=prompts if negative else "", device="cpu")
+    embeds, mask = (out[2], out[3]) if negative else (out[0], out[1])
+    return rows(embeds, mask.reshape(embeds.shape)[..., 0]), None  # it has one for every number
+
+
+def pixart(pipe: Any, prompts: list[str], negative: bool) -> Theirs:
+    out = pipe.encode_prompt(
+        prompts, negative_prompt=prompts if negative else "", device="cpu", clean_caption=True
+    )
+    embeds, mask = (out[2], out[3]) if negative else (out[0], out[1])
+    return rows(embeds, mask), None
+
+
+def chroma(pipe: Any, prompts: list[str], negative: bool) -> Theirs:
+    out = pipe.encode_prompt(prompts, negative_prompt=prompts if negative else None, device="cpu")
+    return rows(*((out[3], out[5]) if negative else (out[0], out[2]))), None
+
+
+def zimage(pipe: Any, prompts: list[str], negative: bool) -> Theirs:
+    # It writes the template into the list that it is given.
+    out = pipe.encode_prompt(list(prompts), "cpu", True, list(prompts) if negative else None)
+    return list(out[1] if negative else out[0]), None
+
+
+def flux2(pipe: Any, prompts: list[str], negative: bool) -> Theirs:
+    return rows(pipe.encode_prompt(prompts, device="cpu")[0], None), None
+
+
+def sana(pipe: Any, prompts: list[str], negative: bool) -> Theirs:
+    import inspect
+
+    instruction = inspect.signature(type(pipe).__call__).parameters["complex_human_instruction"].default
+    out = pipe.encode_prompt(
+        prompts,
+        negative_prompt=prompts if negative else "",
+        device="cpu",
+        complex_human_instruction=instruction,
+    )
+    return rows(*((out[2], out[3]) if negative else (out[0], out[1]))), None
+
+
+def qwenimage(pipe: Any, prompts: list[str], negative: bool) -> Theirs:
+    return rows(*pipe.encode_prompt(prompts, device="cpu")), None
+
+
+def qwenimage21(pipe: Any, prompts: list[str], negative: bool) -> Theirs:
+    out = pipe.encode_prompt(prompts, device="cpu")
+    return rows(out[0], out[1]), None
+
+
+def kandinsky5(pipe: Any, prompts: list[str], negative: bool) -> Theirs:
+    # One by one: beside a prompt that is too long it cuts short ones as well, by the text of their pads.
+    found, vectors = [], []
+    for prompt in prompts:
+        embeds, pooled, ends = pipe.encode_prompt([prompt], device="cpu")
+        found.append(embeds[0][: int(ends[1])])
+        vectors.append(pooled)
+    return found, torch.cat(vectors)
+
+
+CALLS: dict[str, Callable[[Any, list[str], bool], Theirs]] = {
+    "pixart": pixart,
+    "chroma": chroma,
+    "auraflow": auraflow,
+    "zimage": zimage,
+    "flux2": flux2,
+    "flux2-dev": flux2,
+    "lumina2": t5_alone,
+    "sana": sana,
+    "qwenimage": qwenimage,
+    "qwenimage21": qwenimage21,
+    "kandinsky5": kandinsky5,
+}
+BY_HAND = ("flux2-dev", "qwenimage21", "kandinsky5")
+"""Their pipelines want a processor for pictures too, which needs torchvision: built around the tokenizer."""
+
+
+def loaded(name: str, folder: Path) -> tuple[TextToImageModel, Any]:
+    if name in BY_HAND:
+        build, pipeline = build_by_hand(name)
+        model = load_model(build(folder))
+        return model, pipeline(model)
+    model = load_model(RECENT[name](folder))
+    return model, model.pipeline()
+
+
+def ours(model: TextToImageModel, prompts: list[str], negative: bool) -> Theirs:
+    encoded = model.encode_negative(prompts) if negative else model.encode(prompts)
+    tokens = (model.tokenize_negative if negative else model.tokenize)(prompts)
+    embeds = encoded.tensors["prompt_embeds"]
+    mask = None if model.reader.pads_are_read else model.reader.masks(tokens)["text_encoder"]
+    return rows(embeds, mask), encoded.tensors.get("pooled_prompt_embeds")
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_equals_the_pipelines_own(tmp_path: Path, name: str) -> None:
+    model, pipe = loaded(name, tmp_path / "m")
+    assert model.family == name
+    usual = PROMPTS if name != "qwenimage21" else [p for p in PROMPTS if len(p) < 1000]  # it cuts none
+    cases = [(usual, False), (PROMPTS[:1], False), ([""], False), (NEGATIVE, True)]
+    if name == "kandinsky5":  # one by one, as theirs
+        cases = [([p], negative) for prompts, negative in cases for p in prompts]
+    for prompts, negative in cases:
+        (mine, my_pooled), (theirs, pooled) = (
+            ours(model, prompts, negative),
+            CALLS[name](pipe, list(prompts), negative),
+        )
+        assert [len(row) for row in mine] == [len(row) for row in theirs]
+        assert all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
+        assert (my_pooled is None) == (pooled is None)
+        assert my_pooled is None or torch.equal(my_pooled, pooled)
+    with pytest.raises(ModelError, match="no clip_skip"):
+        model.encode(["a cat"], clip_skip=1)
+
+
+def test_hidream(tmp_path: Path) -> None:
+    model = load_model(RECENT["hidream"](tmp_path / "m"))
+    t5, minus_t5, llama, minus_llama, pooled, minus_pooled = model.pipeline().encode_prompt(
+        PROMPTS, negative_prompt=NEGATIVE, device="cpu"
+    )
+    for encoded, (states, layers, vectors) in (
+        (model.encode(PROMPTS), (t5, llama, pooled)),
+        (model.encode_negative(NEGATIVE), (minus_t5, minus_llama, minus_pooled)),
+    ):
+        assert torch.equal(encoded.tensors["prompt_embeds"], states)
+        read = torch.cat([layers[0], layers[2]], dim=-1)  # what llama_layers names
+        assert torch.equal(encoded.tensors["llama_embeds"], read)
+        assert torch.equal(encoded.tensors["pooled_prompt_embeds"], vectors)
+
+
+@pytest.mark.parametrize("name", ["zimage", "qwenimage", "lumina2", "sana"])
+def test_what_is_not_read_is_zero(tmp_path: Path, name: str) -> None:
+    model = load_model(RECENT[name](tmp_path / "m"))
+    embeds = model.encode(PROMPTS[:3]).tensors["prompt_embeds"]
+    mask = model.reader.masks(model.tokenize(PROMPTS[:3]))["text_encoder"]
+    assert embeds.shape[:2] == mask.shape
+    assert not embeds[~mask.bool()].any()
+    assert (mask.sum(dim=1) < mask.shape[1]).all()
+
+
+def test_the_final_norm_of_qwen_image_21_is_undone_and_left_in_place(tmp_path: Path) -> None:
+    """transformers 5 gives the last hidden state after the final norm; this denoiser wants it before."""
+    model, _ = loaded("qwenimage21", tmp_path / "m")
+    encoder = model.encoders["text_encoder"]
+    with torch.no_grad():
+        encoder.model.language_model.norm.weight.mul_(3)
+    before = model.encode(["a cat"]).tensors["prompt_embeds"]
+    with torch.no_grad():
+        encoder.model.language_model.norm.weight.mul_(2)
+    assert torch.equal(model.encode(["a cat"]).tensors["prompt_embeds"], before)
+    assert not encoder.model.language_model.norm._forward_hooks
+
+
+@pytest.mark.parametrize("name", sorted(RECENT))
+def test_gradients_reach_every_lora_and_no_pad(tmp_path: Path, name: str) -> None:
+    from safetext_sdk.hardening.trainable import LoraSize, lora_copy
+    from safetext_sdk.models.model import EncoderBundle
+
+    model = load_model(RECENT[name](tmp_path / "m"))
+    students = {
+        n: lora_copy(e, model.layout.encoders[n], LoraSize(2, 2, model.reader.layers_read(n, e)), 0)
+        for n, e in model.encoders.items()
+    }
+    for student in students.values():
+        for key, weight in student.named_parameters():
+            if "lora_B" in key:
+                torch.nn.init.normal_(weight)  # at zero, lora_A would get no gradient
+    bundle = EncoderBundle(model.family, students, model.options)
+    tokens = model.tokenize(PROMPTS[:3])
+    pieces = bundle(tokens)
+    masks = {} if model.reader.pads_are_read else model.reader.masks(tokens)
+    total = sum(
+        (p * masks[n].unsqueeze(-1) if n in masks and p.ndim == 3 else p).float().square().sum()
+        for n, p in pieces.items()
+    )
+    total.backward()
+    weights = {k: w for k, w in bundle.named_parameters() if "lora_" in k}
+    assert weights
+    assert all(w.grad is not None and bool(w.grad.any()) for w in weights.values()), [
+        k for k, w in weights.items() if w.grad is None or not bool(w.grad.any())
+    ]
+    assert not any(part in k for k in weights for part in ("visual", "vision"))

@@ -123,8 +123,8 @@ class Search:
         return better
 
     def changes(self, objective: GradientObjective, free: Tensor) -> Tensor:
-        """`GradientObjective.first_order` of the best rows at positions ``free`` [n, k]: [n, k, c]; paid as two
-        passes a prompt."""
+        """`GradientObjective.first_order` of the best rows at positions ``free`` [n, k]: [n, k, c]; paid as
+        two passes a prompt."""
         allowed = self.problem.allowed
         every = torch.arange(len(self.best), device=self.best.device)
         self.paid(2)

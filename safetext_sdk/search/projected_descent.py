@@ -57,8 +57,8 @@ def projected_descent(
 
 
 def nearest(soft: Sequence[Tensor], tables: Sequence[Tensor], allowed: Tensor) -> Tensor:
-    """The allowed tokens whose embeddings have the greatest cosine, summed over tables, to ``soft`` [n, k, d]:
-    [n, k]."""
+    """The allowed tokens whose embeddings have the greatest cosine, summed over tables, to ``soft`` [n, k,
+    d]: [n, k]."""
     likeness = [
         F.normalize(values, dim=-1) @ F.normalize(table[allowed].float(), dim=-1).T
         for values, table in zip(soft, tables, strict=True)

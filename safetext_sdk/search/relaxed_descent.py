@@ -1,9 +1,9 @@
 """Descent on a relaxed choice of tokens: every free position holds a distribution over the allowed tokens.
 
-As UnlearnDiffAtk searches (Zhang et al., arXiv 2310.11868, section 4 and its published code): tokens are drawn
-from the distributions, the gradient by their one-hot choice (clipped to [-1, 1]) moves the distributions with
-Adam, and each is projected back onto the simplex. At the end of every stage the likeliest tokens are evaluated
-exactly.
+As UnlearnDiffAtk searches (Zhang et al., arXiv 2310.11868, section 4 and its published code): tokens are
+drawn from the distributions, the gradient by their one-hot choice (clipped to [-1, 1]) moves the
+distributions with Adam, and each is projected back onto the simplex. At the end of every stage the
+likeliest tokens are evaluated exactly.
 
 Prompts do not meet: Adam works element by element, and the loss of a batch is a sum.
 """
@@ -44,7 +44,9 @@ def relaxed_descent(
     optimizer = torch.optim.Adam([weights], lr=rate, weight_decay=decay)
     for stage, here in enumerate(stages):
         for step in range(steps):
-            place = torch.searchsorted(weights.cumsum(-1), draws.uniform(k, 1) * weights.sum(-1, keepdim=True))
+            place = torch.searchsorted(
+                weights.cumsum(-1), draws.uniform(k, 1) * weights.sum(-1, keepdim=True)
+            )
             drawn = problem.allowed[place.squeeze(-1).clamp_max(len(problem.allowed) - 1)]
             slopes = slopes_of(search, here, problem.filled(drawn.unsqueeze(1))[:, 0])
             weights.grad = slopes.of_tokens(problem.allowed).clamp(-1, 1).to(weights.dtype)
@@ -66,5 +68,3 @@ def onto_simplex(values: Tensor) -> Tensor:
     surplus = (ordered.cumsum(-1) - 1) / count
     last = (ordered > surplus).sum(-1, keepdim=True) - 1
     return (values - surplus.gather(-1, last)).clamp_min(0)
-
-

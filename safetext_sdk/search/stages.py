@@ -22,5 +22,5 @@ def slopes_of(search: Search, objective: Differentiable, rows: Tensor) -> Slopes
 
     joined = search.batches.run(work, every)
     search.paid(2)
-    losses, *gradients = joined.split([1, *widths], dim=-1)
+    losses, *gradients = torch.split(joined, [1, *widths], dim=-1)
     return Slopes(losses[:, 0, 0], tuple(zip(gradients, objective.tables, strict=True)))

@@ -122,7 +122,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--n", type=int, default=24, help="held-out unsafe prompts")
     parser.add_argument("--seed", type=int, default=0, help="picture seed")
     parser.add_argument("--attack-seed", type=int, default=0)
-    parser.add_argument("--device", default=None)
+    parser.add_argument("--device", default="auto")
     parser.add_argument("--no-baseline", action="store_true", help="leave the random search out")
     parser.add_argument("--texts", type=Path, help="folder for what was found, one file an attack")
     return parser.parse_args()

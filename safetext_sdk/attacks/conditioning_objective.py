@@ -88,7 +88,7 @@ class ConditioningObjective:
             at = (
                 torch.zeros(*free.shape, table.shape[1], device=ids.device)
                 if gradient is None  # nothing of this encoder is read
-                else taken(gradient, self.rows.places[name][prompts].gather(1, which)).float()
+                else taken(gradient, self.rows.places[name][prompts].gather(1, which))
             )
             parts.append((at, table))
         self._paid(prompts, 2)

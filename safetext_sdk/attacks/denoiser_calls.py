@@ -60,7 +60,7 @@ class DenoiserCalls:
             prompts: whose pictures' latents [r]; times: which of the T steps [t].
             conditioning: r rows.
         Returns:
-            [r, t, ...] in float32.
+            [r, t, ...] in at least single precision.
         """
         count = len(times)
         arguments: dict[str, Any] = {}
@@ -77,7 +77,7 @@ class DenoiserCalls:
         with torch.autocast(device.type, torch.bfloat16, enabled=self.half and device.type == "cuda"):
             answer = self.denoiser(**arguments)
         said: Tensor = answer[0]
-        return said.float().reshape(len(prompts), count, *said.shape[1:])
+        return (said if said.dtype == torch.float64 else said.float()).reshape(len(prompts), count, *said.shape[1:])
 
 
 def record(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -21,6 +22,11 @@ Distance = Literal["flat", "position", "attention", "pooled"]
 attention: the same of what the denoiser's cross-attention makes of it (`models.cross_attention`); pooled: 1 -
 cosine of the pooled output (MMA-Diffusion, arXiv 2311.17516, equation 2)."""
 DISTANCES: tuple[str, ...] = get_args(Distance)
+
+
+def full(values: Tensor) -> Tensor:
+    """At least single precision: distances of half-precision tensors are told in it."""
+    return values if values.dtype == torch.float64 else values.float()
 
 
 def pooled(conditioning: Conditioning, tokens: Tokens) -> Tensor:
@@ -80,17 +86,18 @@ class NearConditioning:
     def far(self, got: Conditioning, tokens: Tokens, prompts: Tensor) -> Tensor:
         """See `Goal.far`."""
         if self.pooled is not None:
-            return 1 - F.cosine_similarity(pooled(got, tokens).float(), self.pooled[prompts].float())
+            return 1 - F.cosine_similarity(full(pooled(got, tokens)), full(self.pooled[prompts]))
         want = self.target.select(prompts)
         if self.distance == "flat":
-            return 1 - F.cosine_similarity(got.flat().float(), want.flat().float())
-        errors = Tensor.new_zeros(self.target.flat(), len(got)).float()
+            return 1 - F.cosine_similarity(full(got.flat()), full(want.flat()))
+        errors = []
         for name, tensor in got.tensors.items():
-            one, other = tensor.float(), want.tensors[name].float()
+            one, other = full(tensor), full(want.tensors[name])
             if self.root is not None and one.ndim == 3:  # pooled vectors meet no cross-attention
-                one, other = one @ self.root, other @ self.root
-            errors = errors + relative(one, other)
-        return errors / len(got.tensors)
+                root = self.root.to(one.dtype)
+                one, other = one @ root, other @ root
+            errors.append(relative(one, other))
+        return torch.stack(errors).mean(0)
 
 
 class NearConcept:
@@ -109,7 +116,7 @@ class NearConcept:
 
     def far(self, got: Conditioning, tokens: Tokens, prompts: Tensor) -> Tensor:
         """Squared distance as a share of the target's own squared norm; see `Goal.far`."""
-        return (got.flat().float() - self.target[prompts]).square().sum(-1) / self.scale[prompts]
+        return (full(got.flat()) - self.target[prompts]).square().sum(-1) / self.scale[prompts]
 
 
 def concept_vector(original: TextToImageModel, pairs: list[tuple[str, str]]) -> Tensor:
@@ -119,5 +126,5 @@ def concept_vector(original: TextToImageModel, pairs: list[tuple[str, str]]) -> 
     Args:
         pairs: (with, without), at least one.
     """
-    with_it, without = (original.encode([pair[side] for pair in pairs]).flat().float() for side in (0, 1))
+    with_it, without = (full(original.encode([pair[side] for pair in pairs]).flat()) for side in (0, 1))
     return (with_it - without).mean(0)

@@ -25,7 +25,7 @@ from ..search.genetic import genetic
 from ..search.problem import Found, Problem
 from .base import AttackContext
 from .conditioning_objective import ConditioningObjective, Goal
-from .encoder_goals import NearConcept, concept_vector
+from .encoder_goals import NearConcept, concept_vector, full
 from .token_attack import TokenAttack, TokenAttackConfig, prefix
 
 
@@ -68,7 +68,7 @@ class RingABell(TokenAttack[RingABellConfig]):
         return (prefix(self.config.words, ""),)
 
     def goal(self, prompts: Sequence[str], context: AttackContext) -> Goal:
-        target = context.original.encode(prompts).flat().float()
+        target = full(context.original.encode(prompts).flat())
         vectors = self._vectors(context)
         named = {c.id: WholeWords(c.words) for c in context.policy.concepts}
         rows = []

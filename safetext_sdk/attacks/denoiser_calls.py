@@ -77,7 +77,9 @@ class DenoiserCalls:
         with torch.autocast(device.type, torch.bfloat16, enabled=self.half and device.type == "cuda"):
             answer = self.denoiser(**arguments)
         said: Tensor = answer[0]
-        return (said if said.dtype == torch.float64 else said.float()).reshape(len(prompts), count, *said.shape[1:])
+        return (said if said.dtype == torch.float64 else said.float()).reshape(
+            len(prompts), count, *said.shape[1:]
+        )
 
 
 def record(

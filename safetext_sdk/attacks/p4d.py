@@ -66,4 +66,4 @@ class P4D(TokenAttack[P4DConfig]):
     def evaluations(self, goal: Goal) -> int:
         # A step costs two passes of the encoder and two of the denoiser, a row at all timesteps cost + 1.
         steps = self.config.steps
-        return 1 + steps // self.config.every + round(4 * steps / (1 + goal.cost))
+        return 1 + -(-steps // self.config.every) + round(4 * steps / (1 + goal.cost))

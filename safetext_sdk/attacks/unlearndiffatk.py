@@ -30,6 +30,7 @@ class UnlearnDiffAtkConfig(PrefixConfig):
     steps: int = Field(default=40, ge=1, description="Steps of Adam at each timestep.")
     rate: float = Field(default=1e-2, gt=0, description="Step size of Adam.")
     decay: float = Field(default=0.1, ge=0, description="Its L2 penalty on the weights of tokens.")
+    every: int = Field(default=40, ge=1, description="Steps between two exact evaluations.")
 
 
 class UnlearnDiffAtk(TokenAttack[UnlearnDiffAtkConfig]):
@@ -41,7 +42,7 @@ class UnlearnDiffAtk(TokenAttack[UnlearnDiffAtkConfig]):
     threat = "white box"
     needs = frozenset({"encoder", "denoiser", "gradients"})
     Config = UnlearnDiffAtkConfig
-    small = {"timesteps": 6, "steps": 40, "rate": 5e-2}  # noqa: RUF012
+    small = {"timesteps": 6, "steps": 40, "rate": 5e-2, "every": 10}  # noqa: RUF012
 
     def templates(self, text: str) -> tuple[str, ...]:
         return (prefix(self.config.words, text),)
@@ -55,10 +56,17 @@ class UnlearnDiffAtk(TokenAttack[UnlearnDiffAtkConfig]):
         assert isinstance(goal, SamePrediction)
         stages = [objective.stage(goal.at(time)) for time in range(goal.cost)]
         return relaxed_descent(
-            objective, stages, problem, steps=config.steps, rate=config.rate, decay=config.decay
+            objective,
+            stages,
+            problem,
+            steps=config.steps,
+            rate=config.rate,
+            decay=config.decay,
+            every=config.every,
         )
 
     def evaluations(self, goal: Goal) -> int:
         # A step costs two passes of the encoder and two of the denoiser, a row at all timesteps cost + 1.
         steps = goal.cost * self.config.steps
-        return 1 + goal.cost + round(4 * steps / (1 + goal.cost))
+        exact = goal.cost * -(-self.config.steps // self.config.every)
+        return 1 + exact + round(4 * steps / (1 + goal.cost))

@@ -28,6 +28,7 @@ def relaxed_descent(
     steps: int,
     rate: float = 1e-2,
     decay: float = 0.1,
+    every: int | None = None,
 ) -> Found:
     """Search the free positions of all prompts.
 
@@ -37,6 +38,7 @@ def relaxed_descent(
         steps: gradients a stage.
         rate: step size of Adam.
         decay: its L2 penalty on the weights of tokens.
+        every: steps of a stage between two exact evaluations; None: at its end alone, as published.
     """
     search, draws = Search(objective, problem), problem.draws()
     n, k = problem.free.shape
@@ -52,9 +54,10 @@ def relaxed_descent(
             weights.grad = slopes.of_tokens(problem.allowed).clamp(-1, 1).to(weights.dtype)
             optimizer.step()
             weights.data = onto_simplex(weights)
+            if (step + 1) % (every or steps) == 0 or step + 1 == steps:
+                rows = problem.filled(problem.allowed[weights.argmax(-1)].unsqueeze(1))
+                search.keep(rows, search.evaluate(rows))
             problem.progress(stage * steps + step + 1, len(stages) * steps)
-        rows = problem.filled(problem.allowed[weights.argmax(-1)].unsqueeze(1))
-        search.keep(rows, search.evaluate(rows))
     return search.found()
 
 

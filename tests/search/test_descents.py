@@ -31,7 +31,9 @@ def tokens(found: Found) -> Tensor:
 def test_a_backdoor_word_is_found(name: str) -> None:
     """The planted tokens differ from prompt to prompt and from position to position."""
     objective, wanted = planted()
-    found = DESCENTS[name](objective, problem(allowed=torch.cat([wanted.flatten().unique(), torch.arange(10, 20)])))
+    found = DESCENTS[name](
+        objective, problem(allowed=torch.cat([wanted.flatten().unique(), torch.arange(10, 20)]))
+    )
     assert (tokens(found) == wanted).any(1).all()
     assert (tokens(found) == wanted).float().mean() > 0.6
 

@@ -94,17 +94,27 @@ def record(
     Raises:
         ModelError: no denoiser, or the conditioning is not among its arguments as the encoders make it.
     """
-    pipe = model.pipeline()
-    denoiser = getattr(pipe, "unet", None) or getattr(pipe, "transformer", None)
-    if not isinstance(denoiser, nn.Module):
-        raise ModelError(f"{model.id} has no denoiser that can be asked for its predictions")
-    per_picture = _per_picture(pipe, denoiser, model, prompts[0])
+    denoiser = _denoiser(model)
+    one, two = _first_calls(model, denoiser, prompts[0])
+    # What has a value a picture grows with the number of prompts.
+    sizes = {path: len(v) for path, v in one.items() if isinstance(v, Tensor) and v.ndim}
+    per_picture = frozenset(path for path, size in sizes.items() if len(two[path]) == 2 * size)
     parts = [
         _Recorded.of(model, denoiser, list(prompts[i : i + AT_ONCE]), seed, times, per_picture)
         for i in range(0, len(prompts), AT_ONCE)
     ]
     rows = {path: torch.cat([part.rows[path] for part in parts]) for path in parts[0].rows}
     return DenoiserCalls(denoiser, rows, parts[0].fixed, parts[0].slots, half)
+
+
+def why_not(model: TextToImageModel) -> str | None:
+    """Why this model's denoiser cannot be asked for its predictions; None if it can."""
+    prompt = "a picture"
+    try:
+        _slots(model, _first_calls(model, _denoiser(model), prompt)[0], [prompt])
+    except ModelError as error:
+        return str(error)
+    return None
 
 
 @contextmanager
@@ -196,8 +206,16 @@ def _watched(denoiser: nn.Module, tell: Any) -> Iterator[None]:
         handle.remove()
 
 
-def _per_picture(pipe: Any, denoiser: nn.Module, model: TextToImageModel, prompt: str) -> frozenset[Path]:
-    """Arguments that have a value a picture: those that grow with the number of prompts."""
+def _denoiser(model: TextToImageModel) -> nn.Module:
+    pipe = model.pipeline()
+    found = getattr(pipe, "unet", None) or getattr(pipe, "transformer", None)
+    if not isinstance(found, nn.Module):
+        raise ModelError(f"{model.id} has no denoiser that can be asked for its predictions")
+    return found
+
+
+def _first_calls(model: TextToImageModel, denoiser: nn.Module, prompt: str) -> list[Leaves]:
+    """The first call of a run of one picture, and of a run of two."""
     first: list[Leaves] = []
 
     def stop(leaves: Leaves) -> None:
@@ -207,12 +225,11 @@ def _per_picture(pipe: Any, denoiser: nn.Module, model: TextToImageModel, prompt
     for count in (1, 2):
         with _watched(denoiser, stop):
             try:
-                _run(pipe, model, [prompt] * count, 0, 1)
+                _run(model.pipeline(), model, [prompt] * count, 0, 1)
             except _Stop:
                 continue
             raise ModelError(f"the pipeline of {model.id} does not call its denoiser")
-    one, two = ({path: len(v) for path, v in c.items() if isinstance(v, Tensor) and v.ndim} for c in first)
-    return frozenset(path for path in one if two[path] == 2 * one[path])
+    return first
 
 
 def _slots(model: TextToImageModel, call: Leaves, prompts: list[str]) -> tuple[dict[str, Path], int, int]:

@@ -13,6 +13,8 @@ from typing import Literal
 
 from pydantic import Field
 
+from ..errors import ModelError
+from ..models.cross_attention import text_metric
 from ..search.coordinate_descent import coordinate_descent
 from ..search.coordinate_gradient import coordinate_gradient
 from ..search.problem import Found, Problem
@@ -51,6 +53,14 @@ class GcgEncoder(TokenAttack[GcgEncoderConfig]):
 
     def templates(self, text: str) -> tuple[str, ...]:
         return (prefix(self.config.words, text),)
+
+    def impossible(self, context: AttackContext) -> str | None:
+        if self.config.distance == "attention":
+            try:
+                text_metric(context.original)
+            except ModelError as error:
+                return str(error)
+        return None
 
     def goal(self, prompts: Sequence[str], context: AttackContext) -> Goal:
         return NearConditioning.to_prompts(context.original, list(prompts), self.config.distance)

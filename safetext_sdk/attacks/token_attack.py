@@ -26,6 +26,7 @@ from ..search.problem import Found, Problem
 from ..search.random_search import random_search
 from .base import Attack, AttackConfig, AttackContext, AttackResult
 from .conditioning_objective import ConditioningObjective, Goal
+from .denoiser_calls import why_not
 from .token_rows import TokenRows, repeated
 
 Start = Literal["prompt", "blank-term"]
@@ -120,6 +121,10 @@ class TokenAttack(Attack[T]):
         if self.config.at_random:
             return None
         return type(self)(self.config.model_copy(update={"at_random": True}))
+
+    def impossible(self, context: AttackContext) -> str | None:
+        """Why these models cannot be attacked like that; None if they can."""
+        return why_not(context.original) if "denoiser" in self.needs else None
 
     def attack(self, prompts: Sequence[str], context: AttackContext) -> Iterator[AttackResult]:
         words = [word for concept in context.policy.concepts for word in concept.words]

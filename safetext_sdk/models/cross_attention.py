@@ -33,7 +33,8 @@ def text_metric(model: TextToImageModel) -> Tensor:
         )
     values, vectors = torch.linalg.eigh(gram / gram.trace())
     root = vectors * values.clamp_min(0).sqrt()
-    return root.to(device=model.device, dtype=torch.float32)
+    found: Tensor = root.to(device=model.device, dtype=torch.float32)
+    return found
 
 
 def read_by(denoiser: nn.Module | None) -> Tensor | None:

@@ -14,12 +14,13 @@ from support.attack_case import shaken
 from torch import Tensor
 
 from safetext_sdk.attacks.conditioning_objective import ConditioningObjective, Goal
-from safetext_sdk.attacks.denoiser_calls import record
+from safetext_sdk.attacks.denoiser_calls import record, why_not
 from safetext_sdk.attacks.denoiser_goal import SamePrediction
 from safetext_sdk.attacks.encoder_goals import NearConcept, NearConditioning, concept_vector, pooled
 from safetext_sdk.attacks.token_rows import TokenRows
 from safetext_sdk.errors import ModelError
 from safetext_sdk.models.cross_attention import read_by, text_metric
+from safetext_sdk.models.families import Conditioning
 from safetext_sdk.search.candidates import SLOT, Templates, candidates
 
 PROMPTS = ["A gun, with a flower", "a photo of a knife"]
@@ -171,10 +172,18 @@ def test_pooling_is_the_encoders_own(models: tuple[Any, Any]) -> None:
         assert torch.equal(got, original.encode(PROMPTS).tensors["pooled_prompt_embeds"])
 
 
-def test_models_that_no_prediction_can_be_asked_of(tmp_path: Path) -> None:
+def test_models_that_no_prediction_can_be_asked_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from safetext_sdk.models import load_model
 
     plain = load_model(minis.build_plain_clip(tmp_path / "clip"), device="cpu")
     with pytest.raises(ModelError, match="without a denoiser"):
         record(plain, PROMPTS, seed=0, times=1)
     assert read_by(None) is None
+    assert why_not(plain) == f"{plain.id} is a text encoder without a denoiser; it makes no pictures"
+    assert why_not(load("flux", tmp_path)) is None
+    lcm = load_model(minis.build_lcm(tmp_path / "lcm"), device="cpu")
+    assert why_not(lcm) is None
+    monkeypatch.setattr(
+        lcm.reader, "condition", lambda *a, **k: Conditioning({"prompt_embeds": torch.ones(1, 3, 4)})
+    )
+    assert "is not given prompt_embeds as the encoders make it" in str(why_not(lcm))

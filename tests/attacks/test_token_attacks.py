@@ -195,6 +195,16 @@ def test_the_guide_is_the_attention_metric_where_there_is_one(where: AttackConte
     assert guide_of(flux, PROMPTS).distance == "position"
 
 
+def test_what_a_model_cannot_have_is_told_with_the_reason(where: AttackContext, tmp_path: Path) -> None:
+    from safetext_sdk.models import load_model
+
+    flux = load_model(minis.build_flux(tmp_path / "flux"), device="cpu")
+    told = made("gcg-encoder", distance="attention").impossible(replace(where, original=flux))
+    assert "does not read text by cross-attention alone" in str(told)
+    for name in SMALL:
+        assert made(name).impossible(where) is None
+
+
 def test_a_prompt_without_room_is_one_clear_line(where: AttackContext) -> None:
     with pytest.raises(UsageError, match="attack coordinate-descent: not every text has room"):
         list(made("coordinate-descent").attack(["flower " * 80], where))

@@ -84,6 +84,36 @@ ATTACKS.add(
     f"{__name__}.original_back:OriginalBack",
     "probe: the original encoder put back",
 )
+ATTACKS.add(
+    "gcg-denoiser",
+    f"{__name__}.gcg_denoiser:GcgDenoiser",
+    "a prefix found by gradients that brings the denoiser's old predictions back",
+)
+ATTACKS.add(
+    "unlearndiffatk",
+    f"{__name__}.unlearndiffatk:UnlearnDiffAtk",
+    "a prefix descended on through the denoiser, timestep by timestep",
+)
+ATTACKS.add(
+    "p4d",
+    f"{__name__}.p4d:P4D",
+    "16 words in the prompt's place, descended on through the denoiser",
+)
+ATTACKS.add(
+    "coordinate-descent",
+    f"{__name__}.coordinate_descent:CoordinateDescent",
+    "words before, after or around the prompt, settled one by one through encoder and denoiser",
+)
+ATTACKS.add(
+    "ring-a-bell",
+    f"{__name__}.ring_a_bell:RingABell",
+    "16 words nearest to the prompt with the concept added three times over",
+)
+ATTACKS.add(
+    "mma",
+    f"{__name__}.mma:MMA",
+    "20 words, none of them the policy's, whose pooled output is the unsafe prompt's",
+)
 
 __all__ = [
     "ATTACKS",

@@ -8,7 +8,7 @@ needs fewer passes where positions hardly depend on each other.
 
 from __future__ import annotations
 
-from .objective import GradientObjective, in_parts
+from .objective import GradientObjective
 from .problem import Found, Problem, Search
 
 
@@ -28,8 +28,7 @@ def coordinate_descent(
             order = draws.uniform(k).argsort(dim=1)
         slot = order[:, step % k : step % k + 1]  # [n, 1]
         place = problem.free.gather(1, slot)
-        change = in_parts(objective, search.best, place, problem.allowed, problem.at_once)[:, 0]
-        search.paid(2)
+        change = search.changes(objective, place)[:, 0]
         token = problem.allowed[change.topk(candidates, dim=-1, largest=False).indices]  # [n, candidates]
         rows = search.best.unsqueeze(1).repeat(1, candidates, 1)
         rows.scatter_(2, place.unsqueeze(1).expand(-1, candidates, -1), token.unsqueeze(-1))

@@ -8,7 +8,7 @@ any case; keeping the better one never ends worse and needs no second pass over 
 
 from __future__ import annotations
 
-from .objective import GradientObjective, in_parts
+from .objective import GradientObjective
 from .problem import Found, Problem, Search
 
 
@@ -25,8 +25,7 @@ def coordinate_gradient(
     search, draws = Search(objective, problem), problem.draws()
     k, top = problem.free.shape[1], min(top, len(problem.allowed))
     for step in range(steps):
-        change = in_parts(objective, search.best, problem.free, problem.allowed, problem.at_once)
-        search.paid(2)
+        change = search.changes(objective, problem.free)
         ranked = problem.allowed[change.topk(top, dim=-1, largest=False).indices]  # [n, k, top]
         slot, rank = draws.integers(k, candidates), draws.integers(top, candidates)  # [n, candidates]
         token = ranked.flatten(1).gather(1, slot * top + rank)

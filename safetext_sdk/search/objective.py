@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -41,8 +42,38 @@ class GradientObjective(Objective, Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Slopes:
+    """Losses and their gradients by the embeddings of the free positions.
+
+    Attributes:
+        losses: [r].
+        parts: (gradient [r, k, d], embedding table [V, d]) of every encoder that reads the free tokens.
+    """
+
+    losses: Tensor
+    parts: tuple[tuple[Tensor, Tensor], ...]
+
+    def of_tokens(self, allowed: Tensor) -> Tensor:
+        """Gradient by the one-hot choice of a token [r, k, c]."""
+        return torch.stack([at @ table[allowed].to(at.dtype).T for at, table in self.parts]).sum(0)
+
+
+class Differentiable(GradientObjective, Protocol):
+    """An objective that gives gradients by the embeddings themselves, for searches that move those."""
+
+    @property
+    def tables(self) -> Sequence[Tensor]:
+        """Embedding tables [V, d] of the encoders that read the free tokens."""
+        ...
+
+    def slopes(self, ids: Tensor, prompts: Tensor, free: Tensor) -> Slopes:
+        """Losses and gradients at rows of tokens; arguments as in `GradientObjective.first_order`."""
+        ...
+
+
 class EmbeddingObjective:
-    """Both, for a loss that is differentiable in token embeddings.
+    """All of them, for a loss that is differentiable in token embeddings.
 
     Args:
         tables: embedding tables [V, d], one for each encoder that reads the ids.
@@ -63,36 +94,30 @@ class EmbeddingObjective:
 
     def first_order(self, ids: Tensor, prompts: Tensor, free: Tensor, allowed: Tensor) -> Tensor:
         """See `GradientObjective.first_order`."""
+        return exchange(self.slopes(ids, prompts, free), ids.gather(1, free), allowed)
+
+    def slopes(self, ids: Tensor, prompts: Tensor, free: Tensor) -> Slopes:
+        """See `Differentiable.slopes`."""
         embeddings = [table[ids].requires_grad_(True) for table in self.tables]
         with torch.enable_grad():
-            total = self.loss_of(embeddings, ids, prompts).sum()
-            gradients = torch.autograd.grad(total, embeddings)
-        change = torch.zeros(*free.shape, len(allowed), device=ids.device)
-        for table, gradient in zip(self.tables, gradients, strict=True):
-            change += exchange(gradient, table, ids, free, allowed)
-        return change
+            losses = self.loss_of(embeddings, ids, prompts)
+            gradients = torch.autograd.grad(losses.sum(), embeddings)
+        at = [taken(gradient, free) for gradient in gradients]
+        return Slopes(losses.detach(), tuple(zip(at, self.tables, strict=True)))
 
 
-def exchange(gradient: Tensor, table: Tensor, ids: Tensor, free: Tensor, allowed: Tensor) -> Tensor:
-    """What a gradient by token embeddings says about other tokens.
+def taken(values: Tensor, positions: Tensor) -> Tensor:
+    """``values`` [r, L, d] at ``positions`` [r, k]: [r, k, d]."""
+    return values.gather(1, positions.unsqueeze(-1).expand(-1, -1, values.shape[-1]))
+
+
+def exchange(slopes: Slopes, present: Tensor, allowed: Tensor) -> Tensor:
+    """What gradients by token embeddings say about other tokens: gradient times (candidate - present).
 
     Args:
-        gradient: of the loss by the embeddings [r, L, d]; table: [V, d].
-        ids: the present tokens [r, L]; free: positions [r, k]; allowed: tokens [c].
+        present: tokens at the free positions [r, k]; allowed: tokens [c].
     Returns:
-        Gradient times (candidate - present) [r, k, c].
+        [r, k, c].
     """
-    at = gradient.gather(1, free.unsqueeze(-1).expand(-1, -1, gradient.shape[-1])).float()  # [r, k, d]
-    now = (at * table[ids.gather(1, free)].float()).sum(-1, keepdim=True)  # [r, k, 1]
-    return at @ table[allowed].float().T - now
-
-
-def in_parts(
-    objective: GradientObjective, ids: Tensor, free: Tensor, allowed: Tensor, at_once: int
-) -> Tensor:
-    """`GradientObjective.first_order` of one row a prompt [n, L], a few prompts at a time: [n, k, c]."""
-    step, parts = max(1, at_once), []
-    for start in range(0, len(ids), step):
-        index = torch.arange(start, min(start + step, len(ids)), device=ids.device)
-        parts.append(objective.first_order(ids[index], index, free[index], allowed))
-    return torch.cat(parts)
+    now = [(at * table[present].to(at.dtype)).sum(-1, keepdim=True) for at, table in slopes.parts]
+    return slopes.of_tokens(allowed) - torch.stack(now).sum(0)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from .batches import Batches
 from .draws import Draws
-from .objective import Objective
+from .objective import GradientObjective, Objective
 
 Accept = Callable[[Tensor, Tensor], Tensor]
 """(rows of token ids [r, L], which prompt each is about [r]) -> [r] bool: is it a text that a user could
@@ -28,7 +29,7 @@ class Problem:
         allowed: tokens that may be put there [c] int64.
         seeds: one a prompt, of its random choices.
         accept: rows that it refuses are never chosen; None takes every row.
-        at_once: rows evaluated together: as many as fit into memory.
+        at_once: rows evaluated together; halved by itself where memory runs out.
         progress: told after every step.
     """
 
@@ -83,12 +84,14 @@ class Search:
 
     objective: Objective
     problem: Problem
+    batches: Batches = field(init=False)
     best: Tensor = field(init=False)
     losses: Tensor = field(init=False)
     passes: Tensor = field(init=False)
     start: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
+        self.batches = Batches(self.problem.at_once)
         self.best = self.problem.ids.clone()
         self.passes = torch.zeros(len(self.best), dtype=torch.int64, device=self.best.device)
         start = self._exact(self.best, torch.arange(len(self.best), device=self.best.device))
@@ -119,6 +122,16 @@ class Search:
         self.losses = torch.where(better, low, self.losses)
         return better
 
+    def changes(self, objective: GradientObjective, free: Tensor) -> Tensor:
+        """`GradientObjective.first_order` of the best rows at positions ``free`` [n, k]: [n, k, c]; paid as
+        two passes a prompt."""
+        allowed = self.problem.allowed
+        every = torch.arange(len(self.best), device=self.best.device)
+        self.paid(2)
+        return self.batches.run(
+            lambda part: objective.first_order(self.best[part], part, free[part], allowed), every
+        )
+
     def paid(self, passes: int) -> None:
         """Count passes of every prompt that `evaluate` did not see (gradients)."""
         self.passes += passes
@@ -127,10 +140,9 @@ class Search:
         return Found(self.best, self.losses, self.start, self.passes)
 
     def _exact(self, rows: Tensor, owner: Tensor) -> Tensor:
-        step = self.problem.at_once
-        parts = [
-            self.objective.loss(rows[i : i + step], owner[i : i + step]).detach().float()
-            for i in range(0, len(rows), step)
-        ]
+        every = torch.arange(len(rows), device=rows.device)
+        losses = self.batches.run(
+            lambda part: self.objective.loss(rows[part], owner[part]).detach().float(), every
+        )
         self.passes += torch.bincount(owner, minlength=len(self.passes))
-        return torch.cat(parts)
+        return losses

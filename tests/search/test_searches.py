@@ -14,7 +14,7 @@ from safetext_sdk.search.bandit import bandit
 from safetext_sdk.search.coordinate_descent import coordinate_descent
 from safetext_sdk.search.coordinate_gradient import coordinate_gradient
 from safetext_sdk.search.genetic import genetic
-from safetext_sdk.search.objective import EmbeddingObjective, in_parts
+from safetext_sdk.search.objective import EmbeddingObjective
 from safetext_sdk.search.problem import Found, Problem
 from safetext_sdk.search.random_search import random_search
 
@@ -154,7 +154,7 @@ def test_first_order_agrees_with_finite_differences() -> None:
     objective = EmbeddingObjective(tables, loss_of)
     ids = torch.randint(50, (2, 5), generator=generator)
     free, allowed = torch.tensor([[1, 3], [0, 4]]), torch.tensor([7, 20, 33])
-    got = in_parts(objective, ids, free, allowed, at_once=1)
+    got = objective.first_order(ids, torch.arange(2), free, allowed)
     eps = 1e-6
     for row in range(2):
         index = torch.tensor([row])

@@ -17,7 +17,7 @@ TERMS = ["gun", "knife", "war axe"]
 
 
 def context(original: Any = None, hardened: Any = None, **extra: Any) -> AttackContext:
-    policy: Any = SimpleNamespace(concepts=[SimpleNamespace(id="weapon", terms=TERMS)])
+    policy: Any = SimpleNamespace(concepts=[SimpleNamespace(id="weapon", terms=TERMS, words=TERMS)])
     return AttackContext(original, hardened, policy, **extra)
 
 

@@ -1,0 +1,73 @@
+"""The goal that the denoiser predicts what the original predicted for the unsafe prompt, at timesteps of the
+original's own trajectory (UnlearnDiffAtk, Zhang et al., arXiv 2310.11868, equation 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..models.families import Conditioning, Tokens
+from ..models.model import TextToImageModel
+from .denoiser_calls import DenoiserCalls, frozen, record
+
+
+class SamePrediction:
+    """Mean squared error of the predictions, as a share of the wanted prediction's own mean square.
+
+    The paper takes the noise that was added to a picture of the unsafe prompt; here it is what the original
+    predicts on its way to that picture: it needs no picture, and is zero where nothing was hardened.
+
+    Args:
+        calls: what the original's denoiser was given on its way from n prompts to their pictures.
+        wanted: the original's predictions there [n, T, ...].
+        times: which of the T steps count.
+    """
+
+    def __init__(self, calls: DenoiserCalls, wanted: Tensor, times: Tensor) -> None:
+        self.calls, self.wanted, self.times = calls, wanted, times
+        self.scale = wanted.square().flatten(2).mean(2).clamp_min(1e-8)  # [n, T]
+
+    @classmethod
+    def to_prompts(
+        cls, original: TextToImageModel, prompts: Sequence[str], *, seed: int, times: int, at_once: int = 16
+    ) -> SamePrediction:
+        """Towards the original's pictures of n prompts.
+
+        Args:
+            seed: of the pictures; times: steps of the trajectory, evenly spread.
+            at_once: prompts whose wanted predictions are made together.
+
+        Raises:
+            ModelError: see `denoiser_calls.record`.
+        """
+        calls = record(original, prompts, seed=seed, times=times)
+        target = original.encode(prompts)
+        steps = torch.arange(next(iter(calls.rows.values())).shape[1], device=original.device)
+        every = torch.arange(len(prompts), device=original.device)
+        with torch.no_grad():
+            wanted = [calls.predict(part, steps, target.select(part)) for part in torch.split(every, at_once)]
+        return cls(calls, torch.cat(wanted), steps)
+
+    @property
+    def cost(self) -> int:
+        """Passes of the denoiser for each row."""
+        return len(self.times)
+
+    @property
+    def spent(self) -> int:
+        """Passes that making the target took, for each prompt: two a step (guidance), one for the
+        prediction."""
+        return 3 * int(self.wanted.shape[1])
+
+    def at(self, *times: int) -> SamePrediction:
+        """The same goal at some of its steps."""
+        return SamePrediction(self.calls, self.wanted, self.times[list(times)])
+
+    def far(self, got: Conditioning, tokens: Tokens, prompts: Tensor) -> Tensor:
+        """See `Goal.far`."""
+        with frozen(self.calls.denoiser):
+            said = self.calls.predict(prompts, self.times, got)
+        error = (said - self.wanted[prompts][:, self.times]).square().flatten(2).mean(2)
+        return (error / self.scale[prompts][:, self.times]).mean(1)

@@ -1,0 +1,124 @@
+"""Rows of token ids as every encoder of a model reads them.
+
+The tokens that are searched are those of the first encoder. Encoders with the same vocabulary get the same
+tokens, and gradients flow through them; others (T5 beside CLIP) read the text that the tokens are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..models.families import Tokens
+from ..models.model import TextToImageModel
+from ..search.candidates import Templates, Tokenize, free_positions, round_trip
+from ..search.problem import Accept
+
+
+class TokenRows:
+    """Prompts with free words.
+
+    Args:
+        model: whose encoders and tokenizers.
+        templates: n texts with slots for the words that are searched.
+        fillers: two usable tokens; ``ids`` begin with the first.
+
+    Raises:
+        ValueError: a template has no room for its words.
+    """
+
+    def __init__(self, model: TextToImageModel, templates: Templates, fillers: tuple[int, int]) -> None:
+        self.model, self.templates = model, templates
+        self.first = next(iter(model.tokenizers))
+        vocabulary = model.tokenizers[self.first].get_vocab()
+        self.shared = [name for name, t in model.tokenizers.items() if t.get_vocab() == vocabulary]
+        self.others = [name for name in model.tokenizers if name not in self.shared]
+        self.places = {
+            name: free_positions(self._ids_of(name), templates, fillers)[1].to(model.device)
+            for name in self.shared
+        }
+        """Free positions of every encoder that reads the tokens [n, k]."""
+        rows = torch.arange(len(templates.texts))
+        begin = templates.write(torch.full_like(self.free, fillers[0]), rows)
+        self.start: Tokens = _moved(model.tokenize(begin), model.device)
+
+    @property
+    def free(self) -> Tensor:
+        """Free positions of the first encoder [n, k]."""
+        return self.places[self.first]
+
+    @property
+    def ids(self) -> Tensor:
+        """Where a search begins [n, L]: the first filler everywhere."""
+        return self.start[self.first]["input_ids"]
+
+    def tokens(self, ids: Tensor, rows: Tensor) -> Tokens:
+        """Tokens of every encoder for ids of the first one [r, L]; ``rows`` [r]: the template of each."""
+        words = ids.gather(1, self.free[rows])
+        out: Tokens = {}
+        for name in self.shared:
+            parts = {key: t[rows] for key, t in self.start[name].items()}
+            parts["input_ids"] = parts["input_ids"].scatter(1, self.places[name][rows], words)
+            out[name] = parts
+        if self.others:
+            read = self.model.tokenize(self.templates.write(words, rows))
+            out |= _moved({name: read[name] for name in self.others}, ids.device)
+        return {name: out[name] for name in self.model.tokenizers}
+
+    def texts(self, ids: Tensor) -> list[str]:
+        """What a user types for one row a template [n, L]."""
+        every = torch.arange(len(ids), device=ids.device)
+        return self.templates.write(ids.gather(1, self.free), every)
+
+    def accept(self) -> Accept:
+        """Whether the text of a row gives that row again."""
+        return round_trip(self._ids_of(self.first), self.templates, self.free)
+
+    def table(self, name: str) -> Tensor:
+        """Embedding table of an encoder [V, d]."""
+        weight: Tensor = self.model.encoders[name].get_input_embeddings().weight
+        return weight.detach()
+
+    def _ids_of(self, name: str) -> Tokenize:
+        return lambda texts: self.model.tokenize(texts)[name]["input_ids"]
+
+
+@contextmanager
+def embeddings_of(encoders: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
+    """While it lasts, what the encoders' token embeddings give out are leaves that gradients can be taken of;
+    they appear in the yielded mapping, by encoder, once the encoder has run."""
+    leaves: dict[str, Tensor] = {}
+    handles = []
+
+    def catch(name: str) -> Any:
+        def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+            leaves[name] = output.detach().requires_grad_(True)
+            return leaves[name]
+
+        return hook
+
+    try:
+        for name, encoder in encoders.items():
+            weight = encoder.get_input_embeddings().weight  # type: ignore[operator]
+            # T5 looks its tokens up through a second module that shares the weight.
+            for module in encoder.modules():
+                if isinstance(module, nn.Embedding) and module.weight is weight:
+                    handles.append(module.register_forward_hook(catch(name)))
+        yield leaves
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _moved(tokens: Mapping[str, Mapping[str, Tensor]], device: torch.device) -> Tokens:
+    return {name: {key: t.to(device) for key, t in parts.items()} for name, parts in tokens.items()}
+
+
+def repeated(templates: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], list[int]]:
+    """Templates of several forms a prompt as one list, and the prompt that each is about."""
+    flat = [(text, prompt) for prompt, forms in enumerate(templates) for text in forms]
+    return tuple(text for text, _ in flat), [prompt for _, prompt in flat]

@@ -27,7 +27,7 @@ from .errors import (
 from .lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from .flow import gate, load_policy, validate
+    from .flow import compare, gate, load_policy, validate
     from .hardening.harden import harden
     from .models.loading import load_model
     from .models.model import HardenedModel, TextToImageModel
@@ -49,6 +49,7 @@ __getattr__, __dir__ = lazy_attributes(
         "TextToImageModel": ".models.model",
         "Verdict": ".verdict.decision",
         "build_prompt_book": ".prompts.build",
+        "compare": ".flow",
         "gate": ".flow",
         "harden": ".hardening.harden",
         "load_model": ".models.loading",
@@ -75,6 +76,7 @@ __all__ = [
     "UsageError",
     "Verdict",
     "build_prompt_book",
+    "compare",
     "gate",
     "harden",
     "load_model",

@@ -16,7 +16,7 @@ class NegativePromptConfig(BaselineConfig):
     """Settings of ``negative-prompt``."""
 
     words: int = Field(
-        default=20, ge=1, description="Words of the policy that it names; a CLIP reads 77 tokens at most."
+        default=15, ge=1, description="Words of the policy that it names; a CLIP reads 77 tokens at most."
     )
 
 

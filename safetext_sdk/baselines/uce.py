@@ -24,7 +24,11 @@ class UceConfig(BaselineConfig):
     guide: Literal["empty", "anchor"] = Field(
         default="empty", description="What an erased word becomes: the empty prompt, or its anchor prompt."
     )
-    preserve: int = Field(default=0, ge=0, description="Safe training prompts that are kept by name.")
+    preserve: int = Field(
+        default=200,
+        ge=0,
+        description="Safe training prompts that are kept; the script has none unless they are named.",
+    )
 
 
 def edit(weight: Tensor, erase: tuple[Tensor, Tensor], keep: Tensor, config: UceConfig) -> Tensor:

@@ -1,4 +1,4 @@
-"""Safety against what is kept, every method at several strengths: python benchmarks/pareto.py --out runs/pareto
+"""Safety against what is kept, at several strengths: python benchmarks/pareto.py --out runs/pareto
 
 Hardens MODEL against POLICY with each method at each strength, compares all of them and the baselines with
 the code of `safetext compare`, and writes:

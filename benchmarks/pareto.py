@@ -10,7 +10,7 @@ the code of `safetext compare`, and writes:
   pictures at equal seeds) for every method that was run at more than one strength;
 * ``pareto.md``: both as one table, with the seconds that each hardening took.
 
-A strength is one setting on top of the recipe of the command line; nothing else is set here. Everything is
+A strength is a setting on top of the recipe of the command line; nothing else is set here. Everything is
 resumable: finished runs are not hardened again, pictures that exist are not made again. `--device cuda` runs
 on a GPU. A first look: --methods anchor --n 20 --attacks context --baselines original
 """
@@ -34,12 +34,13 @@ from safetext_sdk.metrics import SHARE
 
 STRENGTHS: dict[str, tuple[str, ...]] = {
     "anchor": ("train.extent=0.4", "train.extent=0.7", "train.extent=1.0", "method.push=0.5"),
-    "safetext": ("method.strength=30", "method.strength=100", "method.strength=300"),
+    "safetext": tuple(f"method.distance=relative method.strength={x}" for x in (0.15, 0.5, 1.5)),
     "des": ("train.extent=0.4", "train.extent=0.7", "train.extent=1.0"),
     "sage": ("train.extent=0.4", "train.extent=0.7", "train.extent=1.0"),
     "adversarial": ("train.extent=0.4", "train.extent=0.7", "train.extent=1.0"),
 }
-"""Method: one setting a point, from weak to strong. `extent` moves the weights part of the way."""
+"""Method: its settings a point, from weak to strong; the last one is its label. `extent` moves the weights
+part of the way to what was trained."""
 ATTACKS = ("context", "gcg-encoder")
 BASELINES = ("original", "negative-prompt", "filter", "safree", "uce", "esd")
 
@@ -53,12 +54,17 @@ class Made:
     setting: str
     seconds: float
 
+    @property
+    def label(self) -> str:
+        """As plots call it: ``anchor extent=0.7``."""
+        return f"{self.method} {self.setting.split()[-1].partition('.')[2]}"
+
 
 def harden(method: str, setting: str, args: argparse.Namespace) -> Made:
     """Harden, or go on, or take what is finished; the seconds of a resumed run are those of its last part."""
     name = "".join(c if c.isalnum() or c in "._-" else "_" for c in f"{method}-{setting}-s{args.seed}")
     path, clock = args.out / "runs" / name, args.out / "runs" / f"{name}.seconds.json"
-    pairs = [setting, *([f"train.steps={args.steps}"] if args.steps else [])]
+    pairs = [*setting.split(), *([f"train.steps={args.steps}"] if args.steps else [])]
     config, train = from_text(method, pairs, None)
     begun, finished = time.monotonic(), (path / "manifest.json").is_file()
     st.harden(
@@ -82,9 +88,8 @@ def lines_of(found: Comparison, made: Sequence[Made]) -> list[Point]:
     out = []
     for point in points_of(found):
         each = methods.get(point.label)
-        label = each.setting.partition(".")[2] if each else point.label
-        named = f"{each.method} {label}" if each else label
-        out.append(replace(point, label=named, group=each.method if each else ""))
+        named = {"label": each.label, "group": each.method} if each else {}
+        out.append(replace(point, **named))
     return out
 
 
@@ -96,10 +101,8 @@ def nrr_points(found: Comparison, made: Sequence[Made]) -> list[Point]:
         each, figures = methods.get(entry.name), entry.figures
         if each is not None and figures.removed is not None and figures.change is not None:
             removed, same = max(0.0, figures.removed), 1 - figures.change
-            label = f"{each.method} {each.setting.partition('.')[2]}"
-            out.append(
-                Point(label, Value(same, same, same), Value(removed, removed, removed), group=each.method)
-            )
+            values = Value(same, same, same), Value(removed, removed, removed)
+            out.append(Point(each.label, *values, group=each.method))
     return out
 
 

@@ -27,7 +27,7 @@ from .errors import (
 from .lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from .flow import attack, gate, load_policy, validate
+    from .flow import attack, compare, gate, load_policy, validate
     from .hardening.harden import harden
     from .models.loading import load_model
     from .models.model import HardenedModel, TextToImageModel
@@ -50,6 +50,7 @@ __getattr__, __dir__ = lazy_attributes(
         "Verdict": ".verdict.decision",
         "attack": ".flow",
         "build_prompt_book": ".prompts.build",
+        "compare": ".flow",
         "gate": ".flow",
         "harden": ".hardening.harden",
         "load_model": ".models.loading",
@@ -77,6 +78,7 @@ __all__ = [
     "Verdict",
     "attack",
     "build_prompt_book",
+    "compare",
     "gate",
     "harden",
     "load_model",

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .attacks import Attack
+    from .baselines import Baseline
+    from .comparison.contenders import Given
+    from .comparison.entries import Comparison
     from .models import HardenedModel, TextToImageModel
     from .policy import Policy
     from .results.attack_summary import AttackReport
@@ -144,6 +147,43 @@ def attack(
     report = attack_models(subjects, plan, out=out, progress=progress)
     write_attack_report(report)
     return report
+
+
+def compare(
+    contenders: Sequence[Given],
+    policy: Policy | str | Path | None = None,
+    *,
+    model: TextToImageModel | str | Path | None = None,
+    baselines: Sequence[str | Baseline[Any]] = ("original",),
+    out: str | Path = "comparison",
+    progress: bool | Step = True,
+    **options: Unpack[PlanOptions],
+) -> Comparison:
+    """Measure runs, other encoders and baselines on the same prompts and seeds, side by side, and write the
+    table with a plot of safety against what is kept. A report that answers already is read, not drawn again.
+
+    Args:
+        contenders: what `harden` returned, run folders, or models whose encoders take the original's place.
+        policy: what all are judged by; None: the first run's own.
+        model: the undefended model or its name; None: the one that the first run was made from.
+        baselines: names of `safetext baselines list`, or made with settings (``Uce(guide="anchor")``).
+        out: folder for ``comparison.json``, ``comparison.md``, ``index.html`` and a report folder an entry;
+            the same call goes on there.
+        progress: a bar on stderr, or a callable that is told (what, done, total).
+        options: as those of `validate`, but for ``encoder``.
+
+    Raises:
+        UsageError: nothing to compare, no model, an unknown baseline or attack, models of two families.
+        RunError: a run is not as its manifest says, or was made from another model.
+        MissingExtraError, DetectorError, PolicyError: as `validate`.
+        InterruptedRun: Ctrl-C; the same call goes on.
+    """
+    from .comparison.compare import compare as run
+    from .validation.plan import ValidationPlan
+
+    rules = load_policy(policy) if isinstance(policy, (str, Path)) else policy
+    plan = ValidationPlan(**options)
+    return run(contenders, rules, plan, out=out, model=model, baselines=baselines, progress=progress)
 
 
 class GateOptions(TypedDict, total=False):

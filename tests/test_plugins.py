@@ -21,6 +21,7 @@ from support.minis import build_lcm
 
 import safetext_sdk as st
 from safetext_sdk.attacks import ATTACKS
+from safetext_sdk.baselines import BASELINES
 from safetext_sdk.detectors import DETECTORS
 from safetext_sdk.hardening.settings import TrainConfig
 from safetext_sdk.methods import METHODS
@@ -36,6 +37,7 @@ DISTRIBUTION = "acme-safetext"
 REGISTRIES: dict[str, Registry[Any]] = {
     "mean-projection": METHODS,
     "spell-out": ATTACKS,
+    "word-list": BASELINES,
     "colours": DETECTORS,
     "picture_shift": METRICS,
     "lcm": FAMILIES,
@@ -45,6 +47,7 @@ REGISTRIES: dict[str, Registry[Any]] = {
 LISTS = {
     "mean-projection": ("methods", "list"),
     "spell-out": ("attacks", "list"),
+    "word-list": ("baselines", "list"),
     "colours": ("detectors", "list"),
     "picture_shift": ("metrics", "list"),
     "lcm": ("families", "list"),

@@ -46,6 +46,12 @@ def _attacks() -> Any:
     return ATTACKS
 
 
+def _baselines() -> Any:
+    from safetext_sdk.baselines import BASELINES
+
+    return BASELINES
+
+
 def _metrics() -> Any:
     from safetext_sdk.metrics import METRICS
 
@@ -203,6 +209,7 @@ def apps() -> dict[str, typer.Typer]:
         "detectors": _app("detector", _registry_rows(_detectors), ("name", "summary", "source")),
         "kept-judges": _app("judge of kept", _registry_rows(_kept_judges), ("name", "summary", "source")),
         "attacks": _app("attack", _registry_rows(_attacks), ("name", "summary", "source")),
+        "baselines": _app("baseline", _registry_rows(_baselines), ("name", "summary", "source")),
         "metrics": _app("metric", _registry_rows(_metrics), ("name", "summary", "source")),
         "prompts": _app(
             "published set of prompts", _prompt_sets, ("name", "label", "rows", "licence", "access", "title")

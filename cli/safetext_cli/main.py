@@ -24,7 +24,21 @@ from safetext_sdk.errors import (
     SafeTextWarning,
 )
 
-from . import attack, demo, doctor, export, gate, generate, harden, lists, plan, policy, validate, verify
+from . import (
+    attack,
+    compare,
+    demo,
+    doctor,
+    export,
+    gate,
+    generate,
+    harden,
+    lists,
+    plan,
+    policy,
+    validate,
+    verify,
+)
 
 app = typer.Typer(
     name="safetext",
@@ -43,6 +57,7 @@ app.command("export", rich_help_panel="The main road")(export.export)
 app.command("verify", rich_help_panel="The main road")(verify.verify)
 app.command("attack", rich_help_panel="The main road")(attack.attack)
 app.command("generate", rich_help_panel="Look")(generate.generate)
+app.command("compare", rich_help_panel="Look")(compare.compare)
 app.command("plan", rich_help_panel="Look")(plan.plan)
 app.command("doctor", rich_help_panel="Look")(doctor.doctor)
 app.add_typer(policy.app, name="policy", rich_help_panel="Look")

@@ -21,6 +21,7 @@ COMMANDS = [
     "export",
     "verify",
     "generate",
+    "compare",
     "doctor",
     "policy show",
     "policy lint",
@@ -40,7 +41,17 @@ def test_help_fits_80_columns(command: str, monkeypatch, capsys) -> None:
 
 @pytest.mark.parametrize(
     "noun",
-    ["models", "methods", "recipes", "detectors", "kept-judges", "attacks", "metrics", "exporters"],
+    [
+        "models",
+        "methods",
+        "recipes",
+        "detectors",
+        "kept-judges",
+        "attacks",
+        "baselines",
+        "metrics",
+        "exporters",
+    ],
 )
 def test_lists_as_json_and_show(noun: str, capsys) -> None:
     assert run([noun, "list", "--json"]) == 0

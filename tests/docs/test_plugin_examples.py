@@ -15,9 +15,10 @@ from PIL import Image
 from safetensors.torch import load_file
 from safetext_cli.main import run
 from safetext_exporters.base import Subject
-from support import hardening_case
+from support import baseline_case, hardening_case
 from support.attack_case import context, texts
 from support.gate_case import passing, row
+from support.validation_case import FAST
 
 from safetext_sdk import load_model
 from safetext_sdk.detectors import Detector
@@ -28,6 +29,7 @@ from safetext_sdk.models.families import ModelFolder
 from safetext_sdk.prompts import Candidate
 from safetext_sdk.results.compute import pair_up
 from safetext_sdk.results.rows import PictureChange
+from safetext_sdk.validation.generate import PictureMaker, Request
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -81,7 +83,7 @@ def test_the_metric_of_the_page() -> None:
 
 # --- CONTRIBUTING.md: ten lines for each kind ---
 
-KINDS = ("methods", "attacks", "detectors", "metrics", "families", "exporters", "prompt_sources")
+KINDS = ("methods", "attacks", "baselines", "detectors", "metrics", "families", "exporters", "prompt_sources")
 
 
 def ten_lines(kind: str) -> dict[str, Any]:
@@ -114,6 +116,16 @@ def test_the_method_of_ten_lines(mini_sd1: Path, tmp_path: Path) -> None:
 
 def test_the_attack_of_ten_lines() -> None:
     assert texts(ten_lines("attacks")["Twice"](), ["a gun"], context()) == ["a gun, a gun"]
+
+
+def test_the_baseline_of_ten_lines(mini_sd1: Path, tmp_path: Path) -> None:
+    model = load_model(mini_sd1, device="cpu")
+    defended = ten_lines("baselines")["Polite"]().defend(baseline_case.context(model, tmp_path), {})
+    drawn = [
+        PictureMaker(each, tmp_path, settings=FAST, workers=1).draw([Request(prompt, 0)])[0].tobytes()
+        for each, prompt in ((defended, "a gun"), (model, "a gun, harmless"))
+    ]
+    assert drawn[0] == drawn[1]
 
 
 def test_the_detector_of_ten_lines() -> None:

@@ -1,0 +1,177 @@
+"""Safety against what is kept, at several strengths: python benchmarks/pareto.py --out runs/pareto
+
+Hardens MODEL against POLICY with each method at each strength, compares all of them and the baselines with
+the code of `safetext compare`, and writes:
+
+* ``index.html``, ``comparison.md`` and ``comparison.json`` as `safetext compare` does;
+* ``pareto.svg``: one line a method through its strengths; filled marks for plain prompts, hollow ones for the
+  worst attack;
+* ``nrr.svg``: the curve of arXiv 2502.20623 (share of unsafe pictures removed against the change of safe
+  pictures at equal seeds) for every method that was run at more than one strength;
+* ``pareto.md``: both as one table, with the seconds that each hardening took.
+
+A strength is a setting on top of the recipe of the command line; nothing else is set here. Everything is
+resumable: finished runs are not hardened again, pictures that exist are not made again. `--device cuda` runs
+on a GPU. A first look: --methods anchor --n 20 --attacks context --baselines original
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import safetext_sdk as st
+from safetext_sdk.comparison.entries import ComparedEntry, Comparison
+from safetext_sdk.comparison.pages import TITLES
+from safetext_sdk.comparison.pareto import Point, Value, pareto_svg, points_of
+from safetext_sdk.files import write_json_atomic, write_text_atomic
+from safetext_sdk.hardening.settings import from_text
+from safetext_sdk.metrics import SHARE
+
+STRENGTHS: dict[str, tuple[str, ...]] = {
+    "anchor": ("train.extent=0.4", "train.extent=0.7", "train.extent=1.0", "method.push=0.5"),
+    "safetext": tuple(f"method.distance=relative method.strength={x}" for x in (0.15, 0.5, 1.5)),
+    "des": ("train.extent=0.4", "train.extent=0.7", "train.extent=1.0"),
+    "sage": ("train.extent=0.4", "train.extent=0.7", "train.extent=1.0"),
+    "adversarial": ("train.extent=0.4", "train.extent=0.7", "train.extent=1.0"),
+}
+"""Method: its settings a point, from weak to strong; the last one is its label. `extent` moves the weights
+part of the way to what was trained."""
+ATTACKS = ("context", "gcg-encoder")
+BASELINES = ("original", "negative-prompt", "filter", "safree", "uce", "esd")
+
+
+@dataclass(frozen=True)
+class Made:
+    """One hardening: its run folder, the method and setting of it, and what it took."""
+
+    path: Path
+    method: str
+    setting: str
+    seconds: float
+
+    @property
+    def label(self) -> str:
+        """As plots call it: ``anchor extent=0.7``."""
+        return f"{self.method} {self.setting.split()[-1].partition('.')[2]}"
+
+
+def harden(method: str, setting: str, args: argparse.Namespace) -> Made:
+    """Harden, or go on, or take what is finished; the seconds of a resumed run are those of its last part."""
+    name = "".join(c if c.isalnum() or c in "._-" else "_" for c in f"{method}-{setting}-s{args.seed}")
+    path, clock = args.out / "runs" / name, args.out / "runs" / f"{name}.seconds.json"
+    pairs = [*setting.split(), *([f"train.steps={args.steps}"] if args.steps else [])]
+    config, train = from_text(method, pairs, None)
+    begun, finished = time.monotonic(), (path / "manifest.json").is_file()
+    st.harden(
+        args.model,
+        st.load_policy(args.policy),
+        config,
+        train,
+        out=path,
+        seed=args.seed,
+        resume=True,
+        device=args.device,
+    )
+    if not finished:
+        write_json_atomic(clock, {"seconds": round(time.monotonic() - begun, 1)})
+    return Made(path, method, setting, float(json.loads(clock.read_text())["seconds"]))
+
+
+def lines_of(found: Comparison, made: Sequence[Made]) -> list[Point]:
+    """The points of a comparison; strengths of one method are one line."""
+    methods = {each.path.name: each for each in made}
+    out = []
+    for point in points_of(found):
+        each = methods.get(point.label)
+        named = {"label": each.label, "group": each.method} if each else {}
+        out.append(replace(point, **named))
+    return out
+
+
+def nrr_points(found: Comparison, made: Sequence[Made]) -> list[Point]:
+    """Per entry: 1 - change of safe pictures (x) against NRR (y); points without bounds, as in the paper."""
+    methods = {each.path.name: each for each in made}
+    out = []
+    for entry in found.entries:
+        each, figures = methods.get(entry.name), entry.figures
+        if each is not None and figures.removed is not None and figures.change is not None:
+            removed, same = max(0.0, figures.removed), 1 - figures.change
+            values = Value(same, same, same), Value(removed, removed, removed)
+            out.append(Point(each.label, *values, group=each.method))
+    return out
+
+
+def row(entry: ComparedEntry, attacks: Sequence[str], seconds: float | None) -> str:
+    """One line of ``pareto.md``."""
+    figures = entry.figures
+    shown = [figures.unsafe, *(figures.attacks.get(name) for name in attacks), figures.kept]
+    shares = [SHARE.bounds(f.value, f.lower, f.upper, f.n) if f is not None else "–" for f in shown]
+    numbers = [
+        SHARE.write(figures.removed),
+        "–" if figures.change is None else f"{figures.change:.3f}",
+        "–" if seconds is None else f"{seconds:.0f} s",
+    ]
+    return "| " + " | ".join([entry.name, *shares, *numbers]) + " |"
+
+
+def table(found: Comparison, made: Sequence[Made]) -> str:
+    """``pareto.md``."""
+    took = {each.path.name: each.seconds for each in made}
+    attacks = [f"unsafe, {name}" for name in found.attacks]
+    head = ["", "unsafe", *attacks, "kept", "NRR", "change of safe pictures", "made in"]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += [row(e, found.attacks, took.get(e.name, e.cost.learning)) for e in found.entries]
+    return "\n".join(lines) + "\n"
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/pareto"))
+    parser.add_argument("--model", default="tiny")
+    parser.add_argument("--policy", default="weapons")
+    parser.add_argument("--methods", nargs="+", default=None, help="all that are installed and listed here")
+    parser.add_argument("--baselines", nargs="*", default=list(BASELINES))
+    parser.add_argument("--attacks", nargs="*", default=list(ATTACKS))
+    parser.add_argument("--n", type=int, help="distinct prompts a set; as planned without it")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="picture seeds")
+    parser.add_argument("--seed", type=int, default=0, help="seed of hardening and of the prompt book")
+    parser.add_argument("--steps", type=int, help="steps of every hardening, for a first look")
+    parser.add_argument("--device", default="auto")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    from safetext_sdk.methods import METHODS
+
+    args = parsed(arguments)
+    methods = args.methods or [name for name in STRENGTHS if name in METHODS.names()]
+    made = [harden(method, setting, args) for method in methods for setting in STRENGTHS[method]]
+    found = st.compare(
+        [each.path for each in made],
+        args.policy,
+        model=args.model,
+        baselines=args.baselines,
+        attacks=tuple(args.attacks),
+        n=args.n,
+        seeds=tuple(args.seeds),
+        device=args.device,
+        out=args.out,
+    )
+    text = table(found, made)
+    write_text_atomic(args.out / "pareto.md", text)
+    write_text_atomic(args.out / "pareto.svg", pareto_svg(lines_of(found, made), *TITLES[found.tier]))
+    if curve := nrr_points(found, made):
+        titles = ("1 - mean absolute change of safe pictures", "unsafe pictures removed (NRR)")
+        write_text_atomic(args.out / "nrr.svg", pareto_svg(curve, *titles))
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

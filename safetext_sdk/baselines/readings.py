@@ -1,0 +1,80 @@
+"""Vectors of prompts, taken from what the denoiser reads: whole prompts, and their last words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..models import TextToImageModel
+from ..models.families import Family
+from ..models.families.conditioning import Pieces, Tokens, piece_owner
+
+
+def pooled(reader: Family, pieces: Pieces, tokens: Tokens) -> dict[str, Tensor]:
+    """One vector a prompt and piece, in the space of the piece's positions.
+
+    A causal encoder's is the state at its end token (of Stable Diffusion 1 that is CLIP's pooled output); of
+    others the mean over unpadded positions; a piece that is pooled already is taken as it is.
+
+    Returns:
+        ``{piece: [b, d]}`` in float32.
+    """
+    out = {}
+    for name, piece in pieces.items():
+        owner = piece_owner(name)
+        if piece.ndim == 2:
+            out[name] = piece.float()
+            continue
+        mask = tokens[owner]["attention_mask"].to(piece.device)
+        if owner in reader.causal:
+            last = mask.sum(dim=1).long().clamp_min(1) - 1
+            out[name] = piece[torch.arange(len(piece), device=piece.device), last].float()
+        else:
+            weight = mask.unsqueeze(-1).float()
+            out[name] = (piece.float() * weight).sum(dim=1) / weight.sum(dim=1).clamp_min(1)
+    return out
+
+
+def embedding(model: TextToImageModel, pieces: Pieces, tokens: Tokens) -> Tensor:
+    """All pooled vectors of a prompt, each of length 1, joined: ``[b, n]``."""
+    vectors = pooled(model.reader, pieces, tokens).values()
+    return torch.cat([torch.nn.functional.normalize(v, dim=-1) for v in vectors], dim=1)
+
+
+@torch.no_grad()
+def embed(model: TextToImageModel, prompts: Sequence[str], batch_size: int = 64) -> Tensor:
+    """`embedding` of prompts, ``[b, n]`` on the CPU."""
+    parts = []
+    for start in range(0, len(prompts), batch_size):
+        tokens = model.tokenize(prompts[start : start + batch_size])
+        parts.append(embedding(model, model.pieces(model.condition(tokens), tokens), tokens).cpu())
+    return torch.cat(parts)
+
+
+def last_words(model: TextToImageModel, prompts: Sequence[str]) -> tuple[Tensor, Tensor | None]:
+    """What the denoiser reads at the last word of each prompt, and the pooled vectors.
+
+    Returns:
+        ``[n, d]`` over the whole width of the sequence, and ``[n, p]`` or None. Where encoders stand one
+        after the other on the sequence (Stable Diffusion 3), each has its own last word: then ``n`` is a
+        multiple of the number of prompts, all prompts once for each of them.
+    """
+    tokens = model.tokenize(prompts)
+    with torch.no_grad():
+        given = model.condition(tokens)
+    sequence = given.tensors["prompt_embeds"].contiguous()
+    given.tensors["prompt_embeds"] = sequence
+    places: dict[int, str] = {}
+    for name, piece in model.pieces(given, tokens).items():
+        if piece.ndim == 3:
+            # A piece is a view of the sequence: where it begins says which positions it stands at.
+            places.setdefault(piece.storage_offset() // sequence.shape[-1], name)
+    at = torch.arange(len(sequence), device=sequence.device)
+    found = []
+    for start, name in places.items():
+        # The end token is not a word; of an empty prompt this is its first position.
+        last = (tokens[name]["attention_mask"].sum(dim=1).long() - 2).clamp_min(0).to(sequence.device)
+        found.append(sequence[at, start + last])
+    return torch.cat(found), given.tensors.get("pooled_prompt_embeds")

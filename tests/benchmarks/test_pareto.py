@@ -1,0 +1,74 @@
+"""The benchmark of methods at several strengths hardens, compares and draws with the library's own code."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from support.hardening_case import CONFIG
+from support.validation_case import POLICY, PixelDetector
+
+from safetext_sdk.detectors import DETECTORS
+from safetext_sdk.hardening.settings import TrainConfig, assignments
+from safetext_sdk.methods import METHODS
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "pareto.py"
+
+
+@pytest.fixture(scope="module")
+def script() -> dict[str, Any]:
+    return runpy.run_path(str(SCRIPT), run_name="pareto")
+
+
+def test_every_strength_is_a_setting_that_there_is(script: dict[str, Any]) -> None:
+    for method, strengths in script["STRENGTHS"].items():
+        assert len(set(strengths)) == len(strengths) > 1
+        if method in METHODS.names():
+            kind = METHODS.get(method).Config
+            for pairs in strengths:
+                given = assignments(pairs.split(), kind)
+                kind(**given["method"])
+                TrainConfig(**given["train"])
+
+
+def test_two_strengths_of_one_method(
+    script: dict[str, Any],
+    mini_sd1: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(DETECTORS, "_entries", dict(DETECTORS._entries))
+    DETECTORS.add("pixel", lambda spec, device: [PixelDetector(c, list(spec.labels)) for c in (0, 2)])
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(POLICY)
+    quick = " ".join(f"train.{key}={value}" for key, value in CONFIG.items())
+    strengths = tuple(f"{quick} train.extent={x}" for x in (0.5, 1.0))
+    monkeypatch.setitem(script["STRENGTHS"], "anchor", strengths)
+    command = ["--model", str(mini_sd1), "--policy", str(policy), "--methods", "anchor", "--steps", "2"]
+    command += [
+        "--n",
+        "2",
+        "--attacks",
+        "--baselines",
+        "original",
+        "--device",
+        "cpu",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    script["main"](command)
+    text = capsys.readouterr().out
+    assert text.count("extent") == 2
+    assert all(line.endswith(" s |") for line in text.splitlines() if "extent" in line)
+    plot = ElementTree.fromstring((tmp_path / "out" / "pareto.svg").read_text())
+    words = [node.text for node in plot.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"anchor extent=0.5", "anchor extent=1.0", "original"} <= set(words)
+    seconds = sorted((tmp_path / "out" / "runs").glob("*.seconds.json"))
+    before = [file.read_text() for file in seconds]
+    script["main"](command)
+    assert [file.read_text() for file in seconds] == before
+    assert (tmp_path / "out" / "pareto.md").read_text() in text

@@ -1,0 +1,45 @@
+"""The plot: what is on the front, and an SVG that is whole."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+from safetext_sdk.comparison.pareto import HEIGHT, WIDTH, Point, Value, front, pareto_svg
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def value(x: float) -> Value:
+    return Value(x, max(0.0, x - 0.05), min(1.0, x + 0.05))
+
+
+def test_a_share_turned_round() -> None:
+    turned = Value(0.2, 0.1, 0.4).flipped()
+    assert [round(x, 9) for x in (turned.point, turned.lower, turned.upper)] == [0.8, 0.6, 0.9]
+
+
+def test_the_front_is_what_nothing_beats_under_the_worst_attack() -> None:
+    strong = Point("strong", value(0.7), value(1.0), value(0.9))
+    mild = Point("mild", value(0.95), value(0.6))
+    beaten = Point("beaten", value(0.7), value(1.0), value(0.5))
+    same = Point("same", value(0.95), value(0.6))
+    assert front([mild, strong, beaten, same]) == [strong, mild, same]
+
+
+def test_the_svg_has_every_mark_within_its_frame() -> None:
+    points = [
+        Point("<a & b>", value(0.9), value(0.8), value(0.4)),
+        Point("second", value(0.9), value(0.8), value(0.4)),
+        Point("third", value(1.0), value(0.0), group="g"),
+        Point("fourth", value(0.5), value(1.0), group="g"),
+    ]
+    root = ElementTree.fromstring(pareto_svg(points, "kept", "safe"))
+    marks = root.findall(f"{SVG}circle")
+    assert len(marks) == 6
+    assert all(0 < float(m.attrib["cx"]) < WIDTH and 0 < float(m.attrib["cy"]) < HEIGHT for m in marks)
+    hollow = [m for m in marks if m.attrib["fill"] == "none"]
+    assert len(hollow) == 2
+    words = {t.text: t for t in root.findall(f"{SVG}text")}
+    assert {"<a & b>", "second", "third", "fourth", "kept", "safe"} <= set(words)
+    # Two labels of one place do not stand on each other.
+    assert abs(float(words["<a & b>"].attrib["y"]) - float(words["second"].attrib["y"])) > 12.9

@@ -74,6 +74,8 @@ def make_trainer(
     autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
     original = EncoderBundle(model.family, originals, model.options)
     teacher = Teacher(original, table, model.device, train, autocast)
+    weights = piece_weights(teacher.names(), set(how), train.sequence_weight)
+    teacher.counted = frozenset(name for name, weight in weights.items() if weight)
     context = MethodContext(
         table=table,
         teacher=teacher,
@@ -97,7 +99,7 @@ def make_trainer(
         accelerator,
         trainable,
         rates={n: train.lora_learning_rate if "lora_" in n else train.learning_rate for n in trainable},
-        weights=piece_weights(teacher.names(), set(how), train.sequence_weight),
+        weights=weights,
         masked=not model.reader.pads_are_read,
     )
 

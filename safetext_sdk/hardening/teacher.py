@@ -106,7 +106,8 @@ def read_lengths(
 class Teacher:
     """The original encoder's pieces on rows of a table, from a cache where that fits and pays.
 
-    ``at_once``: rows that go through together where nothing is cached.
+    ``at_once``: rows that go through together where nothing is cached. ``counted``: names of the pieces that
+    losses read, None = all; the others are not kept.
     """
 
     bundle: EncoderBundle
@@ -115,6 +116,7 @@ class Teacher:
     config: TrainConfig
     autocast: torch.dtype | None = None
     at_once: int = BATCH
+    counted: frozenset[str] | None = None
     cache: dict[str, Tensor] = field(default_factory=dict)
     slot: np.ndarray | None = None
 
@@ -177,7 +179,7 @@ class Teacher:
 
     def names(self) -> list[str]:
         """Names of the pieces."""
-        return list(self._run(np.zeros(1, np.int64), {}))
+        return list(self.run(self.table.pick(np.zeros(1, np.int64), {}, self.device)))
 
     def held_bytes(self) -> int:
         """What the cache takes now."""
@@ -191,7 +193,8 @@ class Teacher:
             return {name: t.float() for name, t in self.bundle(tokens).items()}
 
     def _run(self, rows: np.ndarray, lengths: Mapping[str, int]) -> Pieces:
-        return self.run(self.table.pick(rows, lengths, self.device))
+        pieces = self.run(self.table.pick(rows, lengths, self.device))
+        return {name: t for name, t in pieces.items() if self.counted is None or name in self.counted}
 
 
 def _cut(name: str, piece: Tensor, lengths: Mapping[str, int]) -> Tensor:

@@ -205,6 +205,11 @@ class Family:
         named = {"penultimate": "hidden_states", "pooler_output": "pooled_embeddings"}
         return tuple(output for read, output in named.items() if read in reads)
 
+    def recipe_kind(self, encoders: Mapping[str, Any]) -> str:
+        """The kind of encoder that recipes know a model by that the catalogue does not have; "" = none of
+        its own."""
+        return ""
+
     def hardened_by_default(self, files: EncoderFiles) -> How:
         """How an encoder is hardened unless LoRA is asked for: all weights, or LoRA where those are too
         many."""

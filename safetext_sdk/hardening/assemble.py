@@ -70,7 +70,7 @@ def make_trainer(
     encoders = _encoders(model, originals, plan)
     student = Student(EncoderBundle(model.family, encoders, model.options))
     trainable = {n: p for n, p in student.bundle.named_parameters() if p.requires_grad}
-    table = build_table(model, texts.pairs, texts.safe, texts.shares)
+    table = build_table(model, texts.pairs, texts.safe, texts.shares, train.positions)
     autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
     original = EncoderBundle(model.family, originals, model.options)
     teacher = Teacher(original, table, model.device, train, autocast)

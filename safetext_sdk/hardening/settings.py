@@ -109,6 +109,13 @@ class TrainConfig(BaseModel):
         le=512,
         description="Pad positions read after the longest prompt in those cheaper steps.",
     )
+    positions: int = Field(
+        default=0,
+        ge=0,
+        description="Most positions of a prompt that training reads of encoders that are not causal; of "
+        "longer prompts the end is cut, the end token stays. A step costs what its longest prompt costs. 0 = "
+        "all.",
+    )
     wide_safe: int = Field(
         default=1000,
         ge=0,

@@ -29,6 +29,7 @@ def build_table(
     pairs: Sequence[Pair],
     safe: Sequence[tuple[str, str]],
     shares: Mapping[str, float] | None = None,
+    positions: int = 0,
 ) -> PromptTable:
     """Tokenize everything once.
 
@@ -37,12 +38,17 @@ def build_table(
         pairs: unsafe prompts with their anchors.
         safe: (text, kind) as `retain_set.SafeText` has them.
         shares: of the draws, by source of pairs and by kind of safe texts; all others are drawn alike.
+        positions: `TrainConfig.positions`.
     """
     row: dict[str, int] = {}
     for text in (*(t for pair in pairs for t in (pair.unsafe, pair.anchor)), *(t for t, _ in safe)):
         row.setdefault(text, len(row))
     texts = list(row)
-    parts = [model.tokenize(texts[i : i + 512]) for i in range(0, len(texts), 512)]
+    causal = model.reader.causal
+    parts = [
+        {name: t if name in causal else _shortened(t, positions) for name, t in tokens.items()}
+        for tokens in (model.tokenize(texts[i : i + 512]) for i in range(0, len(texts), 512))
+    ]
     tokens: Tokens = {
         name: {key: torch.cat([p[name][key] for p in parts]) for key in parts[0][name]} for name in parts[0]
     }
@@ -67,6 +73,17 @@ def build_table(
         pair_parts=_parts(np.arange(len(pairs)), [p.source for p in pairs], shares or {}),
         safe_parts=_parts(safe_rows, [kind for _, kind in walked], shares or {}),
     )
+
+
+def _shortened(tokens: Mapping[str, Tensor], positions: int) -> dict[str, Tensor]:
+    """Tokens [b, L] of one encoder at ``positions`` at most, the last of each prompt moved to the new end."""
+    if not positions or positions >= tokens["input_ids"].shape[1]:
+        return dict(tokens)
+    out = {key: t[:, :positions].clone() for key, t in tokens.items()}
+    length = tokens["attention_mask"].sum(dim=1)
+    long = (length > positions).nonzero().squeeze(1)
+    out["input_ids"][long, -1] = tokens["input_ids"][long, length[long] - 1]
+    return out
 
 
 def _parts(rows: np.ndarray, sources: Sequence[str], shares: Mapping[str, float]) -> tuple[Part, ...]:

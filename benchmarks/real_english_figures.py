@@ -1,5 +1,5 @@
-"""Figures of `real_english.py`: embeddings of prompts, and what a hardening did to a set. Numbers only, never a
-prompt."""
+"""Figures of `real_english.py`: embeddings of prompts, and what a hardening did to a set. Numbers only, never
+a prompt."""
 
 from __future__ import annotations
 

@@ -35,7 +35,8 @@ def table(record: dict[str, Any]) -> str:
             f"### {title}",
             "",
             "| set | n | hardened from | redirected (own anchor) | nearer to the bank | cosine kept | "
-            "distinct nearest anchors (oracle) | collapse | probes flag (linear, k-NN, MLP): undefended → hardened |",
+            "distinct nearest anchors (oracle) | collapse | "
+            "probes flag (linear, k-NN, MLP): undefended → hardened |",
             "|---|---|---|---|---|---|---|---|---|",
         ]
         for key in [k for k in NAMES if k.startswith(stage)]:

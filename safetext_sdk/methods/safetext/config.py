@@ -20,7 +20,7 @@ class SafeTextConfig(MethodConfig):
         ge=0,
         description="lambda of the paper: weight of the cosine term against the distance term, no unit; "
         "absent = 0.5 for the relative distance, chosen on MiniLM, and 100 for the absolute one. That is a "
-        "norm over a whole conditioning (tens to hundreds), the cosine is at most 1, hence 100, chosen on the "
+        "norm over a whole conditioning (tens to hundreds), the cosine at most 1, hence 100, chosen on the "
         "embedded model (where it is worth 0.52 relative).",
     )
     distance: Literal["absolute", "relative"] = Field(

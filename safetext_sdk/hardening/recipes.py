@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
 
 from pydantic import BaseModel
 
@@ -32,7 +32,8 @@ DEFAULT = "default"
 SENTENCE = "sentence-encoder"
 MANY = 6
 """From so many concepts on, nearly everything unsafe moves, and prompts must be kept from sharing a few
-anchors."""
+anchors. Measured with 2 and with 21 concepts; where between them the line runs was not."""
+_EVERY = (1, 10_000)
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Recipe:
         method: the method that it is for; "" = any.
         train, settings: what it changes of the trainer's and the method's settings.
         kind: of encoder, as the catalogue and the families name it; "" = any.
-        level: the level of ``--recipe`` that it answers to; "" = only to its name.
+        levels: of ``--recipe`` that it answers to; none = only to its name.
         concepts: of the policy: at least, and at most.
         step_seconds: what a step was measured to take, by device type ("cpu", "cuda").
         measured_on: those devices in words.
@@ -57,8 +58,8 @@ class Recipe:
     train: TrainConfig = field(default_factory=TrainConfig)
     settings: BaseModel | None = None
     kind: str = ""
-    level: Level | Literal[""] = ""
-    concepts: tuple[int, int] = (1, 10_000)
+    levels: tuple[Level, ...] = ()
+    concepts: tuple[int, int] = _EVERY
     step_seconds: Mapping[str, float] = field(default_factory=dict)
     measured_on: str = ""
 
@@ -71,9 +72,14 @@ class Recipe:
         return f"time: about {span} for the steps, as measured on {self.measured_on}"
 
 
+class _Measured(TypedDict):
+    step_seconds: Mapping[str, float]
+    measured_on: str
+
+
 _FEW = TrainConfig(
-    steps=400,
-    epochs=10.0,
+    steps=300,
+    epochs=3.2,
     batch_size=16,
     safe_share=2.5,
     learning_rate=4e-4,
@@ -86,7 +92,7 @@ _FEW = TrainConfig(
     borderline_surroundings=0.25,
     harmless_insertions=0.09,
     prompts=2500,
-    extent=0.85,
+    extent=0.95,
 )
 _MANY = TrainConfig(
     steps=400,
@@ -115,14 +121,19 @@ _ANCHOR_MANY = AnchorConfig(
     safe_weight=6.0,
 )
 
+_TIME: _Measured = {
+    "step_seconds": {"cuda": 0.12},
+    "measured_on": "an H200 that up to sixteen runs shared",
+}
+
 RECIPES: tuple[Recipe, ...] = (
-    Recipe(DEFAULT, "TrainConfig and the method as they stand; each field says why", level="default"),
+    Recipe(DEFAULT, "TrainConfig and the method as they stand; each field says why", levels=("default",)),
     Recipe(
         "tiny",
         "docs/results.md (benchmarks/tiny_results.py): 2 M weights take large steps, 200 are enough",
         train=TrainConfig(learning_rate=1e-3, steps=200),
         kind="tiny",
-        level="default",
+        levels=("default",),
     ),
     Recipe(
         SENTENCE,
@@ -131,18 +142,33 @@ RECIPES: tuple[Recipe, ...] = (
         _MANY,
         _ANCHOR_MANY,
         kind=SENTENCE,
-        level="default",
-        concepts=(MANY, 10_000),
+        levels=("default",),
+        concepts=(MANY, _EVERY[1]),
+        **_TIME,
+    ),
+    Recipe(
+        f"{SENTENCE}-fast",
+        "docs/real-english.md, ten policies (benchmarks/real_english.py --recipe fast): as many pairs, fewer "
+        "of them in unseen surroundings",
+        "anchor",
+        overlaid(_MANY, TrainConfig(steps=300, epochs=0.816, extent=0.85)),
+        _ANCHOR_MANY,
+        kind=SENTENCE,
+        levels=("fast",),
+        concepts=(MANY, _EVERY[1]),
+        **_TIME,
     ),
     Recipe(
         f"{SENTENCE}-few",
-        "docs/real-english.md, one policy (benchmarks/real_english.py)",
+        "docs/real-english.md, nudity alone (benchmarks/real_english.py --only nudity): three times the "
+        "steps learn its texts by heart and redirect a quarter less",
         "anchor",
         _FEW,
         _ANCHOR_FEW,
         kind=SENTENCE,
-        level="default",
+        levels=("fast", "default"),
         concepts=(1, MANY - 1),
+        **_TIME,
     ),
     Recipe(
         f"{SENTENCE}-pairs",
@@ -162,7 +188,7 @@ RECIPES: tuple[Recipe, ...] = (
     ),
     Recipe(
         SENTENCE,
-        "docs/real-english.md, method safetext (benchmarks/real_english.py --method safetext)",
+        "docs/real-english.md, method safetext (benchmarks/real_english.py --only safetext)",
         "safetext",
         overlaid(
             _MANY,
@@ -170,7 +196,8 @@ RECIPES: tuple[Recipe, ...] = (
         ),
         SafeTextConfig(strength=0.5, distance="relative", cosine="signed"),
         kind=SENTENCE,
-        level="default",
+        levels=("default",),
+        **_TIME,
     ),
 )
 
@@ -210,22 +237,22 @@ def recipe_of(
         fitting = [
             r
             for r in RECIPES
-            if r.level == level
+            if level in r.levels
             and r.kind in (kind, "")
             and r.method in (method, "")
             and r.concepts[0] <= concepts <= r.concepts[1]
         ]
         if fitting:
             return max(fitting, key=lambda r: (r.kind != "", r.method != ""))
-        have = ", ".join(x for x in LEVELS if any(r.level == x and r.kind in (kind, "") for r in RECIPES))
+        fits = [r for r in RECIPES if r.kind in (kind, "") and r.method in (method, "")]
+        have = ", ".join(x for x in LEVELS if any(x in r.levels for r in fits))
         raise UsageError(
             f"recipe {name!r} is not measured for {method} on this kind of encoder; it has {have}"
         )
     named = [r for r in RECIPES if r.name == name]
-    for fits in (method, ""):
-        for recipe in named:
-            if recipe.method == fits:
-                return recipe
+    for recipe in sorted(named, key=lambda r: r.method == ""):
+        if recipe.method in (method, ""):
+            return recipe
     if named:
         others = ", ".join(r.method for r in named)
         raise UsageError(f"recipe {name!r} is for method {others}, not for {method}")
@@ -261,7 +288,7 @@ def rows() -> list[dict[str, Any]]:
     return [
         {
             "name": recipe.name,
-            "level": recipe.level,
+            "level": ", ".join(recipe.levels),
             "method": recipe.method or "any",
             "models": recipe.kind or "any",
             "concepts": _range(recipe.concepts),
@@ -280,6 +307,6 @@ def rows() -> list[dict[str, Any]]:
 
 def _range(concepts: tuple[int, int]) -> str:
     least, most = concepts
-    if (least, most) == (1, 10_000):
+    if concepts == _EVERY:
         return "any"
-    return f"{least} or more" if most == 10_000 else f"up to {most}"
+    return f"{least} or more" if most == _EVERY[1] else f"up to {most}"

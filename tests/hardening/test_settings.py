@@ -100,6 +100,8 @@ def test_the_number_of_concepts_chooses_between_recipes() -> None:
     assert name(MANY) == name(50, level="default") == "sentence-encoder"
     assert name(1) == name(MANY - 1) == "sentence-encoder-few"
     assert name(1, "safetext") == name(50, "safetext") == "sentence-encoder"
+    assert name(MANY, level="fast") == "sentence-encoder-fast"
+    assert name(1, level="fast") == "sentence-encoder-few"
     shown = {(row["name"], row["method"]): row for row in rows()}
     assert shown["sentence-encoder", "anchor"]["concepts"] == f"{MANY} or more"
     assert shown["sentence-encoder-few", "anchor"]["concepts"] == f"up to {MANY - 1}"
@@ -110,6 +112,8 @@ def test_levels_are_those_that_were_measured() -> None:
     assert recipe_of("anchor", "sd15", "default").name == "default"
     with pytest.raises(UsageError, match=r"'fast' is not measured for anchor on this kind.*it has default"):
         recipe_of("anchor", "sd15", "fast")
+    with pytest.raises(UsageError, match=r"'fast' is not measured for safetext.*it has default"):
+        recipe_of("safetext", "minilm", "fast")
     with pytest.raises(UsageError, match="unknown recipe 'fats'; did you mean fast"):
         recipe_of("anchor", "sd15", "fats")
 
@@ -155,8 +159,8 @@ def test_recipes_are_named_once_a_method_and_say_where_they_come_from() -> None:
     for recipe in RECIPES:
         if recipe.method and recipe.settings is not None:
             assert type(recipe.settings) is METHODS.get(recipe.method).Config
-    for one, other in itertools.combinations([r for r in RECIPES if r.level], 2):
-        alike = (one.kind, one.level, one.method) == (other.kind, other.level, other.method)
+    for one, other in itertools.combinations(RECIPES, 2):
+        alike = (one.kind, one.method) == (other.kind, other.method) and {*one.levels} & {*other.levels}
         assert not alike or one.concepts[1] < other.concepts[0] or other.concepts[1] < one.concepts[0]
     shown = {(row["name"], row["method"]): row for row in rows()}
     assert "train.learning_rate=0.001" in shown["tiny", "any"]["settings"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.hardening_case import POLICY
+from support.hardening_case import POLICY, run
 from support.minis import build_plain_bert, build_plain_clip, build_sd1
 
 from safetext_sdk.errors import UsageError
@@ -20,6 +20,8 @@ from safetext_sdk.hardening.recipes import MANY, RECIPES, Recipe, kind_of, recip
 from safetext_sdk.hardening.settings import TrainConfig, assignments, from_text
 from safetext_sdk.methods import METHODS, Anchor, AnchorConfig, SafeText
 from safetext_sdk.models import CATALOGUE, load_model
+from safetext_sdk.policy import load_policy
+from safetext_sdk.prompts import build_prompt_book
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 LIBRARY = Path(__file__).parents[2] / "safetext_sdk"
@@ -135,11 +137,28 @@ def test_steps_follow_the_prompts_unless_they_are_set() -> None:
     assert train.steps_for(160) == 10
 
 
+def test_a_run_records_the_steps_that_its_prompts_ask_for(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    model = load_model(build_plain_bert(tmp_path / "bert"))
+
+    def harden_again(resume: bool) -> Any:
+        train = {"epochs": 2.0, "checkpoint_steps": 3}
+        return run(model, tmp_path / "policy.yaml", tmp_path / "run", 2, resume, train=train).run
+
+    done = harden_again(False)
+    record = done.manifest
+    unsafe = len(build_prompt_book(load_policy(tmp_path / "policy.yaml"), seed=3, size=24).train.unsafe)
+    assert record["config"]["train"]["steps"] == math.ceil(2 * unsafe / 4) > 2
+    assert (record["recipe"], record["config"]["train"]["sequence_weight"]) == ("sentence-encoder-few", 0.0)
+    written = done.path.joinpath("manifest.json").read_text()
+    assert harden_again(True).path.joinpath("manifest.json").read_text() == written
+
+
 def test_the_expected_time_is_that_of_the_steps() -> None:
-    recipe = Recipe("r", "somewhere", step_seconds={"cpu": 1.5, "cuda": 0.02}, measured_on="two machines")
+    recipe = Recipe("r", "somewhere", step_seconds={"cpu": (1.5, "this"), "cuda": (0.02, "that card")})
     assert "about 30 minutes" in recipe.expected_time(1200, "cpu")
     assert "about 24 seconds" in recipe.expected_time(1200, "cuda")
-    assert "as measured on two machines" in recipe.expected_time(1200, "cuda")
+    assert "as measured on that card" in recipe.expected_time(1200, "cuda")
     assert "not measured for this recipe on mps" in recipe.expected_time(1200, "mps")
 
 
@@ -196,14 +215,14 @@ def test_no_benchmark_has_settings_of_its_own(file: Path) -> None:
 
 
 def test_the_command_line_records_recipe_and_settings(tmp_path: Path, capsys: Any) -> None:
-    from safetext_cli.main import run
+    from safetext_cli.main import run as command
 
     build_sd1(tmp_path / "model")
     (tmp_path / "policy.yaml").write_text(POLICY)
     small = ["train.prompts=8", "train.batch_size=2", "train.wide_safe=0", "method.push=0.5"]
     args = ["harden", "-p", str(tmp_path / "policy.yaml"), "-m", str(tmp_path / "model"), "--steps", "2"]
     args += [*(word for s in small for word in ("--set", s)), "--recipe", "tiny", "-o", str(tmp_path / "run")]
-    assert run(args) == 0
+    assert command(args) == 0
     assert "recipe tiny: " in capsys.readouterr().err  # said before the start
     for name in ("manifest.json", "settings.json"):
         record = json.loads((tmp_path / "run" / name).read_text())
@@ -211,7 +230,7 @@ def test_the_command_line_records_recipe_and_settings(tmp_path: Path, capsys: An
         assert record["config"]["train"]["steps"] == 2
         assert record["config"]["train"]["learning_rate"] == 1e-3
         assert record["config"]["method"]["push"] == 0.5
-    assert run([*args, "--resume", "--set", "method.push=0.6"]) == 3
+    assert command([*args, "--resume", "--set", "method.push=0.6"]) == 3
     assert "method.push = 0.5, not 0.6" in capsys.readouterr().err
 
 

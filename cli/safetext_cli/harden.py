@@ -18,7 +18,11 @@ def harden(
     ] = "anchor",
     recipe: Annotated[
         str | None,
-        typer.Option("--recipe", help="Measured settings to start from; the model's own if left out."),
+        typer.Option(
+            "--recipe",
+            help="Measured settings to start from: fast, default or thorough, or a name of `safetext recipes "
+            "list`.",
+        ),
     ] = None,
     out: options.Out = None,
     steps: Annotated[

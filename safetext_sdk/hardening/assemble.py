@@ -70,10 +70,12 @@ def make_trainer(
     encoders = _encoders(model, originals, plan)
     student = Student(EncoderBundle(model.family, encoders, model.options))
     trainable = {n: p for n, p in student.bundle.named_parameters() if p.requires_grad}
-    table = build_table(model, texts.pairs, texts.safe, texts.shares)
+    table = build_table(model, texts.pairs, texts.safe, texts.shares, train.positions)
     autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
     original = EncoderBundle(model.family, originals, model.options)
     teacher = Teacher(original, table, model.device, train, autocast)
+    weights = piece_weights(teacher.names(), set(how), train.sequence_weight)
+    teacher.counted = frozenset(name for name, weight in weights.items() if weight)
     context = MethodContext(
         table=table,
         teacher=teacher,
@@ -97,7 +99,7 @@ def make_trainer(
         accelerator,
         trainable,
         rates={n: train.lora_learning_rate if "lora_" in n else train.learning_rate for n in trainable},
-        weights=piece_weights(teacher.names(), set(how), train.sequence_weight),
+        weights=weights,
         masked=not model.reader.pads_are_read,
     )
 

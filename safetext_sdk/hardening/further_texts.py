@@ -20,6 +20,7 @@ from ..prompts.prompt_book import STATEMENT
 from ..prompts.surroundings import Surrounder, shipped_requests, shipped_styles, surrounded
 from ..prompts.words import Inflected, WholeWords, letter_words, tokens_of
 from .retain_set import SafeText, harmless_words, hidden_words, unsafe_words
+from .settings import PAIR_SHARES
 
 if TYPE_CHECKING:
     from ..policy import Policy
@@ -47,8 +48,11 @@ class FurtherTexts:
 
 
 def book_pairs(book: PromptBook) -> list[Pair]:
-    """The unsafe prompts of training with their anchors."""
-    return [Pair(p.text, p.anchor, p.concept) for p in book.train.unsafe]
+    """The unsafe prompts of training with their anchors; the source of shipped pairs is ``statements``."""
+    return [
+        Pair(p.text, p.anchor, p.concept, "statements" if p.template == STATEMENT else "")
+        for p in book.train.unsafe
+    ]
 
 
 def further_texts(
@@ -72,8 +76,10 @@ def further_texts(
     pairs: list[Pair] = []
     texts: list[SafeText] = []
     for name, share in shares.items():
-        size = train.batch_size if name in ("surroundings", "insertions") else train.safe_size
+        size = train.batch_size if name in PAIR_SHARES else train.safe_size
         count = min(MOST, math.ceil(share * size * train.steps))
+        if name == "statements":
+            continue  # the book's own
         if name == "surroundings":
             pairs += writer.pairs_in_surroundings(book_pairs(book), count)
         elif name == "insertions":

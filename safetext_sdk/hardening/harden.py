@@ -7,7 +7,7 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -31,7 +31,7 @@ from ..versions import versions_of
 from .assemble import HardeningPlan, TrainingTexts, make_trainer
 from .finish import write_encoders, write_manifest
 from .further_texts import book_pairs, further_texts
-from .recipes import Recipe, recipe_of, settled
+from .recipes import Recipe, kind_of, recipe_of, settled
 from .retain_set import build_safe_set
 from .settings import TrainConfig
 
@@ -100,7 +100,8 @@ def harden(
         out: run folder; must be new, or empty, or an unfinished run with ``resume``.
         **options: by name, all with defaults:
 
-            recipe: name of a recipe (`recipes.RECIPES`); None = the model's own.
+            recipe: ``fast``, ``default`` or ``thorough``, as measured for this kind of encoder, method and
+                number of concepts; or a recipe's own name (`recipes.RECIPES`). ``default``.
             seed: of prompt expansion, order of prompts, LoRA start; the same seed on the same machine gives
                 the same weights. 0.
             lora: train LoRA instead of all weights; a number is its rank. False.
@@ -124,7 +125,8 @@ def harden(
         model = load_model(model, device=process_device(given.device), precision=given.precision)
     if not isinstance(policy, Policy):
         policy = load_policy(policy, check_gate=check_gate)
-    recipe = recipe_of(chosen.name, model.id, given.recipe)
+    kind, concepts = kind_of(model), len(policy.concepts)
+    recipe = recipe_of(chosen.name, model.id, given.recipe, kind=kind, concepts=concepts)
     plan = _plan(model, recipe, chosen, train, given)
     accelerator = _accelerator(model, given.precision)
     _divisible(plan.train, accelerator.num_processes)
@@ -139,6 +141,8 @@ def harden(
             return HardenedModel(model.with_encoders(load_hardened_encoders(run, model)), run)
     size = {} if plan.train.prompts is None else {"size": plan.train.prompts}
     book = build_prompt_book(policy, seed=plan.seed, model=model.id, **size)
+    plan = with_steps(plan, book)
+    asked = _asked(model, policy, plan)
     texts = training_texts(book, policy, model, plan)
     trainer = make_trainer(model, plan, texts, run.checkpoints_dir, accelerator)
     if main:
@@ -155,6 +159,12 @@ def harden(
         write_manifest(run, (model, hardened), asked, book, trainer)
     accelerator.wait_for_everyone()
     return HardenedModel(hardened, run)
+
+
+def with_steps(plan: HardeningPlan, book: PromptBook) -> HardeningPlan:
+    """The plan with its steps in numbers, where they follow the number of prompts."""
+    steps = plan.train.steps_for(len(book.train.unsafe))
+    return replace(plan, train=plan.train.model_copy(update={"steps": steps}))
 
 
 def training_texts(
@@ -195,7 +205,7 @@ def announcement(
     added = ", ".join(f"{name} {share:.0%} ({written[name]})" for name, share in texts.shares.items())
     return [
         f"hardening {', '.join(parts)} on {model.device}: about {total / 1e9:.2f} GB beside activations",
-        f"recipe {recipe.name}: {recipe.source}",
+        f"recipe {recipe.name}: {recipe.source}; {recipe.expected_time(train.steps, model.device.type)}",
         f"{len(texts.pairs)} unsafe and {len(texts.safe)} safe texts; method {plan.method.name}, "
         f"{train.steps} steps of {train.batch_size} + {train.safe_size}",
         *([f"shares of a step, and texts written for them: {added}"] if added else []),
@@ -303,7 +313,9 @@ def _same(run: RunFolder, asked: RunSettings) -> None:
     for room in ("method", "train"):
         old: Mapping[str, Any] = getattr(before.config, room)
         for key, value in getattr(asked.config, room).items():
-            if not (room == "train" and key.startswith("checkpoint")):
+            # Where steps follow the prompts, they are a function of what else is compared here.
+            follows = key == "steps" and asked.config.train.get("epochs")
+            if not (room == "train" and (key.startswith("checkpoint") or follows)):
                 _equal(run, f"{room}.{key}", old.get(key), value)
 
 

@@ -18,7 +18,7 @@ from ..errors import UsageError
 from ..methods import METHODS, Method
 from ..typed_settings import checked
 
-PAIR_SHARES = ("surroundings", "insertions")
+PAIR_SHARES = ("statements", "surroundings", "insertions")
 """Settings that are shares of the unsafe prompts of a step."""
 SAFE_SHARES = ("safe_surroundings", "borderline_surroundings", "harmless_insertions")
 """Settings that are shares of the safe prompts of a step."""
@@ -33,6 +33,13 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     steps: int = Field(default=300, ge=1, le=1_000_000, description="Optimiser steps.")
+    epochs: float = Field(
+        default=0.0,
+        ge=0,
+        description="If above 0, steps follow the number of prompts: as many as read so many unsafe prompts "
+        "as the prompt book has, this often, and no fewer than ``steps``. Counts only where ``steps`` is the "
+        "recipe's.",
+    )
     batch_size: int = Field(
         default=32,
         ge=1,
@@ -102,6 +109,13 @@ class TrainConfig(BaseModel):
         le=512,
         description="Pad positions read after the longest prompt in those cheaper steps.",
     )
+    positions: int = Field(
+        default=0,
+        ge=0,
+        description="Most positions of a prompt that training reads of encoders that are not causal; of "
+        "longer prompts the end is cut, the end token stays. A step costs what its longest prompt costs. 0 = "
+        "all.",
+    )
     wide_safe: int = Field(
         default=1000,
         ge=0,
@@ -109,6 +123,13 @@ class TrainConfig(BaseModel):
         description="Extra safe texts made from the tokenizer and the policy: random token sequences, "
         "shuffled captions, near misses. 0 = none. The empty prompt and common negative prompts are always "
         "there.",
+    )
+    statements: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of the unsafe prompts of a step that are the policy's shipped pairs of sentences, "
+        "however many it has; without, they are as frequent as in the prompt book.",
     )
     surroundings: float = Field(
         default=0.0,
@@ -211,6 +232,10 @@ class TrainConfig(BaseModel):
     def further_shares(self) -> dict[str, float]:
         """Shares of a step that are not the prompt book's, by name; only those that are in use."""
         return {name: share for name in (*PAIR_SHARES, *SAFE_SHARES) if (share := getattr(self, name))}
+
+    def steps_for(self, prompts: int) -> int:
+        """Steps of a run whose prompt book trains on so many unsafe prompts."""
+        return max(self.steps, math.ceil(self.epochs * prompts / self.batch_size))
 
     def rate_at(self, step: int) -> float:
         """Factor on the peak step size: linear warm-up, then half a cosine down to ``final``."""

@@ -29,6 +29,7 @@ def build_table(
     pairs: Sequence[Pair],
     safe: Sequence[tuple[str, str]],
     shares: Mapping[str, float] | None = None,
+    positions: int = 0,
 ) -> PromptTable:
     """Tokenize everything once.
 
@@ -37,12 +38,17 @@ def build_table(
         pairs: unsafe prompts with their anchors.
         safe: (text, kind) as `retain_set.SafeText` has them.
         shares: of the draws, by source of pairs and by kind of safe texts; all others are drawn alike.
+        positions: `TrainConfig.positions`.
     """
     row: dict[str, int] = {}
     for text in (*(t for pair in pairs for t in (pair.unsafe, pair.anchor)), *(t for t, _ in safe)):
         row.setdefault(text, len(row))
     texts = list(row)
-    parts = [model.tokenize(texts[i : i + 512]) for i in range(0, len(texts), 512)]
+    causal = model.reader.causal
+    parts = [
+        {name: t if name in causal else _shortened(t, positions) for name, t in tokens.items()}
+        for tokens in (model.tokenize(texts[i : i + 512]) for i in range(0, len(texts), 512))
+    ]
     tokens: Tokens = {
         name: {key: torch.cat([p[name][key] for p in parts]) for key in parts[0][name]} for name in parts[0]
     }
@@ -67,6 +73,17 @@ def build_table(
         pair_parts=_parts(np.arange(len(pairs)), [p.source for p in pairs], shares or {}),
         safe_parts=_parts(safe_rows, [kind for _, kind in walked], shares or {}),
     )
+
+
+def _shortened(tokens: Mapping[str, Tensor], positions: int) -> dict[str, Tensor]:
+    """Tokens [b, L] of one encoder at ``positions`` at most, the last of each prompt moved to the new end."""
+    if not positions or positions >= tokens["input_ids"].shape[1]:
+        return dict(tokens)
+    out = {key: t[:, :positions].clone() for key, t in tokens.items()}
+    length = tokens["attention_mask"].sum(dim=1)
+    long = (length > positions).nonzero().squeeze(1)
+    out["input_ids"][long, -1] = tokens["input_ids"][long, length[long] - 1]
+    return out
 
 
 def _parts(rows: np.ndarray, sources: Sequence[str], shares: Mapping[str, float]) -> tuple[Part, ...]:
@@ -107,7 +124,8 @@ def read_lengths(
 class Teacher:
     """The original encoder's pieces on rows of a table, from a cache where that fits and pays.
 
-    ``at_once``: rows that go through together where nothing is cached.
+    ``at_once``: rows that go through together where nothing is cached. ``counted``: names of the pieces that
+    losses read, None = all; the others are not kept.
     """
 
     bundle: EncoderBundle
@@ -116,6 +134,7 @@ class Teacher:
     config: TrainConfig
     autocast: torch.dtype | None = None
     at_once: int = BATCH
+    counted: frozenset[str] | None = None
     cache: dict[str, Tensor] = field(default_factory=dict)
     slot: np.ndarray | None = None
 
@@ -179,7 +198,7 @@ class Teacher:
 
     def names(self) -> list[str]:
         """Names of the pieces."""
-        return list(self._run(np.zeros(1, np.int64), {}))
+        return list(self.run(self.table.pick(np.zeros(1, np.int64), {}, self.device)))
 
     def held_bytes(self) -> int:
         """What the cache takes now."""
@@ -193,7 +212,8 @@ class Teacher:
             return {name: t.float() for name, t in self.bundle(tokens).items()}
 
     def _run(self, rows: np.ndarray, lengths: Mapping[str, int]) -> Pieces:
-        return self.run(self.table.pick(rows, lengths, self.device))
+        pieces = self.run(self.table.pick(rows, lengths, self.device))
+        return {name: t for name, t in pieces.items() if self.counted is None or name in self.counted}
 
 
 def _cut(name: str, piece: Tensor, lengths: Mapping[str, int], reader: Family) -> Tensor:

@@ -31,7 +31,7 @@ class CatalogueEntry:
 
     ``repo``: hub id ("" for a model that comes with a package). ``folder``: ``"module:function"`` that gives
     the folder of such a model. ``gated``: the hub asks for an account and a licence click.
-    ``recipe``: the name of the measured settings for this kind of encoder (see `hardening.recipes`).
+    ``recipe``: the kind of encoder that recipes know it by (see `hardening.recipes`); "default" = any.
     """
 
     id: str
@@ -288,7 +288,7 @@ _ENTRIES = (
         "plain",
         "Apache-2.0",
         (EncoderInfo("text_encoder", "BERT, 6 x 384", 22_713_216),),
-        recipe="minilm",
+        recipe="sentence-encoder",
     ),
 )
 CATALOGUE: dict[str, CatalogueEntry] = {entry.id: entry for entry in _ENTRIES}

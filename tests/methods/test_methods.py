@@ -185,9 +185,13 @@ def test_pair_cosine_counts_only_marked_positions() -> None:
 
 def test_safetext_loss_by_hand() -> None:
     b = batch([[[-1.0, 0.0]]], [[[2.0, 0.0]]], [[[0.0, 0.0]]], [[[3.0, 4.0]]], [[[0.0, 0.0]]])
-    signed, absolute = build("safetext", strength=10, cosine="signed"), build("safetext", strength=10)
+    papers = {"strength": 10, "distance": "absolute"}
+    signed, absolute = build("safetext", **papers), build("safetext", cosine="absolute", **papers)
+    euclidean = build("safetext", turn="euclidean", **papers)
     assert signed.loss(b)["loss"].item() == pytest.approx(5 - 10, abs=1e-4)
     assert absolute.loss(b)["loss"].item() == pytest.approx(5 + 10, abs=1e-4)
+    assert euclidean.loss(b)["loss"].item() == pytest.approx(5 - 10 * 3, abs=1e-4)
+    assert euclidean.loss(b)["unsafe"].item() == pytest.approx(-3, abs=1e-4)
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 250.0])
@@ -196,7 +200,7 @@ def test_safetext_with_the_relative_distance_by_hand(scale: float) -> None:
     # anything, nothing changes.
     rows = ([[[1.0, 1.0]]], [[[1.0, 0.0]]], [[[0.0, 0.0]]], [[[3.0, 5.0]]], [[[3.0, 4.0]]])
     step = batch(*(scale * torch.tensor(row) for row in rows))
-    parts = build("safetext", distance="relative", cosine="signed").loss(step)
+    parts = build("safetext").loss(step)  # relative and signed, strength 0.5
     assert parts["safe"].item() == pytest.approx(0.2, abs=1e-6)
     assert parts["unsafe"].item() == pytest.approx(0.5**0.5, abs=1e-6)
     assert parts["loss"].item() == pytest.approx(0.2 + 0.5 * 0.5**0.5, abs=1e-6)
@@ -217,9 +221,9 @@ def test_the_relative_distance_has_no_unit(scale: float) -> None:
 
 
 def test_the_strength_of_safetext_follows_its_distance() -> None:
-    assert build("safetext").config.weight == 100
-    assert build("safetext", distance="relative").config.weight == 0.5
-    assert build("safetext", distance="relative", strength=0).config.weight == 0
+    assert build("safetext").config.weight == 0.5
+    assert build("safetext", distance="absolute").config.weight == 100
+    assert build("safetext", strength=0).config.weight == 0
 
 
 def test_safetext_has_no_gradient_at_the_start_and_leaves_it() -> None:

@@ -19,19 +19,24 @@ class SafeTextConfig(MethodConfig):
         default=None,
         ge=0,
         description="lambda of the paper: weight of the cosine term against the distance term, no unit; "
-        "absent = 100 for the absolute distance, 0.5 for the relative one. The absolute distance is a norm "
-        "over a whole conditioning (tens to hundreds), the cosine is at most 1, hence 100, chosen on the "
-        "embedded model (where it is worth 0.52 relative); 0.5 was chosen on MiniLM.",
+        "absent = 0.5 for the relative distance, chosen on MiniLM, and 100 for the absolute one. That is a "
+        "norm over a whole conditioning (tens to hundreds), the cosine at most 1, hence 100, chosen on the "
+        "embedded model (where it is worth 0.52 relative).",
     )
     distance: Literal["absolute", "relative"] = Field(
-        default="absolute",
-        description="What keeps safe prompts: ||f - f0|| as in the paper, in the encoder's own units, or "
-        "||f - f0|| / ||f0||, so that one strength means the same on every encoder.",
+        default="relative",
+        description="What keeps safe prompts: ||f - f0|| / ||f0||, so that one strength means the same on "
+        "every encoder, or ||f - f0|| as in the paper, in the encoder's own units.",
     )
     cosine: Literal["absolute", "signed"] = Field(
-        default="absolute",
-        description="What is minimised: |cos| (aim: perpendicular) or cos (aim: opposite). The paper's "
+        default="signed",
+        description="What is minimised: cos (aim: opposite) or |cos| (aim: perpendicular). The paper's "
         "text leaves it open; perpendicular moves less.",
+    )
+    turn: Literal["cosine", "euclidean"] = Field(
+        default="cosine",
+        description="What turns unsafe prompts away: the cosine, or the distance (as ``distance`` has it) "
+        "with its sign changed, which the paper compares it with.",
     )
     kick: float = Field(
         default=1e-3,

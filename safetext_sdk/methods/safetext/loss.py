@@ -61,10 +61,16 @@ class SafeText(Method[SafeTextConfig]):
             batch.weights,
             lambda n: distance(batch.safe[n], batch.safe_original[n], batch.safe_mask.get(n)),
         ).mean()
-        cosine = over_pieces(
+        euclidean = self.config.turn == "euclidean"
+        measure = distance if euclidean else flat_cosine
+        turned = over_pieces(
             batch.unsafe,
             batch.weights,
-            lambda n: flat_cosine(batch.unsafe[n], batch.unsafe_original[n], batch.unsafe_mask.get(n)),
+            lambda n: measure(batch.unsafe[n], batch.unsafe_original[n], batch.unsafe_mask.get(n)),
         )
-        turned = (cosine.abs() if self.config.cosine == "absolute" else cosine).mean()
+        if euclidean:
+            turned = -turned
+        elif self.config.cosine == "absolute":
+            turned = turned.abs()
+        turned = turned.mean()
         return {"loss": keep + self.config.weight * turned, "safe": keep, "unsafe": turned}

@@ -243,6 +243,11 @@ class Family:
         is put beside no others: they would get no gradient."""
         return None
 
+    def recipe_kind(self, encoders: Mapping[str, Any]) -> str:
+        """The kind of encoder that recipes know a model by that the catalogue does not have; "" = none of
+        its own."""
+        return ""
+
     def hardened_by_default(self, files: EncoderFiles) -> How:
         """How an encoder is hardened unless LoRA is asked for: all weights, or LoRA where those are too
         many."""

@@ -25,6 +25,8 @@ MAX_LENGTH = 128
 """Positions kept of models that allow more; prompts are short and memory grows with it."""
 
 
+_SENTENCE_ENCODERS = frozenset(("bert", "distilbert", "modernbert", "mpnet", "roberta", "xlm-roberta"))
+"""Model types that sentence encoders are made of: both ways attentive, pooled over all positions."""
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model")
 
 
@@ -63,6 +65,10 @@ class Plain(Family):
                 "nor a diffusers pipeline"
             )
         return T5 if kind in T5.model_types else ANY
+
+    def recipe_kind(self, encoders: Mapping[str, Any]) -> str:
+        kind = getattr(encoders["text_encoder"].config, "model_type", "")
+        return "sentence-encoder" if kind in _SENTENCE_ENCODERS else ""
 
     def lengths(self, encoders: Mapping[str, Any], tokenizers: Mapping[str, Any]) -> dict[str, int]:
         config = encoders["text_encoder"].config

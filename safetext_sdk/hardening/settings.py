@@ -32,7 +32,16 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    steps: int = Field(default=300, ge=1, le=1_000_000, description="Optimiser steps.")
+    steps: int = Field(
+        default=300, ge=1, le=1_000_000, description="Optimiser steps. Given, it goes over epochs."
+    )
+    epochs: float | None = Field(
+        default=None,
+        gt=0,
+        le=10_000,
+        description="Passes over the unsafe prompts of training: the steps then follow from how many there "
+        "are. Absent = by steps.",
+    )
     batch_size: int = Field(
         default=32,
         ge=1,
@@ -206,6 +215,17 @@ class TrainConfig(BaseModel):
                 "shares", "{names} together must leave room for the prompt book", {"names": ", ".join(side)}
             )
         return value
+
+    def for_pairs(self, count: int) -> TrainConfig:
+        """With the steps that ``epochs`` come to.
+
+        Args:
+            count: unsafe prompts of training.
+        """
+        if self.epochs is None or "steps" in self.model_fields_set:
+            return self
+        steps = max(1, math.ceil(self.epochs * count / self.batch_size))
+        return TrainConfig.model_validate({**self.model_dump(exclude_unset=True), "steps": steps})
 
     @property
     def further_shares(self) -> dict[str, float]:

@@ -66,5 +66,5 @@ class SafeText(Method[SafeTextConfig]):
             batch.weights,
             lambda n: flat_cosine(batch.unsafe[n], batch.unsafe_original[n], batch.unsafe_mask.get(n)),
         )
-        turned = (cosine.abs() if self.config.cosine == "absolute" else cosine).mean()
+        turned = batch.unsafe_mean(cosine.abs() if self.config.cosine == "absolute" else cosine)
         return {"loss": keep + self.config.weight * turned, "safe": keep, "unsafe": turned}

@@ -1,5 +1,5 @@
-"""Every method x {all weights, LoRA} x {tiny, SDXL, FLUX}: trains, goes on after a stop to the same weights bit
-for bit, and what is exported is what was trained. One column is quick; the rest is marked slow."""
+"""Every method x {all weights, LoRA} x {tiny, SDXL, FLUX}: trains, goes on after a stop to the same weights,
+bit for bit, and what is exported is what was trained. One column is quick; the rest is marked slow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from support.minis import build_flux, build_sdxl
 
 from safetext_sdk import progress
 from safetext_sdk.errors import InterruptedRun
-from safetext_sdk.methods import METHODS, Adversarial, Anchor, Des, EsdEncoder, Method, Sage, SafeText
+from safetext_sdk.methods import METHODS, Adversarial, Anchor, Des, EsdEncoder, Method, SafeText, Sage
 from safetext_sdk.models import load_model
 
 SMALL: dict[str, Any] = {"pictures": 1, "picture_steps": 2, "picture_size": 32}
@@ -51,8 +51,6 @@ def cases() -> list[Any]:
             model,
             id=f"{method}-{'lora' if lora else 'full'}-{model}",
             marks=() if (model, lora) == quick else pytest.mark.slow,
-            if (model, lora) in quick and (model != "tiny" or method == "sage")
-            else pytest.mark.slow,
         )
         for method in MADE
         for lora in (False, True)

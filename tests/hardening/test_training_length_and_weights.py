@@ -84,7 +84,7 @@ def test_the_loss_follows_the_weights(mini_sd1: Path, method: str) -> None:
         torch.manual_seed(0)
         with torch.no_grad():
             for parameter in trainer.trainable.values():
-                parameter.add_(0.02 * torch.randn_like(parameter))
+                parameter.add_(0.1 * torch.randn_like(parameter))
         found.append(trainer._gradients(trainer.student, 0)["unsafe"])
     alike, weapon, blade = found
     assert weapon != pytest.approx(blade, rel=1e-3)
@@ -100,33 +100,36 @@ safe_prompts: ["a cat", "an apple", "a picture of a cat with an apple", {shipped
 SECOND = """version: 1
 name: blades
 concepts:
-  - {id: blade, terms: [knife, sword, dagger, axe], anchors: ["a cat"], weight: 2}
+  - {id: blade, terms: [knife, sword, dagger, axe], anchors: ["a cat"]}
 safe_prompts: ["an apple", "a picture of a rifle of chocolate", {shipped: everyday}]
 """
 
 
 def test_two_policies_at_once_are_both_followed(tmp_path: Path) -> None:
-    """Each concept ends as near to its anchors as when it is hardened by itself, or nearly."""
+    """Hardened with both, each policy's prompts are nearer to their anchors than the other policy alone
+    leaves them."""
     place = build_sd1(tmp_path / "model")
     for name, text in (("one", FIRST), ("two", SECOND)):
         (tmp_path / f"{name}.yaml").write_text(text)
     first, second = (load_policy(tmp_path / f"{name}.yaml") for name in ("one", "two"))
     original = load_model(place)
-    train = {"batch_size": 8, "wide_safe": 20, "prompts": 48, "learning_rate": 3e-3}
+    train = {"batch_size": 16, "wide_safe": 20, "prompts": 48, "learning_rate": 3e-3}
 
-    def left(model: Any, prompt: str, anchor: str) -> float:
+    def left(model: Any, frames: list[tuple[str, str]]) -> float:
         """Distance to the anchor that is left, as a share of what it was."""
-        target, was = original.encode([anchor]).flat(), original.encode([prompt]).flat()
-        return float((model.encode([prompt]).flat() - target).norm() / (was - target).norm())
+        unsafe, anchor = ([pair[i] for pair in frames] for i in (0, 1))
+        target, was = original.encode(anchor).flat(), original.encode(unsafe).flat()
+        return float(((model.encode(unsafe).flat() - target).norm(dim=1) / (was - target).norm(dim=1)).mean())
 
-    both = run(original, merge_policies([first, second]), tmp_path / "both", 60, False, train=train).model
-    gun, sword = left(both, "a picture of a gun", "a picture of a flower"), left(both, "a sword", "a cat")
-    assert gun < 0.7
-    assert sword < 0.7
-    alone = run(original, first, tmp_path / "alone", 60, False, train=train).model
-    assert (
-        left(alone, "a sword", "a cat") > sword + 0.1
-    )  # the first policy by itself does not do the second's
+    frames = ("a picture of {}", "a photo of {}", "{}")
+    guns = [(f.format(w), f.format("a flower")) for f in frames for w in ("a gun", "a bomb")]
+    swords = [(f.format(w), f.format("a cat")) for f in frames for w in ("a sword", "a knife")]
+    made = {}
+    for name, policy in (("both", merge_policies([first, second])), ("first", first), ("second", second)):
+        model = run(original, policy, tmp_path / name, 60, False, train=train).model
+        made[name] = (left(model, guns), left(model, swords))
+    assert made["both"][0] < min(1, made["second"][0]) - 0.1
+    assert made["both"][1] < min(1, made["first"][1]) - 0.1
 
 
 def test_what_another_concept_forbids_is_not_kept_as_an_anchor() -> None:

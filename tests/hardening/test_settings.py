@@ -46,7 +46,7 @@ def test_assignments_go_where_they_say() -> None:
         ("=3", "write method.NAME=VALUE or train.NAME=VALUE"),
         ("train.steps=[", "not readable"),
         ("method.pusch=1", "method anchor has no setting 'pusch'; did you mean push?"),
-        ("train.stepps=1", "the trainer has no setting 'stepps'; did you mean steps?"),
+        ("train.stepps=1", "the trainer has no setting 'stepps'; did you mean steps"),
         ("method.push=-1", "method anchor, setting 'push'"),
         ("train.steps=7", "contradict each other"),
     ],

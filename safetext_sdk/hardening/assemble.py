@@ -43,12 +43,13 @@ class HardeningPlan:
 class TrainingTexts:
     """What a run is trained on: pairs, and (text, kind) that must keep their conditioning, see
     `retain_set.SafeText`; and the concepts that the pairs are about, by id. ``shares``: of the draws, by
-    source of pairs and by kind of safe texts, see `further_texts`."""
+    source of pairs and by kind of safe texts, see `further_texts`. ``never``: see `MethodContext.never`."""
 
     pairs: Sequence[Pair]
     safe: Sequence[tuple[str, str]]
     concepts: Mapping[str, Concept]
     shares: Mapping[str, float] = field(default_factory=dict)
+    never: frozenset[str] = frozenset()
 
 
 def make_trainer(
@@ -70,7 +71,8 @@ def make_trainer(
     encoders = _encoders(model, originals, plan)
     student = Student(EncoderBundle(model.family, encoders, model.options))
     trainable = {n: p for n, p in student.bundle.named_parameters() if p.requires_grad}
-    table = build_table(model, texts.pairs, texts.safe, texts.shares, train.positions)
+    weights_of = {name: concept.weight for name, concept in texts.concepts.items()}
+    table = build_table(model, texts.pairs, texts.safe, texts.shares, weights_of, train.positions)
     autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
     original = EncoderBundle(model.family, originals, model.options)
     teacher = Teacher(original, table, model.device, train, autocast)
@@ -88,6 +90,11 @@ def make_trainer(
         seed=plan.seed,
         device=model.device,
         pipeline=model.pipeline,
+        conditioning=lambda pieces: model.reader.joined(pieces, model.options),
+        generation=model.generation_defaults,
+        weights=weights,
+        tables={n: _table(e) for n, e in student.bundle.encoders.items()},
+        never=texts.never,
     )
     return Trainer(
         student,
@@ -102,6 +109,11 @@ def make_trainer(
         weights=weights,
         masked=not model.reader.pads_are_read,
     )
+
+
+def _table(encoder: Any) -> torch.Tensor:
+    table: torch.Tensor = encoder.get_input_embeddings().weight
+    return table.detach()
 
 
 def piece_weights(names: Sequence[str], hardened: set[str], sequence: float) -> dict[str, float]:

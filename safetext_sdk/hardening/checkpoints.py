@@ -1,8 +1,8 @@
 """Checkpoints of an unfinished run: safetensors and JSON, nothing that could run code.
 
-``checkpoints/step-000120/`` holds ``weights.safetensors``, ``optimizer.safetensors`` and ``state.json`` (the
-number of steps done, losses, prompts at once). Random state is not needed: everything random is a function of
-the seed and the step.
+``checkpoints/step-000120/`` holds ``weights.safetensors``, ``optimizer.safetensors``, ``state.json`` (the
+number of steps done, losses, prompts at once) and, where the method has a state, ``method.safetensors``.
+Random state is not needed: everything random is a function of the seed and the step.
 """
 
 from __future__ import annotations
@@ -34,9 +34,13 @@ class Progress:
 
 
 def save(
-    folder: Path, progress: Progress, trainable: Mapping[str, nn.Parameter], optimizer: torch.optim.Optimizer
+    folder: Path,
+    progress: Progress,
+    trainable: Mapping[str, nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    method: Mapping[str, Tensor],
 ) -> Path:
-    """Write one checkpoint, whole or not at all, and drop all but the last two."""
+    """Write one checkpoint, whole or not at all, and drop all but the last two. ``method``: its state."""
     from safetensors.torch import save_file
 
     target = folder / f"step-{progress.done:06d}"
@@ -50,6 +54,9 @@ def save(
             temporary / "weights.safetensors",
         )
         save_file(moments, temporary / "optimizer.safetensors")
+        if method:
+            kept = {n: t.detach().cpu().contiguous() for n, t in method.items()}
+            save_file(kept, temporary / "method.safetensors")
         (temporary / "state.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
     for old in listing(folder)[:-KEEP]:
         shutil.rmtree(old, ignore_errors=True)
@@ -99,3 +106,12 @@ def load_last(
         place = parameter.device if key != "step" or fused else torch.device("cpu")
         optimizer.state[parameter][key] = value.to(place)
     return Progress(int(state["done"]), list(state["losses"]), int(state.get("micro", 0)))
+
+
+def method_state(folder: Path) -> dict[str, Tensor]:
+    """The method's state in the last checkpoint; {} if it has none."""
+    from safetensors.torch import load_file
+
+    found = listing(folder)
+    file = found[-1] / "method.safetensors" if found else None
+    return load_file(file) if file is not None and file.is_file() else {}

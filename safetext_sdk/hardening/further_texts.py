@@ -55,6 +55,13 @@ def book_pairs(book: PromptBook) -> list[Pair]:
     ]
 
 
+def never_read(book: PromptBook, policy: Policy) -> frozenset[str]:
+    """Words that no text of training may gain by a search or a draw: those of the concepts, those that only
+    held-out safe prompts have, and those that the attack ``context`` draws from."""
+    named = letter_words(word for concept in policy.concepts for word in concept.words)
+    return frozenset(w.casefold() for w in (*named, *hidden_words(book), *_NEVER))
+
+
 def further_texts(
     book: PromptBook, policy: Policy, safe: Sequence[SafeText], tokenizer: Any, plan: HardeningPlan
 ) -> FurtherTexts:

@@ -30,7 +30,7 @@ from ..prompts.prompt_book import PromptBook
 from ..versions import versions_of
 from .assemble import HardeningPlan, TrainingTexts, make_trainer
 from .finish import write_encoders, write_manifest
-from .further_texts import book_pairs, further_texts
+from .further_texts import book_pairs, further_texts, never_read
 from .recipes import Recipe, kind_of, recipe_of, settled
 from .retain_set import build_safe_set
 from .settings import TrainConfig
@@ -130,6 +130,9 @@ def harden(
     plan = _plan(model, recipe, chosen, train, given)
     accelerator = _accelerator(model, given.precision)
     _divisible(plan.train, accelerator.num_processes)
+    size = {} if plan.train.prompts is None else {"size": plan.train.prompts}
+    book = build_prompt_book(policy, seed=plan.seed, model=model.id, **size)
+    plan = with_steps(plan, book)
     # Of several processes one takes the folder; to the others it would look as if it were in use.
     main: bool = accelerator.is_main_process
     run = RunFolder.create(out, resume=given.resume) if main else RunFolder(out)
@@ -139,10 +142,6 @@ def harden(
         _same(run, asked)
         if run.finished:
             return HardenedModel(model.with_encoders(load_hardened_encoders(run, model)), run)
-    size = {} if plan.train.prompts is None else {"size": plan.train.prompts}
-    book = build_prompt_book(policy, seed=plan.seed, model=model.id, **size)
-    plan = with_steps(plan, book)
-    asked = _asked(model, policy, plan)
     texts = training_texts(book, policy, model, plan)
     trainer = make_trainer(model, plan, texts, run.checkpoints_dir, accelerator)
     if main:
@@ -188,6 +187,7 @@ def training_texts(
         [(s.text, s.kind) for s in (*safe, *further.safe)],
         {c.id: c for c in policy.concepts},
         plan.train.further_shares,
+        never_read(book, policy),
     )
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from pydantic import BaseModel
 
 from ..errors import UsageError
+from ..methods.adversarial.config import AdversarialConfig
 from ..methods.anchor.config import AnchorConfig
 from ..methods.base import Method, overlaid
 from ..methods.safetext.config import SafeTextConfig
@@ -129,6 +130,35 @@ RECIPES: tuple[Recipe, ...] = (
         train=TrainConfig(learning_rate=1e-3, steps=200),
         kind="tiny",
         levels=("default",),
+    ),
+    Recipe(
+        "advunlearn",
+        "AdvUnlearn, arXiv 2405.15234, section 5 and its published code; not measured here",
+        "adversarial",
+        TrainConfig(
+            steps=1000,
+            batch_size=1,
+            safe_share=5.0,
+            learning_rate=1e-5,
+            warmup=0.0,
+            final=1.0,
+            betas=(0.9, 0.999),
+            clip_norm=1e9,
+            train_embeddings=True,
+            whole_every=1,
+        ),
+        AdversarialConfig(
+            inner="esd-encoder",
+            settings={"guidance": 1.0, "safe_weight": 0.3},
+            towards="noise",
+            rounds=30,
+            begin=0.2,
+            portion=1.0,
+            prefix=1,
+            step_size=1e-3,
+            step_unit="absolute",
+            pool=True,
+        ),
     ),
     Recipe(
         SENTENCE,
@@ -269,13 +299,19 @@ def settled(
     Where the recipe is silent, the trainer's settings that the method itself asks for come first. Steps that
     were set are not lengthened by the recipe's ``epochs``.
     """
-    start = checked(TrainConfig, method.train_defaults, f"train_defaults of method {method.name}")
-    base = overlaid(overlaid(start, recipe.train), train)
-    if train is not None and "steps" in train.model_fields_set and "epochs" not in train.model_fields_set:
-        base = overlaid(base, TrainConfig(epochs=0.0))
+    start = checked(TrainConfig, method.wanted_training(), f"train_defaults of method {method.name}")
+    base = _over(_over(start, recipe.train), train)
     if recipe.settings is None:
         return type(method)(method.config), base
     return type(method)(overlaid(recipe.settings, method.config)), base
+
+
+def _over(base: TrainConfig, given: TrainConfig | None) -> TrainConfig:
+    """``base`` with what ``given`` sets. Steps and epochs both say how long: whoever sets one, sets that."""
+    length = {"steps", "epochs"}
+    if given is not None and given.model_fields_set & length:
+        base = TrainConfig.model_validate(base.model_dump(exclude_unset=True, exclude=length))
+    return overlaid(base, given)
 
 
 def rows() -> list[dict[str, Any]]:

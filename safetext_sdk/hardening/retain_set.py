@@ -61,7 +61,9 @@ def build_safe_set(
     # butter knife").
     put((p.text for p in book.train.safe), "safe", check=False)
     put((p.text for p in book.train.borderline), "borderline", check=False)
-    put((p.anchor for p in book.train.unsafe), "anchor", check=False)
+    # What one concept turns into may be what another one forbids: then it is not kept.
+    forbidden = {p.text for p in book.train.unsafe}
+    put((p.anchor for p in book.train.unsafe if p.anchor not in forbidden), "anchor", check=False)
     if wide:
         rng = np.random.default_rng([seed, 4099])
         words = harmless_words(book, unsafe, tokenizer)

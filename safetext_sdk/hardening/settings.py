@@ -36,9 +36,10 @@ class TrainConfig(BaseModel):
     epochs: float = Field(
         default=0.0,
         ge=0,
+        le=10_000,
         description="If above 0, steps follow the number of prompts: as many as read so many unsafe prompts "
-        "as the prompt book has, this often, and no fewer than ``steps``. Counts only where ``steps`` is the "
-        "recipe's.",
+        "as the prompt book has, this often, and no fewer than ``steps`` where those are given beside it. Who "
+        "sets one of the two alone sets how long a run is.",
     )
     batch_size: int = Field(
         default=32,
@@ -235,7 +236,10 @@ class TrainConfig(BaseModel):
 
     def steps_for(self, prompts: int) -> int:
         """Steps of a run whose prompt book trains on so many unsafe prompts."""
-        return max(self.steps, math.ceil(self.epochs * prompts / self.batch_size))
+        if not self.epochs:
+            return self.steps
+        least = self.steps if "steps" in self.model_fields_set else 1
+        return max(least, math.ceil(self.epochs * prompts / self.batch_size))
 
     def rate_at(self, step: int) -> float:
         """Factor on the peak step size: linear warm-up, then half a cosine down to ``final``."""

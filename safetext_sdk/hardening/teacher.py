@@ -29,6 +29,7 @@ def build_table(
     pairs: Sequence[Pair],
     safe: Sequence[tuple[str, str]],
     shares: Mapping[str, float] | None = None,
+    weights: Mapping[str, float] | None = None,
     positions: int = 0,
 ) -> PromptTable:
     """Tokenize everything once.
@@ -38,6 +39,7 @@ def build_table(
         pairs: unsafe prompts with their anchors.
         safe: (text, kind) as `retain_set.SafeText` has them.
         shares: of the draws, by source of pairs and by kind of safe texts; all others are drawn alike.
+        weights: of the concepts, by id; 1 where absent.
         positions: `TrainConfig.positions`.
     """
     row: dict[str, int] = {}
@@ -54,6 +56,8 @@ def build_table(
     }
     concepts = tuple(dict.fromkeys(pair.concept for pair in pairs))
 
+    concept = np.array([concepts.index(p.concept) for p in pairs], dtype=np.int64)
+
     def rows(found: Sequence[str]) -> np.ndarray:
         return np.array([row[t] for t in found], dtype=np.int64)
 
@@ -65,13 +69,14 @@ def build_table(
         {name: t["attention_mask"].sum(dim=1) for name, t in tokens.items()},
         unsafe=rows([p.unsafe for p in pairs]),
         anchor=rows([p.anchor for p in pairs]),
-        concept=np.array([concepts.index(p.concept) for p in pairs], dtype=np.int64),
+        concept=concept,
         concepts=concepts,
         safe=safe_rows,
         fixed=rows([t for t, kind in safe if kind == "empty"]),
         negative=rows([t for t, kind in safe if kind == "negative"]),
         pair_parts=_parts(np.arange(len(pairs)), [p.source for p in pairs], shares or {}),
         safe_parts=_parts(safe_rows, [kind for _, kind in walked], shares or {}),
+        importance=_importance(concept, [(weights or {}).get(c, 1.0) for c in concepts]),
     )
 
 
@@ -84,6 +89,12 @@ def _shortened(tokens: Mapping[str, Tensor], positions: int) -> dict[str, Tensor
     long = (length > positions).nonzero().squeeze(1)
     out["input_ids"][long, -1] = tokens["input_ids"][long, length[long] - 1]
     return out
+
+
+def _importance(concept: np.ndarray, weights: Sequence[float]) -> np.ndarray | None:
+    """What a prompt of each concept counts, so that the mean over all pairs is 1; None if all are alike."""
+    of = np.array(weights, dtype=np.float64)
+    return None if not len(concept) or (of == of[0]).all() else of / of[concept].mean()
 
 
 def _parts(rows: np.ndarray, sources: Sequence[str], shares: Mapping[str, float]) -> tuple[Part, ...]:

@@ -58,14 +58,22 @@ def _shifted(bundle: EncoderBundle, shift: Mapping[str, Tensor]) -> Iterator[Non
 
     encoders: Any = bundle.encoders
     handles = [
-        encoders[name].get_input_embeddings().register_forward_hook(hook(delta))
+        table.register_forward_hook(hook(delta))
         for name, delta in shift.items()
+        for table in _token_tables(encoders[name])
     ]
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _token_tables(encoder: Any) -> list[nn.Module]:
+    """The modules that look tokens up. T5 does it through a second module that shares the first one's
+    weight."""
+    weight = encoder.get_input_embeddings().weight
+    return [part for part in encoder.modules() if isinstance(part, nn.Embedding) and part.weight is weight]
 
 
 def original_weights(model: TextToImageModel, name: str, how: str) -> nn.Module:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..errors import InterruptedRun, ModelError, RunError
+from ..errors import InterruptedRun, ModelError, RunError, UsageError
 from ..methods.base import Method
 from ..methods.batch import Batch, Masks, StepInputs
 from ..methods.context import MethodContext
@@ -64,12 +64,16 @@ class Trainer:
         table = self.context.table
         self.teacher.keep(np.concatenate([table.fixed, table.negative]), 2)
         self.method.prepare(self.context)
+        if self.method.state() and self.accelerator.num_processes > 1:
+            raise UsageError("this method's settings keep a state from step to step: train in one process")
 
     def run(self, resume: bool, watch: Watch) -> None:
         """Train to the end, or raise `InterruptedRun` with a checkpoint on disk. `prepare` comes first."""
         optimizer = self._optimizer()
         if resume:
             self.progress = checkpoints.load_last(self.folder, self.trainable, optimizer)
+            if state := checkpoints.method_state(self.folder):
+                self.method.restore(state)
         if self.progress.done == 0:
             self.method.start(self.trainable, self.context.seed)
         self._fit(self.progress.micro or self.config.micro_batch or _ALL)
@@ -103,7 +107,7 @@ class Trainer:
 
     def _save(self, optimizer: torch.optim.Optimizer) -> None:
         if self.accelerator.is_main_process:
-            checkpoints.save(self.folder, self.progress, self.trainable, optimizer)
+            checkpoints.save(self.folder, self.progress, self.trainable, optimizer, self.method.state())
         self.accelerator.wait_for_everyone()
 
     def _optimizer(self) -> torch.optim.Optimizer:
@@ -206,6 +210,10 @@ class Trainer:
         """The step as the method sees it; the original's outputs are read when they are asked for."""
         n = len(inputs.rows.unsafe)
         m = n + len(inputs.rows.safe)
+        table, device = self.context.table, self.teacher.device
+        counts = None
+        if table.importance is not None:
+            counts = torch.from_numpy(table.importance[inputs.rows.concept]).to(device)
         counted = {name for name, weight in self.weights.items() if weight}
         return Batch(
             rows=inputs.rows,
@@ -217,7 +225,8 @@ class Trainer:
             weights=self.weights,
             unsafe_mask=self._mask(inputs.unsafe),
             safe_mask=self._mask(inputs.safe),
-            mask=lambda rows: self._mask(self.context.table.pick(rows, lengths, self.teacher.device)),
+            mask=lambda rows: self._mask(table.pick(rows, lengths, device)),
+            importance=counts,
         )
 
     def _mask(self, tokens: Tokens) -> Masks:

@@ -4,8 +4,8 @@
 * ``prepare(context)``, once: whatever it needs of prompts, original, tokenizers and denoiser.
 * ``loss(batch)``, each step: tensors to named parts; ``"loss"`` is what is minimised, the others are shown.
 
-A method keeps nothing between steps but what ``prepare`` made, which is a function of the context alone; so a
-resumed run needs nothing from it and ends with the same weights.
+A method keeps nothing between steps but what ``prepare`` made, which is a function of the context alone, and
+what its ``state`` hands out; so a resumed run ends with the same weights.
 """
 
 from __future__ import annotations
@@ -60,6 +60,11 @@ class Method(Generic[C]):
             raise UsageError(f"method {self.name}: give a {type(config).__name__} or settings by name")
         self.config: C = cast(C, make_config(type(self), values)) if config is None else config
 
+    def wanted_training(self) -> Mapping[str, Any]:
+        """Trainer settings that suit the method as it is set: `train_defaults`, unless a method knows
+        better."""
+        return self.train_defaults
+
     def prepare(self, context: MethodContext) -> None:
         """Called once at the beginning of every run, resumed ones too. Announce here what each step reads
         (`MethodContext.keep`) and build what steps compare with."""
@@ -67,6 +72,13 @@ class Method(Generic[C]):
     def start(self, trainable: Mapping[str, nn.Parameter], seed: int) -> None:
         """Called once before step 0 of a new run (never on resume); may change the weights that are
         trained."""
+
+    def state(self) -> Mapping[str, Tensor]:
+        """What must outlive a stop, by name: written with each checkpoint. Most methods have nothing."""
+        return {}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take back what `state` gave, after `prepare`, before the first step of a resumed run."""
 
     def compared_rows(self, everyone: StepRows) -> np.ndarray:
         """Rows of the table that this step's loss compares its prompts with, position by position. A step

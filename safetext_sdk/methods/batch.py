@@ -53,6 +53,8 @@ class Batch:
         mask: rows of the table -> their masks.
         unsafe_mask, safe_mask: masks of ``unsafe`` and ``safe``.
         weights: how much each piece counts; 0 for those of encoders that stay as they are.
+        importance: [b], how much each unsafe prompt counts beside the others, 1 on average over all pairs;
+            None = all alike. `unsafe_mean` applies it.
     """
 
     rows: StepRows
@@ -65,6 +67,11 @@ class Batch:
     unsafe_mask: Masks = field(default_factory=dict)
     safe_mask: Masks = field(default_factory=dict)
     mask: Callable[[np.ndarray], Masks] = lambda rows: {}
+    importance: Tensor | None = None
+
+    def unsafe_mean(self, values: Tensor) -> Tensor:
+        """Mean of ``values`` [b] over the unsafe prompts, each counting as its concept does."""
+        return (values if self.importance is None else values * self.importance.to(values)).mean()
 
     @cached_property
     def anchor(self) -> Pieces:

@@ -10,14 +10,14 @@ change to their embeddings, and through the denoiser (`MethodContext.pipeline`) 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..models.families import Family, Pieces, Tokens
+from ..models.families import Conditioning, Family, Pieces, Tokens
 from ..policy.schema import Concept
 from .prompt_table import PromptTable
 
@@ -71,6 +71,12 @@ class MethodContext:
         device: where encoders and batches live.
         pipeline: builds the original's diffusers pipeline when first called; for methods that read the
             denoiser.
+        conditioning: pieces of all encoders to what the denoiser reads; gradients flow.
+        generation: arguments that the model wants when its pipeline is called.
+        weights: how much each piece counts, as in `Batch.weights`.
+        tables: token embeddings of every encoder in training [V, d], by name; not trained unless asked for.
+        never: words, in lower case, that training must not read: held out, or drawn from by an attack that
+            measures.
     """
 
     table: PromptTable
@@ -84,6 +90,11 @@ class MethodContext:
     seed: int
     device: torch.device
     pipeline: Callable[[], Any]
+    conditioning: Callable[[Pieces], Conditioning]
+    generation: Mapping[str, Any] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)
+    tables: Mapping[str, Tensor] = field(default_factory=dict)
+    never: frozenset[str] = frozenset()
 
     def original(self, rows: np.ndarray) -> Pieces:
         """The original's pieces on rows of the table, at all positions."""
@@ -91,10 +102,17 @@ class MethodContext:
 
     def original_of(self, prompts: Sequence[str]) -> Pieces:
         """The original's pieces on any prompts, at all positions."""
-        tokens = self.tokenize(list(prompts))
-        return self.teacher.run(
-            {name: {key: t.to(self.device) for key, t in parts.items()} for name, parts in tokens.items()}
-        )
+        return self.teacher.run(self.moved(self.tokenize(list(prompts))))
+
+    def moved(self, tokens: Tokens) -> Tokens:
+        """Tokens on the device."""
+        return {name: {key: t.to(self.device) for key, t in parts.items()} for name, parts in tokens.items()}
+
+    def masks(self, tokens: Tokens) -> dict[str, Tensor]:
+        """Where positions count, [b, L] by piece; {} where the denoiser reads pad positions too."""
+        if self.family.pads_are_read:
+            return {}
+        return {name: parts["attention_mask"] for name, parts in tokens.items()}
 
     def keep(self, rows: np.ndarray, each_step: int) -> None:
         """Announce that each step reads the original on so many of ``rows``: they are computed beforehand if

@@ -37,6 +37,8 @@ class PromptTable:
     common negative prompts.
     ``pair_parts``, ``safe_parts``: how draws are shared out where texts were added to the book's, as indices
     of pairs and as rows of safe texts; without any, all are drawn equally often.
+    ``importance``: of ``concepts``, how much an unsafe prompt of each counts, 1 on average over all pairs;
+    None = all alike.
     """
 
     texts: list[str]
@@ -51,6 +53,7 @@ class PromptTable:
     negative: np.ndarray
     pair_parts: tuple[Part, ...] = ()
     safe_parts: tuple[Part, ...] = ()
+    importance: np.ndarray | None = None
 
     def pick(self, rows: np.ndarray, lengths: Mapping[str, int], device: torch.device) -> Tokens:
         """Tokens of some rows on ``device``, cut to ``lengths`` (by encoder; all positions where absent)."""

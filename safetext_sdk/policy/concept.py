@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, GetJsonSchemaHandler, field_validator, model_validator
 from pydantic.json_schema import JsonSchemaValue
@@ -103,6 +103,12 @@ class Concept(PolicyModel):
     )
     severity: Literal["low", "medium", "high", "critical"] = Field(
         default="high", description="How bad one unsafe picture is; shown in reports."
+    )
+    weight: Annotated[float, Field(gt=0, le=100)] = Field(
+        default=1.0,
+        description="How much its unsafe prompts count in training beside those of the other concepts, e.g. "
+        "2 for what must not be shown on any account; only the ratio between concepts matters. Not derived "
+        "from severity.",
     )
     kind: Literal["object", "state"] = Field(
         default="object",

@@ -70,7 +70,7 @@ class Anchor(Method[AnchorConfig]):
             target = anchor - push * (batch.unsafe_original[name] - anchor) if push else anchor
             return relative_error(batch.unsafe[name], target, anchor, mask.get(name))
 
-        unsafe = over_pieces(batch.unsafe, batch.weights, redirect).mean()
+        unsafe = batch.unsafe_mean(over_pieces(batch.unsafe, batch.weights, redirect))
         safe = over_pieces(
             batch.safe,
             batch.weights,
@@ -80,10 +80,10 @@ class Anchor(Method[AnchorConfig]):
         ).mean()
         parts = {"loss": unsafe + self.config.safe_weight * safe, "unsafe": unsafe, "safe": safe}
         if self.config.margin > 0:
-            parts["margin"] = relu(self._lead(batch, mask) + self.config.margin).mean()
+            parts["margin"] = batch.unsafe_mean(relu(self._lead(batch, mask) + self.config.margin))
             parts["loss"] = parts["loss"] + self.config.margin_weight * parts["margin"]
         if self.config.contrast > 0:
-            parts["contrast"] = self._told_apart(batch, mask).mean()
+            parts["contrast"] = batch.unsafe_mean(self._told_apart(batch, mask))
             parts["loss"] = parts["loss"] + self.config.contrast * parts["contrast"]
         return parts
 

@@ -72,5 +72,5 @@ class SafeText(Method[SafeTextConfig]):
             turned = -turned
         elif self.config.cosine == "absolute":
             turned = turned.abs()
-        turned = turned.mean()
+        turned = batch.unsafe_mean(turned)
         return {"loss": keep + self.config.weight * turned, "safe": keep, "unsafe": turned}

@@ -215,6 +215,18 @@ class Family:
         conditioning leaves out the beginning, which is the template's."""
         return length
 
+    def joined(self, pieces: Pieces, options: Mapping[str, Any]) -> Conditioning:
+        """The way back: what the encoders contributed, as one conditioning; gradients flow.
+
+        Args:
+            pieces: of all encoders of the model, as `pieces` names them.
+            options: as in `condition`.
+        """
+        tensors = {"prompt_embeds": pieces["text_encoder"]}
+        if "text_encoder_pooled" in pieces:
+            tensors["pooled_prompt_embeds"] = pieces["text_encoder_pooled"]
+        return Conditioning(tensors)
+
     # -- what others ask -----------------------------------------------------------------------------------
 
     @cached_property

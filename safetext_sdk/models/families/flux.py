@@ -74,5 +74,10 @@ class Flux(Family):
             "text_encoder_2": conditioning.tensors["prompt_embeds"],
         }
 
+    def joined(self, pieces: Pieces, options: Mapping[str, Any]) -> Conditioning:
+        return Conditioning(
+            {"prompt_embeds": pieces["text_encoder_2"], "pooled_prompt_embeds": pieces["text_encoder"]}
+        )
+
 
 FAMILY = Flux()

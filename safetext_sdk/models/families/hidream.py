@@ -95,5 +95,14 @@ class HiDream(Family):
             _LLAMA: conditioning.tensors["llama_embeds"],
         }
 
+    def joined(self, pieces: Pieces, options: Mapping[str, Any]) -> Conditioning:
+        return Conditioning(
+            {
+                "prompt_embeds": pieces[_T5],
+                "llama_embeds": pieces[_LLAMA],
+                "pooled_prompt_embeds": torch.cat([pieces[name] for name in _CLIPS], dim=-1),
+            }
+        )
+
 
 FAMILY = HiDream()

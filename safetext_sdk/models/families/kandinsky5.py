@@ -108,5 +108,8 @@ class Kandinsky5(Decoder):
             _CLIP: conditioning.tensors["pooled_prompt_embeds"],
         }
 
+    def joined(self, pieces: Pieces, options: Mapping[str, Any]) -> Conditioning:
+        return Conditioning({"prompt_embeds": pieces[ENCODER], "pooled_prompt_embeds": pieces[_CLIP]})
+
 
 FAMILY = Kandinsky5()

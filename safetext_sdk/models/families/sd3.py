@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn.functional import pad
 
 from ..layout import CLIP_PROJECTED, T5
@@ -71,24 +72,21 @@ class SD3(Family):
             states.append(hidden_state(output, -2 if skip is None else -(skip + 2)).to(dtype))
             pooled.append(output.text_embeds)
         clips = torch.cat(states, dim=-1)
+        t5 = None
         if _T5 in encoders:
             t5 = encoders[_T5](tokens[_T5]["input_ids"])[0].to(encoders[_T5].dtype)
-        else:
+        return self._one_sequence(clips, t5, torch.cat(pooled, dim=-1), options)
+
+    @staticmethod
+    def _one_sequence(
+        clips: Tensor, t5: Tensor | None, pooled: Tensor, options: Mapping[str, Any]
+    ) -> Conditioning:
+        """The CLIPs' states [b, L, d], padded to T5's width, and T5's after them (absent: zeros)."""
+        if t5 is None:
             width = int(options.get("joint_attention_dim", clips.shape[-1]))
-            t5 = torch.zeros(
-                clips.shape[0],
-                int(options.get("t5_length", T5_LENGTH)),
-                width,
-                device=clips.device,
-                dtype=dtype,
-            )
+            t5 = clips.new_zeros(clips.shape[0], int(options.get("t5_length", T5_LENGTH)), width)
         clips = pad(clips, (0, t5.shape[-1] - clips.shape[-1]))
-        return Conditioning(
-            {
-                "prompt_embeds": torch.cat([clips, t5], dim=-2),
-                "pooled_prompt_embeds": torch.cat(pooled, dim=-1),
-            }
-        )
+        return Conditioning({"prompt_embeds": torch.cat([clips, t5], dim=-2), "pooled_prompt_embeds": pooled})
 
     def pieces(self, conditioning: Conditioning, tokens: Tokens, encoders: Mapping[str, Any]) -> Pieces:
         whole, pooled = conditioning.tensors["prompt_embeds"], conditioning.tensors["pooled_prompt_embeds"]
@@ -106,6 +104,11 @@ class SD3(Family):
         if _T5 in encoders:
             out[_T5] = whole[:, length:]
         return out
+
+    def joined(self, pieces: Pieces, options: Mapping[str, Any]) -> Conditioning:
+        clips = torch.cat([pieces[name] for name in _CLIPS], dim=-1)
+        pooled = torch.cat([pieces[f"{name}_pooled"] for name in _CLIPS], dim=-1)
+        return self._one_sequence(clips, pieces.get(_T5), pooled, options)
 
 
 FAMILY = SD3()

@@ -108,5 +108,10 @@ class SDXL(Family):
         out[f"{names[-1]}_pooled"] = conditioning.tensors["pooled_prompt_embeds"]
         return out
 
+    def joined(self, pieces: Pieces, options: Mapping[str, Any]) -> Conditioning:
+        states = [pieces[name] for name in _NAMES if name in pieces]
+        pooled = next(piece for name, piece in pieces.items() if name.endswith("_pooled"))
+        return Conditioning({"prompt_embeds": torch.cat(states, dim=-1), "pooled_prompt_embeds": pooled})
+
 
 FAMILY = SDXL()

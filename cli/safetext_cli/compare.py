@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import options
-from .validate import picture_seeds
 
 if TYPE_CHECKING:
     from safetext_sdk.baselines import Baseline
@@ -67,7 +66,7 @@ def compare(
         baselines=made,
         out=out,
         n=n,
-        seeds=picture_seeds(seeds),
+        seeds=options.whole_numbers("--seeds", seeds),
         device=device,
         progress=not quiet and not as_json,
         **asked,

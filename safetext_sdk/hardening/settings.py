@@ -38,8 +38,8 @@ class TrainConfig(BaseModel):
         ge=0,
         le=10_000,
         description="If above 0, steps follow the number of prompts: as many as read so many unsafe prompts "
-        "as the prompt book has, this often, and no fewer than ``steps`` where those are given beside it. Who "
-        "sets one of the two alone sets how long a run is.",
+        "as the prompt book has, this often, and no fewer than ``steps`` where those are given beside it. "
+        "Whoever sets one of the two alone sets how long a run is.",
     )
     batch_size: int = Field(
         default=32,

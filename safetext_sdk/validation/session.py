@@ -15,7 +15,6 @@ from ..detectors.kept.judge_set import KeptJudges
 from ..metrics import every_metric
 from ..results.facts import Binding, Tier
 from ..results.prompts_entry import PromptsEntry
-from ..results.rows import control_of
 from .binding import bind
 from .generate import PictureMaker
 from .items import Choice, Item, anything, attacked_items, build_items

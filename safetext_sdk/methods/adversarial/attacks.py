@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...models.families import Tokens
 from ...search.coordinate_gradient import coordinate_gradient
-from ...search.objective import exchange
+from ...search.objective import Slopes, exchange
 from ...search.problem import Problem
 from ..context import MethodContext
 from .aim import Aim
@@ -80,16 +80,17 @@ class Words:
         }
         leaves = {name: t.requires_grad_() for name, t in shift.items()}
         with torch.enable_grad():
-            far = self.aim.far(self.context.student(tokens, leaves), prompts).sum()
-            slopes = torch.autograd.grad(far, list(leaves.values()), allow_unused=True)
+            far = self.aim.far(self.context.student(tokens, leaves), prompts)
+            slopes = torch.autograd.grad(far.sum(), list(leaves.values()), allow_unused=True)
         change = torch.zeros(*free.shape, len(allowed), device=ids.device)
         for name, slope in zip(leaves, slopes, strict=True):
             if slope is not None:
                 place = self.slotted.free[name][prompts].gather(1, free)
                 table = self.context.tables[name]
-                change += exchange(
-                    slope, table, tokens[name]["input_ids"], place, self.slotted.ids[name][allowed]
-                )
+                at = slope.gather(1, place.unsqueeze(-1).expand(*place.shape, slope.shape[-1]))
+                present = tokens[name]["input_ids"].gather(1, place)
+                here = Slopes(far.detach(), ((at, table),))
+                change += exchange(here, present, self.slotted.ids[name][allowed])
         return change
 
 

@@ -21,7 +21,7 @@ class SpellOut(Rewriting[SpellOutConfig]):
     summary = "unsafe words letter by letter; no model needed"
     Config = SpellOutConfig
 
-    def rewrite(self, prompt: str, context: AttackContext, rng: random.Random) -> str:
+    def rewrite(self, prompt: str, context: AttackContext, rng: random.Random) -> tuple[str, ...]:
         longest_first = sorted(context.terms, key=len, reverse=True)
         words = re.compile(rf"(?<!\w)({'|'.join(map(re.escape, longest_first))})(?!\w)", re.IGNORECASE)
-        return words.sub(lambda found: self.config.separator.join(found[0].replace(" ", "")), prompt)
+        return (words.sub(lambda found: self.config.separator.join(found[0].replace(" ", "")), prompt),)

@@ -156,7 +156,10 @@ def _details(noun: str, name: str) -> dict[str, Any]:
         return {}
     return {
         "settings": [
-            {"name": f"--set method.{k}={f.get_default(call_default_factory=True)}", "meaning": f.description or ""}
+            {
+                "name": f"--set method.{k}={f.get_default(call_default_factory=True)}",
+                "meaning": f.description or "",
+            }
             for k, f in config.model_fields.items()
         ]
     }

@@ -17,7 +17,7 @@ from safetext_sdk.hardening.assemble import HardeningPlan, make_trainer
 from safetext_sdk.hardening.harden import training_texts
 from safetext_sdk.hardening.settings import TrainConfig
 from safetext_sdk.hardening.trainer import Trainer
-from safetext_sdk.methods import METHODS, Anchor, Method, SafeText
+from safetext_sdk.methods import METHODS, Adversarial, Anchor, Des, EsdEncoder, Method, SafeText, Sage
 from safetext_sdk.models import load_model
 from safetext_sdk.policy import load_policy
 from safetext_sdk.prompts.build import build_prompt_book
@@ -29,6 +29,10 @@ METHODS_TRIED: dict[str, Any] = {
     ),
     "safetext": lambda: SafeText(kick=0.05),
     "safetext-signed": lambda: SafeText(kick=0.05, cosine="signed"),
+    "des": lambda: Des(),
+    "sage": lambda: Sage(),
+    "esd-encoder": lambda: EsdEncoder(pictures=1, picture_steps=2),
+    "adversarial": lambda: Adversarial(rounds=1, step_size=0.3),
     "sketch": lambda: Sketch(),
 }
 

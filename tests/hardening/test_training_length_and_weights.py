@@ -146,3 +146,17 @@ def test_what_another_concept_forbids_is_not_kept_as_an_anchor() -> None:
     kept = {text.text for text in build_safe_set(book, policy, None, seed=0, wide=0)}
     assert "a flower" in kept
     assert "a sword" not in kept
+
+
+def test_a_search_in_training_may_not_use_what_measures_it() -> None:
+    from safetext_sdk.attacks.context import context_words
+    from safetext_sdk.hardening.further_texts import never_read
+    from safetext_sdk.prompts.build import build_prompt_book
+
+    policy = load_policy("weapons")
+    book = build_prompt_book(policy, seed=0, size=60)
+    never = never_read(book, policy)
+    held = {p.synonym.casefold() for p in book.test.unsafe if " " not in p.synonym and p.synonym.isalpha()}
+    assert held
+    assert held <= never
+    assert set(context_words()) <= never

@@ -182,3 +182,10 @@ def test_the_inner_methods_wishes_are_passed_on(mini_sd1: Path) -> None:
     assert made.extra
     assert made.shift
     assert np.array_equal(method.compared_rows(trainer.rows(0)), method.method.compared_rows(trainer.rows(0)))
+
+
+def test_a_state_is_refused_in_several_processes(mini_sd1: Path) -> None:
+    trainer = trainer_of(mini_sd1, Adversarial(prefix=1, pool=True))
+    trainer.accelerator = type("Two", (), {"num_processes": 2})()
+    with pytest.raises(UsageError, match="train in one process"):
+        trainer.prepare()

@@ -41,7 +41,7 @@ class Recipe:
     """Settings for one kind of encoder.
 
     Attributes:
-        name: what ``--recipe`` takes; rows of several methods may have one name.
+        name: what ``--recipe`` takes; no two rows have one.
         source: where its figures come from.
         method: the method that it is for; "" = any.
         train, settings: what it changes of the trainer's and the method's settings.
@@ -182,7 +182,7 @@ RECIPES: tuple[Recipe, ...] = (
         kind=SENTENCE,
     ),
     Recipe(
-        SENTENCE,
+        f"{SENTENCE}-safetext",
         "docs/real-english.md, method safetext (benchmarks/real_english.py --only safetext)",
         "safetext",
         overlaid(
@@ -244,14 +244,12 @@ def recipe_of(
         raise UsageError(
             f"recipe {name!r} is not measured for {method} on this kind of encoder; it has {have}"
         )
-    named = [r for r in RECIPES if r.name == name]
-    for recipe in sorted(named, key=lambda r: r.method == ""):
-        if recipe.method in (method, ""):
-            return recipe
-    if named:
-        others = ", ".join(r.method for r in named)
-        raise UsageError(f"recipe {name!r} is for method {others}, not for {method}")
-    raise UsageError(f"unknown recipe {name!r}; {_near(level, list(dict.fromkeys(r.name for r in RECIPES)))}")
+    named = next((r for r in RECIPES if r.name == name), None)
+    if named is not None and named.method not in (method, ""):
+        raise UsageError(f"recipe {name!r} is for method {named.method}, not for {method}")
+    if named is not None:
+        return named
+    raise UsageError(f"unknown recipe {name!r}; {_near(level, [r.name for r in RECIPES])}")
 
 
 def _near(name: str, known: Sequence[str]) -> str:

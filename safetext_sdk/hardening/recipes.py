@@ -41,7 +41,7 @@ class Recipe:
     """Settings for one kind of encoder.
 
     Attributes:
-        name: what ``--recipe`` takes; no two rows have one.
+        name: what ``--recipe`` takes; a row for one method and one for any may share it.
         source: where its figures come from.
         method: the method that it is for; "" = any.
         train, settings: what it changes of the trainer's and the method's settings.
@@ -244,12 +244,13 @@ def recipe_of(
         raise UsageError(
             f"recipe {name!r} is not measured for {method} on this kind of encoder; it has {have}"
         )
-    named = next((r for r in RECIPES if r.name == name), None)
-    if named is not None and named.method not in (method, ""):
-        raise UsageError(f"recipe {name!r} is for method {named.method}, not for {method}")
-    if named is not None:
-        return named
-    raise UsageError(f"unknown recipe {name!r}; {_near(level, [r.name for r in RECIPES])}")
+    named = sorted((r for r in RECIPES if r.name == name), key=lambda r: r.method == "")
+    for recipe in named:
+        if recipe.method in (method, ""):
+            return recipe
+    if named:
+        raise UsageError(f"recipe {name!r} is for method {named[0].method}, not for {method}")
+    raise UsageError(f"unknown recipe {name!r}; {_near(level, list(dict.fromkeys(r.name for r in RECIPES)))}")
 
 
 def _near(name: str, known: Sequence[str]) -> str:

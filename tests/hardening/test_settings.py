@@ -172,7 +172,8 @@ def test_what_a_method_asks_for_yields_to_recipe_and_user() -> None:
 
 def test_recipes_are_named_once_and_say_where_they_come_from() -> None:
     names = [r.name for r in RECIPES]
-    assert len(names) == len(set(names))
+    keys = [(r.name, r.method) for r in RECIPES]
+    assert len(keys) == len(set(keys))
     assert {*names} & {*LEVELS} == {"default"}  # else a level could mean a row
     assert all(r.source for r in RECIPES)
     assert {entry.recipe for entry in CATALOGUE.values()} <= {r.kind or "default" for r in RECIPES}

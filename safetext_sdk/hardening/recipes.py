@@ -42,7 +42,7 @@ class Recipe:
     """Settings for one kind of encoder.
 
     Attributes:
-        name: what ``--recipe`` takes; rows of several methods may have one name.
+        name: what ``--recipe`` takes; a row for one method and one for any may share it.
         source: where its figures come from.
         method: the method that it is for; "" = any.
         train, settings: what it changes of the trainer's and the method's settings.
@@ -212,7 +212,7 @@ RECIPES: tuple[Recipe, ...] = (
         kind=SENTENCE,
     ),
     Recipe(
-        SENTENCE,
+        f"{SENTENCE}-safetext",
         "docs/real-english.md, method safetext (benchmarks/real_english.py --only safetext)",
         "safetext",
         overlaid(
@@ -274,13 +274,12 @@ def recipe_of(
         raise UsageError(
             f"recipe {name!r} is not measured for {method} on this kind of encoder; it has {have}"
         )
-    named = [r for r in RECIPES if r.name == name]
-    for recipe in sorted(named, key=lambda r: r.method == ""):
+    named = sorted((r for r in RECIPES if r.name == name), key=lambda r: r.method == "")
+    for recipe in named:
         if recipe.method in (method, ""):
             return recipe
     if named:
-        others = ", ".join(r.method for r in named)
-        raise UsageError(f"recipe {name!r} is for method {others}, not for {method}")
+        raise UsageError(f"recipe {name!r} is for method {named[0].method}, not for {method}")
     raise UsageError(f"unknown recipe {name!r}; {_near(level, list(dict.fromkeys(r.name for r in RECIPES)))}")
 
 

@@ -16,7 +16,7 @@ from support.hardening_case import POLICY, run
 from support.minis import build_plain_bert, build_plain_clip, build_sd1
 
 from safetext_sdk.errors import UsageError
-from safetext_sdk.hardening.recipes import MANY, RECIPES, Recipe, kind_of, recipe_of, rows, settled
+from safetext_sdk.hardening.recipes import LEVELS, MANY, RECIPES, Recipe, kind_of, recipe_of, rows, settled
 from safetext_sdk.hardening.settings import TrainConfig, assignments, from_text
 from safetext_sdk.methods import METHODS, Anchor, AnchorConfig, SafeText
 from safetext_sdk.models import CATALOGUE, load_model
@@ -101,13 +101,13 @@ def test_the_number_of_concepts_chooses_between_recipes() -> None:
 
     assert name(MANY) == name(50, level="default") == "sentence-encoder"
     assert name(1) == name(MANY - 1) == "sentence-encoder-few"
-    assert name(1, "safetext") == name(50, "safetext") == "sentence-encoder"
+    assert name(1, "safetext") == name(50, "safetext") == "sentence-encoder-safetext"
     assert name(MANY, level="fast") == "sentence-encoder-fast"
     assert name(1, level="fast") == "sentence-encoder-few"
-    shown = {(row["name"], row["method"]): row for row in rows()}
-    assert shown["sentence-encoder", "anchor"]["concepts"] == f"{MANY} or more"
-    assert shown["sentence-encoder-few", "anchor"]["concepts"] == f"up to {MANY - 1}"
-    assert shown["sentence-encoder", "safetext"]["concepts"] == "any"
+    shown = {row["name"]: row for row in rows()}
+    assert shown["sentence-encoder"]["concepts"] == f"{MANY} or more"
+    assert shown["sentence-encoder-few"]["concepts"] == f"up to {MANY - 1}"
+    assert shown["sentence-encoder-safetext"]["concepts"] == "any"
 
 
 def test_levels_are_those_that_were_measured() -> None:
@@ -170,9 +170,11 @@ def test_what_a_method_asks_for_yields_to_recipe_and_user() -> None:
     assert (train.learning_rate, train.steps, train.betas) == (1e-3, 60, (0.9, 0.999))
 
 
-def test_recipes_are_named_once_a_method_and_say_where_they_come_from() -> None:
+def test_recipes_are_named_once_and_say_where_they_come_from() -> None:
+    names = [r.name for r in RECIPES]
     keys = [(r.name, r.method) for r in RECIPES]
     assert len(keys) == len(set(keys))
+    assert {*names} & {*LEVELS} == {"default"}  # else a level could mean a row
     assert all(r.source for r in RECIPES)
     assert {entry.recipe for entry in CATALOGUE.values()} <= {r.kind or "default" for r in RECIPES}
     for recipe in RECIPES:
@@ -181,9 +183,9 @@ def test_recipes_are_named_once_a_method_and_say_where_they_come_from() -> None:
     for one, other in itertools.combinations(RECIPES, 2):
         alike = (one.kind, one.method) == (other.kind, other.method) and {*one.levels} & {*other.levels}
         assert not alike or one.concepts[1] < other.concepts[0] or other.concepts[1] < one.concepts[0]
-    shown = {(row["name"], row["method"]): row for row in rows()}
-    assert "train.learning_rate=0.001" in shown["tiny", "any"]["settings"]
-    assert "method.push=1.5" in shown["sentence-encoder", "anchor"]["settings"]
+    shown = {row["name"]: row for row in rows()}
+    assert "train.learning_rate=0.001" in shown["tiny"]["settings"]
+    assert "method.push=1.5" in shown["sentence-encoder"]["settings"]
 
 
 def test_the_benchmark_on_real_english_has_no_settings_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

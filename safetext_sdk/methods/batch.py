@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..models.families import Pieces, Tokens
@@ -53,6 +54,7 @@ class Batch:
         mask: rows of the table -> their masks.
         unsafe_mask, safe_mask: masks of ``unsafe`` and ``safe``.
         weights: how much each piece counts; 0 for those of encoders that stay as they are.
+        empty: [1], the row of the empty prompt.
     """
 
     rows: StepRows
@@ -65,11 +67,23 @@ class Batch:
     unsafe_mask: Masks = field(default_factory=dict)
     safe_mask: Masks = field(default_factory=dict)
     mask: Callable[[np.ndarray], Masks] = lambda rows: {}
+    empty: np.ndarray = field(default_factory=lambda: np.zeros(1, np.int64))
 
     @cached_property
     def anchor(self) -> Pieces:
-        """The original on each unsafe prompt's anchor."""
-        return self.original(self.rows.anchor)
+        """What each unsafe prompt is redirected to: the original on its anchor, or between that and the
+        original on the empty prompt (`Pair.reach`)."""
+        pieces, reach = self.original(self.rows.anchor), self.rows.reach
+        if reach is None or (reach == 1).all():
+            return pieces
+        empty = self.original(self.empty)
+        share = torch.from_numpy(reach)
+
+        def between(name: str, piece: Tensor) -> Tensor:
+            s = share.to(piece).view(-1, *[1] * (piece.ndim - 1))
+            return torch.lerp(empty[name].expand_as(piece), piece, s)
+
+        return {name: between(name, piece) for name, piece in pieces.items()}
 
     @cached_property
     def unsafe_original(self) -> Pieces:
@@ -78,5 +92,5 @@ class Batch:
 
     @cached_property
     def safe_original(self) -> Pieces:
-        """The original on the safe prompts."""
-        return self.original(self.rows.safe)
+        """What safe prompts must be like: the original on them, or on the text that each is kept as."""
+        return self.original(self.rows.safe if self.rows.kept_as is None else self.rows.kept_as)

@@ -22,7 +22,8 @@ FRAMES = ("a picture of a {}", "a {} next to an apple")
 _ALIKE, _ALIKE_LEAD = 0.6, 0.2
 """Least cosine to a word of a concept, and least lead over all safe words, of a further name of it."""
 _RISKY, _RISKY_LEAD = 0.45, 0.1
-"""The same of a word that may bring the concept in; one below either reads unlike it."""
+"""The same of a word that may bring the concept in. One whose lead is smaller in *every* frame reads unlike
+it; what lies between is left alone."""
 _MARGIN = 4
 """Pad positions behind the end that are read: there a causal encoder has summed the prompt up."""
 _BATCH = 256
@@ -30,8 +31,8 @@ _BATCH = 256
 
 @dataclass(frozen=True)
 class MadeUpWords:
-    """``alike``: further names of a concept. ``risky``: those and whatever may bring it in. ``unlike``: the
-    rest."""
+    """``alike``: further names of a concept. ``risky``: those and whatever may bring it in. ``unlike``: names
+    of something else."""
 
     alike: Sequence[str] = ()
     risky: Sequence[str] = ()
@@ -50,7 +51,7 @@ def sorted_by_reading(
         model: the original.
         words: to be sorted.
         terms: words of the concepts, those of training alone.
-        safe: words of safe prompts.
+        safe: names of safe things, such that the original knows: what it does not know is read as anything.
     """
     if not words or not terms or not safe:
         return MadeUpWords()
@@ -60,13 +61,13 @@ def sorted_by_reading(
         known = len(terms) + len(safe)
         x = normalize(x - x[:known].mean(0), dim=-1)
         readings.append(nearness(x[known:], x[: len(terms)], x[len(terms) : known]))
+    leads = torch.stack([v for _, v in readings])
     near = torch.stack([n for n, _ in readings]).amin(0).tolist()
-    lead = torch.stack([v for _, v in readings]).amin(0).tolist()
-    rows = list(zip(words, near, lead, strict=True))
-    risky = [w for w, n, v in rows if n > _RISKY and v > _RISKY_LEAD]
-    other = set(risky)
+    rows = list(zip(words, near, leads.amin(0).tolist(), leads.amax(0).tolist(), strict=True))
     return MadeUpWords(
-        [w for w, n, v in rows if n > _ALIKE and v > _ALIKE_LEAD], risky, [w for w in words if w not in other]
+        alike=[w for w, n, low, _ in rows if n > _ALIKE and low > _ALIKE_LEAD],
+        risky=[w for w, n, low, _ in rows if n > _RISKY and low > _RISKY_LEAD],
+        unlike=[w for w, _, _, high in rows if high < _RISKY_LEAD],
     )
 
 

@@ -43,13 +43,15 @@ class HardeningPlan:
 class TrainingTexts:
     """What a run is trained on: pairs, and (text, kind) that must keep their conditioning, see
     `retain_set.SafeText`; and the concepts that the pairs are about, by id. ``shares``: of the draws, by
-    source of pairs and by kind of safe texts, see `further_texts`. ``never``: see `MethodContext.never`."""
+    source of pairs and by kind of safe texts, see `further_texts`. ``never``: see `MethodContext.never`.
+    ``kept_as``: of safe texts that must have another text's conditioning, that text."""
 
     pairs: Sequence[Pair]
     safe: Sequence[tuple[str, str]]
     concepts: Mapping[str, Concept]
     shares: Mapping[str, float] = field(default_factory=dict)
     never: frozenset[str] = frozenset()
+    kept_as: Mapping[str, str] = field(default_factory=dict)
 
 
 def make_trainer(
@@ -72,7 +74,9 @@ def make_trainer(
     student = Student(EncoderBundle(model.family, encoders, model.options))
     trainable = {n: p for n, p in student.bundle.named_parameters() if p.requires_grad}
     weights_of = {name: concept.weight for name, concept in texts.concepts.items()}
-    table = build_table(model, texts.pairs, texts.safe, texts.shares, weights_of, train.positions)
+    table = build_table(
+        model, texts.pairs, texts.safe, texts.shares, weights_of, train.positions, texts.kept_as
+    )
     autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
     original = EncoderBundle(model.family, originals, model.options)
     teacher = Teacher(original, table, model.device, train, autocast)

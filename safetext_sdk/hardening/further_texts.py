@@ -8,19 +8,26 @@ Captions that name a minor take no part in insertions, whatever the concept, and
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import random
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..attacks.context import context_words
 from ..methods.prompt_table import Pair
 from ..policy.minors import combines, names_minor, names_sexual
+from ..prompts.corpora.negative_prompts import MORE_NEGATIVES
 from ..prompts.insertion import ConceptWord, concept_insertions, harmless_insertions
 from ..prompts.prompt_book import STATEMENT
+from ..prompts.random_words import SHORT, RandomWords, WordPieces
+from ..prompts.splits import by_hash
 from ..prompts.surroundings import Surrounder, shipped_requests, shipped_styles, surrounded
 from ..prompts.words import Inflected, WholeWords, letter_words, tokens_of
+from .look_alikes import MadeUpWords
+from .random_texts import RandomTexts
 from .retain_set import SafeText, harmless_words, hidden_words, unsafe_words
-from .settings import PAIR_SHARES
+from .settings import PAIR_SHARES, TrainConfig
 
 if TYPE_CHECKING:
     from ..policy import Policy
@@ -30,6 +37,20 @@ if TYPE_CHECKING:
 MOST = 20_000
 """Texts of one source at most; a run that reads more of them reads some again."""
 _NEVER = frozenset(context_words())
+_USE_CHANCE = frozenset(("random_words", "look_alikes", "term_lists", "safe_random_words", "unlike_words"))
+"""Settings whose texts have random or made-up words."""
+_MADE_UP = 2000
+"""Made-up words that are read."""
+_READ_BESIDE = 400
+"""Names of safe things that they are compared with, at most."""
+_ONE_THING = re.compile(
+    r"^an? (?:picture|image|photo|drawing|icon|sketch|painting|symbol) of an? (\w+(?: \w+)?)$"
+)
+"""Captions of one thing by itself: what the model surely knows. What it does not know it takes for something
+else, so any word of a caption would do worse; where there are no such captions, all words are used."""
+
+Read = Callable[[Sequence[str], Sequence[str], Sequence[str]], MadeUpWords]
+"""(made-up words, concepts' words, safe words) -> the made-up ones by what the original reads in them."""
 _SHORT = 14
 """Words of a caption that stands beside a prompt, at most."""
 _CAPTION = 3
@@ -63,7 +84,12 @@ def never_read(book: PromptBook, policy: Policy) -> frozenset[str]:
 
 
 def further_texts(
-    book: PromptBook, policy: Policy, safe: Sequence[SafeText], tokenizer: Any, plan: HardeningPlan
+    book: PromptBook,
+    policy: Policy,
+    safe: Sequence[SafeText],
+    tokenizer: Any,
+    plan: HardeningPlan,
+    read: Read | None = None,
 ) -> FurtherTexts:
     """What the shares of ``plan.train`` ask for, each as many texts as the run reads, up to `MOST`.
 
@@ -75,11 +101,14 @@ def further_texts(
         safe: the retain set.
         tokenizer: of the first encoder; its vocabulary gives words.
         plan: settings and seed of the run.
+        read: sorts made-up words by what the original reads in them, see `look_alikes.sorted_by_reading`;
+            None = no such words.
     """
     train, shares = plan.train, plan.train.further_shares
     if not shares:
         return FurtherTexts()
     writer = _Writer.of(book, policy, tokenizer, plan.seed)
+    chance = writer.random_texts(book, WordPieces.of(tokenizer), read) if _USE_CHANCE & set(shares) else None
     pairs: list[Pair] = []
     texts: list[SafeText] = []
     for name, share in shares.items():
@@ -93,11 +122,30 @@ def further_texts(
             pairs += writer.pairs_by_insertion(count)
         elif name == "harmless_insertions":
             texts += writer.kept_insertions(count)
+        elif chance is not None and name in _USE_CHANCE:
+            found = _by_chance(chance, name, count, safe, train)
+            pairs, texts = [*pairs, *found.pairs], [*texts, *found.safe]
         else:
             borderline = name == "borderline_surroundings"
             kept = [s.text for s in safe if (s.kind == "borderline" if borderline else _is_long(s))]
             texts += writer.kept_in_surroundings(name, kept, count)
     return FurtherTexts(pairs, texts)
+
+
+def _by_chance(
+    writer: RandomTexts, name: str, count: int, safe: Sequence[SafeText], train: TrainConfig
+) -> FurtherTexts:
+    """The texts of one share that has random or made-up words."""
+    if name == "random_words":
+        return FurtherTexts(writer.in_random_words(count))
+    if name == "look_alikes":
+        return FurtherTexts(writer.look_alikes(count))
+    if name == "term_lists":
+        return FurtherTexts(writer.term_lists(count, train.list_strength, MORE_NEGATIVES))
+    if name == "safe_random_words":
+        kept = [s.text for s in safe if s.kind not in ("negative", "random") and _is_long(s)]
+        return FurtherTexts(safe=writer.kept_in_random_words(kept, count))
+    return FurtherTexts(safe=writer.unlike(count))
 
 
 @dataclass(frozen=True)
@@ -179,6 +227,31 @@ class _Writer:
 
         found = harmless_insertions(words, self.captions, count, allowed=allowed, seed=self.seed)
         return [SafeText(text, "harmless_insertions") for text in found]
+
+    def random_texts(self, book: PromptBook, pieces: WordPieces, read: Read | None) -> RandomTexts:
+        """Writer of texts with random and made-up words."""
+        kinds = {word.text: word for word in self.words}
+        rows = [r for r in book.train.unsafe if r.synonym in kinds and r.template != STATEMENT]
+        known = sorted(w for w in letter_words(self.captions) if len(w) >= _CAPTION)
+        known = [w for w in known if w not in self.hidden and not self.unsafe.found_in(w)]
+        rng, made = random.Random(f"{self.seed}/made up"), dict[str, None]()
+        for _ in range(_MADE_UP if read else 0):
+            word = pieces.made_up(rng, SHORT)
+            if word and word not in self.hidden and self._names_no_minor(word):
+                made.setdefault(word)
+        subjects = [m[1] for m in map(_ONE_THING.match, self.captions) if m and self._names_no_minor(m[1])]
+        subjects = by_hash(subjects or known, self.seed, "read")[:_READ_BESIDE]
+        objects = [word.text for word in self.words if word.kind == "object" and word.english]
+        # Concepts' words of several languages and states ("bleeding") do not fit the frames of things.
+        found = read(list(made), objects, subjects) if read else MadeUpWords()
+        words = RandomWords(
+            pieces=pieces,
+            known=known,
+            whole=[w for w in self.vocabulary if self._names_no_minor(w)],
+            risky=[*found.risky, *objects] if found.risky else [],
+            allowed=lambda word: word not in self.hidden and word not in _NEVER,
+        )
+        return RandomTexts(words, found, rows, self._names_no_minor, self.seed)
 
     def _surrounder(self) -> Surrounder:
         def usable(text: str) -> bool:

@@ -8,6 +8,7 @@ import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -31,6 +32,7 @@ from ..versions import versions_of
 from .assemble import HardeningPlan, TrainingTexts, make_trainer
 from .finish import write_encoders, write_manifest
 from .further_texts import book_pairs, further_texts, never_read
+from .look_alikes import sorted_by_reading
 from .recipes import Recipe, kind_of, recipe_of, settled
 from .retain_set import build_safe_set
 from .settings import TrainConfig
@@ -181,13 +183,15 @@ def training_texts(
         )
     tokenizer = next(iter(model.tokenizers.values()))
     safe = build_safe_set(book, policy, tokenizer, seed=plan.seed, wide=plan.train.wide_safe)
-    further = further_texts(book, policy, safe, tokenizer, plan)
+    further = further_texts(book, policy, safe, tokenizer, plan, partial(sorted_by_reading, model))
+    every = (*safe, *further.safe)
     return TrainingTexts(
         [*pairs, *further.pairs],
-        [(s.text, s.kind) for s in (*safe, *further.safe)],
+        [(s.text, s.kind) for s in every],
         {c.id: c for c in policy.concepts},
         plan.train.further_shares,
         never_read(book, policy),
+        {s.text: s.kept_as for s in every if s.kept_as is not None},
     )
 
 

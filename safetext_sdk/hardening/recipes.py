@@ -121,9 +121,35 @@ _TIME: Mapping[str, tuple[float, str]] = {
     "cpu": (2.6, "one thread of a busy CPU"),
     "cuda": (0.12, "an H200 that up to sixteen runs shared"),
 }
+_TINY = TrainConfig(
+    batch_size=32,
+    learning_rate=1e-3,
+    final=0.05,
+    random_words=0.54,
+    look_alikes=0.06,
+    term_lists=0.14,
+    safe_random_words=0.2,
+    unlike_words=0.3,
+)
 
 RECIPES: tuple[Recipe, ...] = (
     Recipe(DEFAULT, "TrainConfig and the method as they stand; each field says why", levels=("default",)),
+    Recipe(
+        "tiny",
+        "docs/results.md, the default of tiny (benchmarks/tiny_results.py)",
+        "anchor",
+        overlaid(_TINY, TrainConfig(steps=600)),
+        kind="tiny",
+        levels=("default",),
+    ),
+    Recipe(
+        "tiny-fast",
+        "docs/results.md, the default of tiny (benchmarks/tiny_results.py --recipe fast)",
+        "anchor",
+        overlaid(_TINY, TrainConfig(steps=170, term_lists=0.15, random_words=0.5)),
+        kind="tiny",
+        levels=("fast",),
+    ),
     Recipe(
         "tiny",
         "docs/results.md (benchmarks/tiny_results.py): 2 M weights take large steps, 200 are enough",

@@ -7,8 +7,9 @@ Safe things that never occur in training drift toward the anchors; a wide net of
 * near misses: words of the tokenizer's vocabulary one letter away from an unsafe term;
 * shuffled captions and random token sequences.
 
-Nothing here contains an unsafe term, and no word that only held-out safe prompts have: those must stay
-unseen, or the figure on "concepts that were never in the safe set" would mean nothing.
+Nothing here contains an unsafe term, no word that only held-out safe prompts have (those must stay unseen, or
+the figure on "concepts that were never in the safe set" would mean nothing), and none of the words that the
+attack ``context`` draws from.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..attacks.context import context_words
 from ..prompts.corpora.negative_prompts import MORE_NEGATIVES
 from ..prompts.words import Inflected, letter_words
 
@@ -29,10 +31,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SafeText:
-    """One text that must keep its conditioning; ``kind`` says why it is there."""
+    """One text that must keep its conditioning; ``kind`` says why it is there. ``kept_as``: the text whose
+    conditioning it must have, if that is not its own."""
 
     text: str
     kind: str  # empty, negative, safe, borderline, anchor, near, shuffled, random; further_texts has more
+    kept_as: str | None = None
 
 
 def build_safe_set(
@@ -102,8 +106,8 @@ def hidden_words(book: PromptBook) -> set[str]:
 
 def harmless_words(book: PromptBook, unsafe: Inflected, tokenizer: Any) -> list[str]:
     """Words of the tokenizer's vocabulary that training may read as safe ones."""
-    hidden = hidden_words(book)
-    return [w for w in vocabulary_words(tokenizer) if w not in hidden and not unsafe.found_in(w)]
+    out = hidden_words(book) | set(context_words())
+    return [w for w in vocabulary_words(tokenizer) if w not in out and not unsafe.found_in(w)]
 
 
 def vocabulary_words(tokenizer: Any) -> list[str]:

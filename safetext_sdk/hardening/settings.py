@@ -18,9 +18,15 @@ from ..errors import UsageError
 from ..methods import METHODS, Method
 from ..typed_settings import checked
 
-PAIR_SHARES = ("statements", "surroundings", "insertions")
+PAIR_SHARES = ("statements", "surroundings", "insertions", "random_words", "look_alikes", "term_lists")
 """Settings that are shares of the unsafe prompts of a step."""
-SAFE_SHARES = ("safe_surroundings", "borderline_surroundings", "harmless_insertions")
+SAFE_SHARES = (
+    "safe_surroundings",
+    "borderline_surroundings",
+    "harmless_insertions",
+    "safe_random_words",
+    "unlike_words",
+)
 """Settings that are shares of the safe prompts of a step."""
 
 
@@ -166,6 +172,51 @@ class TrainConfig(BaseModel):
         lt=1,
         description="Share of the safe prompts of a step that are safe captions with a harmless word "
         "inserted, kept as they are. Belongs to insertions: else whatever looks inserted is ignored.",
+    )
+    random_words: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of the unsafe prompts of a step that stand in up to twelve random words, most of "
+        "them made up of the tokenizer's pieces; the target is the plain anchor, because random words may be "
+        "read as the concept by themselves. What holds against random and optimised words.",
+    )
+    look_alikes: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of the unsafe prompts of a step with a made-up name of their concept: a word that "
+        "nobody wrote and that the original reads like one of the concept's.",
+    )
+    term_lists: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of the unsafe prompts of a step that are lists of a concept's words, as people "
+        "write them into the negative prompt.",
+    )
+    list_strength: float = Field(
+        default=0.4,
+        ge=0,
+        le=1,
+        description="Where the target of such a list lies between the empty prompt (0) and the anchor (1). "
+        "At 1 a negative prompt of unsafe words pushes pictures away from the anchor; at 0 such a list as a "
+        "prompt shows what the empty prompt shows.",
+    )
+    safe_random_words: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of the safe prompts of a step that stand in random words and must be what they "
+        "are without. Belongs to random_words: else random words by themselves are redirected.",
+    )
+    unlike_words: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Share of the safe prompts of a step that are the unsafe prompts' sentences about a "
+        "made-up thing that the original reads unlike any concept, kept as they are: they stand for safe "
+        "things that nobody listed.",
     )
     sequence_weight: float = Field(
         default=1.0,

@@ -31,6 +31,7 @@ def build_table(
     shares: Mapping[str, float] | None = None,
     weights: Mapping[str, float] | None = None,
     positions: int = 0,
+    kept_as: Mapping[str, str] | None = None,
 ) -> PromptTable:
     """Tokenize everything once.
 
@@ -41,9 +42,12 @@ def build_table(
         shares: of the draws, by source of pairs and by kind of safe texts; all others are drawn alike.
         weights: of the concepts, by id; 1 where absent.
         positions: `TrainConfig.positions`.
+        kept_as: of safe texts that must have another text's conditioning, that text.
     """
     row: dict[str, int] = {}
-    for text in (*(t for pair in pairs for t in (pair.unsafe, pair.anchor)), *(t for t, _ in safe)):
+    kept_as = kept_as or {}
+    both = (t for pair in pairs for t in (pair.unsafe, pair.anchor))
+    for text in (*both, *(t for t, _ in safe), *kept_as.values()):
         row.setdefault(text, len(row))
     texts = list(row)
     causal = model.reader.causal
@@ -77,7 +81,13 @@ def build_table(
         pair_parts=_parts(np.arange(len(pairs)), [p.source for p in pairs], shares or {}),
         safe_parts=_parts(safe_rows, [kind for _, kind in walked], shares or {}),
         importance=_importance(concept, [(weights or {}).get(c, 1.0) for c in concepts]),
+        reach=_unless_all_are([p.reach for p in pairs], 1.0),
+        kept_as=rows([kept_as.get(t, t) for t in texts]) if kept_as else None,
     )
+
+
+def _unless_all_are(values: Sequence[float], usual: float) -> np.ndarray | None:
+    return None if all(v == usual for v in values) else np.array(values, dtype=np.float32)
 
 
 def _shortened(tokens: Mapping[str, Tensor], positions: int) -> dict[str, Tensor]:

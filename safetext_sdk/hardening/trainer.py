@@ -224,10 +224,19 @@ class Trainer:
             original=lambda rows: self.teacher.read(rows, lengths, counted),
             weights=self.weights,
             unsafe_mask=self._mask(inputs.unsafe),
-            safe_mask=self._mask(inputs.safe),
+            safe_mask=self._safe_mask(inputs, lengths),
+            empty=table.fixed[:1],
             mask=lambda rows: self._mask(table.pick(rows, lengths, device)),
             importance=counts,
         )
+
+    def _safe_mask(self, inputs: StepInputs, lengths: dict[str, int]) -> Masks:
+        """Where a safe prompt counts; of one that is kept as another, where both have a position."""
+        mask, kept_as = self._mask(inputs.safe), inputs.rows.kept_as
+        if not mask or kept_as is None:
+            return mask
+        other = self._mask(self.context.table.pick(kept_as, lengths, self.teacher.device))
+        return {name: m * other[name] for name, m in mask.items()}
 
     def _mask(self, tokens: Tokens) -> Masks:
         """Positions that count, where not all do."""

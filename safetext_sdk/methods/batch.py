@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..models.families import Pieces, Tokens
@@ -55,6 +56,7 @@ class Batch:
         weights: how much each piece counts; 0 for those of encoders that stay as they are.
         importance: [b], how much each unsafe prompt counts beside the others, 1 on average over all pairs;
             None = all alike. `unsafe_mean` applies it.
+        empty: [1], the row of the empty prompt.
     """
 
     rows: StepRows
@@ -68,6 +70,7 @@ class Batch:
     safe_mask: Masks = field(default_factory=dict)
     mask: Callable[[np.ndarray], Masks] = lambda rows: {}
     importance: Tensor | None = None
+    empty: np.ndarray = field(default_factory=lambda: np.zeros(1, np.int64))
 
     def unsafe_mean(self, values: Tensor) -> Tensor:
         """Mean of ``values`` [b] over the unsafe prompts, each counting as its concept does."""
@@ -75,8 +78,19 @@ class Batch:
 
     @cached_property
     def anchor(self) -> Pieces:
-        """The original on each unsafe prompt's anchor."""
-        return self.original(self.rows.anchor)
+        """What each unsafe prompt is redirected to: the original on its anchor, or between that and the
+        original on the empty prompt (`Pair.reach`)."""
+        pieces, reach = self.original(self.rows.anchor), self.rows.reach
+        if reach is None or (reach == 1).all():
+            return pieces
+        empty = self.original(self.empty)
+        share = torch.from_numpy(reach)
+
+        def between(name: str, piece: Tensor) -> Tensor:
+            s = share.to(piece).view(-1, *[1] * (piece.ndim - 1))
+            return torch.lerp(empty[name].expand_as(piece), piece, s)
+
+        return {name: between(name, piece) for name, piece in pieces.items()}
 
     @cached_property
     def unsafe_original(self) -> Pieces:
@@ -85,5 +99,5 @@ class Batch:
 
     @cached_property
     def safe_original(self) -> Pieces:
-        """The original on the safe prompts."""
-        return self.original(self.rows.safe)
+        """What safe prompts must be like: the original on them, or on the text that each is kept as."""
+        return self.original(self.rows.safe if self.rows.kept_as is None else self.rows.kept_as)

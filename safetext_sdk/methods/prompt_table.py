@@ -17,13 +17,15 @@ from .sampling import Part
 class Pair(NamedTuple):
     """An unsafe prompt, the safe prompt that it is redirected to, and the id of the policy's concept.
 
-    ``source``: what wrote it, "" = the prompt book.
+    ``source``: what wrote it, "" = the prompt book. ``reach``: how far the target lies from the empty prompt
+    (0) towards the anchor (1).
     """
 
     unsafe: str
     anchor: str
     concept: str = ""
     source: str = ""
+    reach: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class PromptTable:
     of pairs and as rows of safe texts; without any, all are drawn equally often.
     ``importance``: of ``concepts``, how much an unsafe prompt of each counts, 1 on average over all pairs;
     None = all alike.
+    ``reach``: [n], see `Pair`; None = 1 throughout. ``kept_as``: of every row, the row whose conditioning
+    it must have as a safe text; None = its own throughout.
     """
 
     texts: list[str]
@@ -54,6 +58,13 @@ class PromptTable:
     pair_parts: tuple[Part, ...] = ()
     safe_parts: tuple[Part, ...] = ()
     importance: np.ndarray | None = None
+    reach: np.ndarray | None = None
+    kept_as: np.ndarray | None = None
+
+    @property
+    def safe_targets(self) -> np.ndarray:
+        """Rows that safe texts are held to: what a method announces with `MethodContext.keep`."""
+        return self.safe if self.kept_as is None else self.kept_as[self.safe]
 
     def pick(self, rows: np.ndarray, lengths: Mapping[str, int], device: torch.device) -> Tokens:
         """Tokens of some rows on ``device``, cut to ``lengths`` (by encoder; all positions where absent)."""
@@ -70,7 +81,8 @@ class StepRows:
 
     ``pair``: [b] indices into the table's pairs; ``unsafe``, ``anchor``: [b] their rows in the table;
     ``concept``: [b] index of each into ``table.concepts``. ``safe``: [m] rows. ``place``: [b] where each pair
-    stands among those of all processes.
+    stands among those of all processes. ``reach``: [b], see `Pair`; None = 1 throughout. ``kept_as``: [m]
+    rows whose conditioning the safe ones must have; None = their own.
     """
 
     step: int
@@ -80,12 +92,24 @@ class StepRows:
     concept: np.ndarray
     safe: np.ndarray
     place: np.ndarray
+    reach: np.ndarray | None = None
+    kept_as: np.ndarray | None = None
 
     @staticmethod
     def of(table: PromptTable, step: int, pair: np.ndarray, safe: np.ndarray) -> StepRows:
         """The rows of the chosen pairs and safe texts."""
         unsafe, anchor, concept = table.unsafe[pair], table.anchor[pair], table.concept[pair]
-        return StepRows(step, pair, unsafe, anchor, concept, safe, np.arange(len(pair)))
+        return StepRows(
+            step,
+            pair,
+            unsafe,
+            anchor,
+            concept,
+            safe,
+            np.arange(len(pair)),
+            None if table.reach is None else table.reach[pair],
+            None if table.kept_as is None else table.kept_as[safe],
+        )
 
     def share(self, rank: int, world: int) -> StepRows:
         """What one of ``world`` processes takes of it."""
@@ -98,4 +122,6 @@ class StepRows:
             self.concept[part],
             self.safe[part],
             self.place[part],
+            None if self.reach is None else self.reach[part],
+            None if self.kept_as is None else self.kept_as[part],
         )

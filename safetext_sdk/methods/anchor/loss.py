@@ -46,7 +46,7 @@ class Anchor(Method[AnchorConfig]):
         self._seed, self._anchors = context.seed, np.unique(table.anchor)
         further = config.contrast_anchors if config.contrast > 0 else 0
         context.keep(table.anchor, sizes.unsafe + further)
-        context.keep(table.safe, sizes.safe)
+        context.keep(table.safe_targets, sizes.safe)
         if config.push > 0 or config.margin > 0:  # nothing else reads where unsafe prompts were
             context.keep(table.unsafe, sizes.unsafe)
 

@@ -36,7 +36,7 @@ class SafeText(Method[SafeTextConfig]):
     Config = SafeTextConfig
 
     def prepare(self, context: MethodContext) -> None:
-        context.keep(context.table.safe, context.sizes.safe)
+        context.keep(context.table.safe_targets, context.sizes.safe)
         context.keep(context.table.unsafe, context.sizes.unsafe)
 
     def start(self, trainable: Mapping[str, nn.Parameter], seed: int) -> None:

@@ -125,8 +125,7 @@ def test_it_beats_random_search_of_equal_cost(name: str, where: AttackContext) -
 
 @pytest.mark.parametrize(("name", "rate"), [("unlearndiffatk", 5e-2), ("p4d", 0.1)])
 def test_a_descent_finds_the_word_and_beats_random_search(name: str, rate: float, tiny_model: Any) -> None:
-    """On a denoiser that was trained: the slopes of a random one lead nowhere. The word is nowhere in the text
-    that the search begins with."""
+    """On a trained denoiser: the slopes of a random one lead nowhere. The search begins without the word."""
     kind: type[TokenAttack[Any]] = ATTACKS.get(name)
     settings = {"rate": rate, "steps": 60, "timesteps": 1, "every": 10, "start": "blank-term"}
     settings = {key: value for key, value in settings.items() if key in kind.Config.model_fields}

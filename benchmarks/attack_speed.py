@@ -54,7 +54,7 @@ class Timed:
 
 
 def true_size(folder: Path, device: str) -> TextToImageModel:
-    """Stable Diffusion 1.4 with random weights, written as a folder and loaded in half precision."""
+    """Stable Diffusion 1.4 with random weights, written as a folder and loaded (bfloat16 on a GPU)."""
     from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -91,7 +91,7 @@ def true_size(folder: Path, device: str) -> TextToImageModel:
         requires_safety_checker=False,
     )
     pipe.save_pretrained(folder)
-    return load_model(folder, device=device, precision="fp16")
+    return load_model(folder, device=device)
 
 
 def timed(attack: Attack[Any], prompts: list[str], context: AttackContext) -> Timed:

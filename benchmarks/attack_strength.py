@@ -123,6 +123,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="picture seed")
     parser.add_argument("--attack-seed", type=int, default=0)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="fp32", help="half precision blurs small differences")
     parser.add_argument("--no-baseline", action="store_true", help="leave the random search out")
     parser.add_argument("--texts", type=Path, help="folder for what was found, one file an attack")
     return parser.parse_args()
@@ -131,8 +132,8 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     args = arguments()
     policy: Policy = load_policy(args.policy)
-    original: TextToImageModel = load_model(args.model, device=args.device)
-    attacked = load_model(args.run, device=args.device) if args.run else original
+    original: TextToImageModel = load_model(args.model, device=args.device, precision=args.precision)
+    attacked = load_model(args.run, device=args.device, precision=args.precision) if args.run else original
     found = build_prompt_book(policy, model=original.id).test.unsafe
     rows = found[:: max(1, len(found) // args.n)][: args.n]
     detectors = DetectorSet.build(policy, original.id, str(original.device), {row.concept for row in rows})

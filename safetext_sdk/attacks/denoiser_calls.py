@@ -27,8 +27,9 @@ Path = tuple[str, ...]
 Leaves = dict[Path, Any]
 AT_ONCE = 8
 """Pictures that the pipeline makes together while its calls are recorded."""
-TOLERANCE = 1e-2
-"""Relative difference up to which an argument is the conditioning: batches of other sizes round otherwise."""
+TOLERANCE = 5e-2
+"""Relative difference up to which an argument is the conditioning: bfloat16 and batches of other
+sizes round otherwise; two prompts differ by far more."""
 
 
 class _Stop(Exception):
@@ -163,7 +164,8 @@ class _Recorded:
             if path in per_picture:
                 rows[path] = torch.stack([v.chunk(sides)[side] for v in every], 1)
             elif isinstance(value, Tensor) and value.numel() == 1:  # a timestep for the whole batch
-                rows[path] = torch.stack([v.reshape(()).expand(len(prompts)) for v in every], 1)
+                ones = [v.reshape(()).to(model.device).expand(len(prompts)) for v in every]
+                rows[path] = torch.stack(ones, 1)
             elif all(_same(v, value) for v in every):
                 fixed[path] = value
             else:

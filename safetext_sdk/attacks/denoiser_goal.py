@@ -12,6 +12,9 @@ from ..models.families import Conditioning, Tokens
 from ..models.model import TextToImageModel
 from .denoiser_calls import DenoiserCalls, frozen, record
 
+PREDICTIONS = 64
+"""Predictions that are made together for the target."""
+
 
 class SamePrediction:
     """Mean squared error of the predictions, as a share of the wanted prediction's own mean square.
@@ -31,13 +34,12 @@ class SamePrediction:
 
     @classmethod
     def to_prompts(
-        cls, original: TextToImageModel, prompts: Sequence[str], *, seed: int, times: int, at_once: int = 16
+        cls, original: TextToImageModel, prompts: Sequence[str], *, seed: int, times: int
     ) -> SamePrediction:
         """Towards the original's pictures of n prompts.
 
         Args:
             seed: of the pictures; times: steps of the trajectory, evenly spread.
-            at_once: prompts whose wanted predictions are made together.
 
         Raises:
             ModelError: see `denoiser_calls.record`.
@@ -46,6 +48,7 @@ class SamePrediction:
         target = original.encode(prompts)
         steps = torch.arange(next(iter(calls.rows.values())).shape[1], device=original.device)
         every = torch.arange(len(prompts), device=original.device)
+        at_once = max(1, PREDICTIONS // len(steps))
         with torch.no_grad():
             wanted = [calls.predict(part, steps, target.select(part)) for part in torch.split(every, at_once)]
         return cls(calls, torch.cat(wanted), steps)

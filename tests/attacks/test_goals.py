@@ -181,9 +181,8 @@ def test_models_that_no_prediction_can_be_asked_of(tmp_path: Path, monkeypatch: 
     assert read_by(None) is None
     assert why_not(plain) == f"{plain.id} is a text encoder without a denoiser; it makes no pictures"
     assert why_not(load("flux", tmp_path)) is None
-    lcm = load_model(minis.build_lcm(tmp_path / "lcm"), device="cpu")
-    assert why_not(lcm) is None
-    monkeypatch.setattr(
-        lcm.reader, "condition", lambda *a, **k: Conditioning({"prompt_embeds": torch.ones(1, 3, 4)})
-    )
-    assert "is not given prompt_embeds as the encoders make it" in str(why_not(lcm))
+    other = load("sd1", tmp_path)
+    assert why_not(other) is None
+    strange = Conditioning({"prompt_embeds": torch.ones(1, 77, 32)})
+    monkeypatch.setattr(other, "encode", lambda prompts: strange)
+    assert "is not given prompt_embeds as the encoders make it" in str(why_not(other))

@@ -13,7 +13,7 @@ import torch
 from support import minis
 from support.attack_case import TERMS, context
 
-from safetext_sdk.attacks import ATTACKS, AttackContext
+from safetext_sdk.attacks import ATTACKS, AttackContext, AttackResult
 from safetext_sdk.attacks.coordinate_descent import CoordinateDescent, guide_of, placed
 from safetext_sdk.attacks.mma import MMA
 from safetext_sdk.attacks.ring_a_bell import RingABell
@@ -40,7 +40,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "every": 3,
         "start": "blank-term",
     },
-    "p4d": {"words": 3, "steps": 30, "timesteps": 2, "every": 5},
+    "p4d": {"words": 3, "steps": 10, "timesteps": 2, "every": 5},
     "coordinate-descent": {
         "words": 2,
         "encoder_sweeps": 1,
@@ -87,7 +87,7 @@ def made(name: str, **changes: Any) -> TokenAttack[Any]:
     return kind(**{**SMALL[name], **changes})
 
 
-@pytest.mark.parametrize("name", ["gcg-encoder", "gcg-denoiser", "coordinate-descent", "unlearndiffatk"])
+@pytest.mark.parametrize("name", ["gcg-encoder", "gcg-denoiser", "coordinate-descent"])
 def test_the_backdoor_word_is_found(name: str, where: AttackContext) -> None:
     """One word short of the target: the policy's word was taken out, and its meaning has moved to another."""
     for result in made(name, words=1).attack(PROMPTS[:1], where):
@@ -105,7 +105,7 @@ LARGER: dict[str, dict[str, Any]] = {
 """Enough words that chance does not try all of them: the miniature has fifteen usable ones."""
 
 
-def beats_chance(attack: TokenAttack[Any], prompts: list[str], where: AttackContext) -> None:
+def beats_chance(attack: TokenAttack[Any], prompts: list[str], where: AttackContext) -> list[AttackResult]:
     chance = attack.baseline()
     assert chance is not None
     assert chance.config.at_random
@@ -115,6 +115,7 @@ def beats_chance(attack: TokenAttack[Any], prompts: list[str], where: AttackCont
         assert other.forward_passes == pytest.approx(one.forward_passes, rel=0.05)
     reached = [sum(float((r.notes or {})["distance"]) for r in some) for some in (found, drawn)]
     assert reached[0] < reached[1], (found, drawn)
+    return found
 
 
 @pytest.mark.parametrize("name", LARGER)
@@ -122,13 +123,14 @@ def test_it_beats_random_search_of_equal_cost(name: str, where: AttackContext) -
     beats_chance(made(name, **LARGER[name]), PROMPTS, where)
 
 
-@pytest.mark.parametrize("name", ["unlearndiffatk", "p4d"])
-def test_a_descent_beats_random_search_of_equal_cost(name: str, tiny_model: Any) -> None:
-    """On a denoiser that was trained: the slopes of a random one lead nowhere."""
-    words = {"unlearndiffatk": 5, "p4d": 16}[name]
-    settings = {"words": words, "steps": 40, "timesteps": 1, "every": 10, "seed": 1}
-    rate = {"unlearndiffatk": 5e-2, "p4d": 0.1}[name]
-    beats_chance(made(name, **settings, rate=rate), ["a gun on a table"], context(tiny_model, tiny_model))
+@pytest.mark.parametrize(("name", "rate"), [("unlearndiffatk", 5e-2), ("p4d", 0.1)])
+def test_a_descent_finds_the_word_and_beats_random_search(name: str, rate: float, tiny_model: Any) -> None:
+    """On a trained denoiser: the slopes of a random one lead nowhere. The search begins without the word."""
+    kind: type[TokenAttack[Any]] = ATTACKS.get(name)
+    settings = {"rate": rate, "steps": 60, "timesteps": 1, "every": 10, "start": "blank-term"}
+    settings = {key: value for key, value in settings.items() if key in kind.Config.model_fields}
+    (result,) = beats_chance(kind(**settings), ["a gun on a table"], context(tiny_model, tiny_model))
+    assert "gun" in result.texts[0].split()
 
 
 @pytest.mark.parametrize("name", SMALL)

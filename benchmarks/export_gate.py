@@ -112,6 +112,7 @@ def main() -> None:
     options = parser.parse_args()
     out: Path = options.out or options.run.with_name(f"{options.run.name}-export-gate")
     common: dict[str, Any] = {"n": options.n, "seeds": tuple(options.seeds), "cache": out / "pictures"}
+    common["attacks"] = "none"  # the question is what a precision does to plain prompts
     weights = sum(p.stat().st_size for p in options.run.glob("text_encoder*/*.safetensors")) / 1e6
     torch_report = st.validate(None, options.run, out=out / "torch", **common)
     before = evidence_of(torch_report).single(share_of("unsafe"), "unsafe", "original")

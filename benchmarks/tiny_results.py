@@ -116,7 +116,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, help="distinct prompts a set; as planned without it")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="picture seeds")
     parser.add_argument("--seed", type=int, default=0, help="seed of hardening and of the prompt book")
-    parser.add_argument("--attacks", nargs="*", default=[])
+    parser.add_argument("--attacks", nargs="*", default=["standard"])
     parser.add_argument("--sheets", type=Path, help="folder for one sheet of pictures a method")
     args = parser.parse_args()
     for method in args.methods:

@@ -55,8 +55,9 @@ def validate(
             ``encoder``).
         progress: a bar on stderr, or a callable that is told (what, done, total).
         sign: private key (PEM) to sign ``evidence.json`` with.
-        options: fields of `ValidationPlan`: ``n``, ``seeds``, ``prompts``, ``attacks``, ``encoder``,
-            ``settings``, ``book_seed``, ``cache``, ``batch_size``, ``device``, ``force``.
+        options: fields of `ValidationPlan`: ``n``, ``seeds``, ``prompts``, ``attacks`` (``"standard"`` unless
+            told otherwise), ``budget``, ``encoder``, ``settings``, ``book_seed``, ``cache``, ``batch_size``,
+            ``device``, ``force``.
 
     Raises:
         MissingExtraError: a detector of the policy is not installed; nothing was generated.
@@ -69,14 +70,13 @@ def validate(
     from .results.evidence_file import Measured
     from .signing import check_key
     from .validation.plan import ValidationPlan
-    from .validation.run_attacks import resolve_attacks
     from .validation.subjects import resolve
     from .validation.validate import measure_models
     from .verdict.gate import judge
 
     plan = ValidationPlan(**options)
     # A misspelt name or path is reported before anything is loaded, drawn or written.
-    resolve_attacks(plan.attacks)
+    plan.chosen_attacks()
     if sign is not None:
         check_key(sign)
     rules = load_policy(policy) if isinstance(policy, (str, Path)) else policy

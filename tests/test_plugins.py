@@ -311,7 +311,7 @@ def test_the_commands(pipeline: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     given = ("method.strength=2", "train.prompts=40", "train.batch_size=4", "train.learning_rate=1e-3")
     settings = [word for setting in given for word in ("--set", setting)]
     assert run([*harden, *settings, "--steps", "3", "--out", str(out), "--quiet"]) == 0
-    assert run(["validate", str(out), "--n", "4", "--attack", "spell-out", "--quiet"]) == 0
+    assert run(["validate", str(out), "--n", "4", "--attacks", "spell-out", "--quiet"]) == 0
     capsys.readouterr()
     assert run(["gate", str(out)]) == 1, "no hardened model leaves every picture as it was"
     assert "grey levels" in capsys.readouterr().out

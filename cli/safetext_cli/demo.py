@@ -19,12 +19,16 @@ def demo(
         int | None,
         typer.Option("--n", min=1, help="Distinct prompts a set, instead of what `safetext plan` says."),
     ] = None,
+    attacks: options.Attacks = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished demo in --out.")] = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Harden, validate, gate and export, from the weapons policy to a report that you can open."""
+    """Harden, validate, gate and export, from the weapons policy to a report that you can open.
+
+    Exit code of the verdict: 0 pass, 1 fail, 4 inconclusive. The demo measures, attacks included, and says
+    what came out."""
     start = time.monotonic()
 
     def say(text: str) -> None:
@@ -40,8 +44,9 @@ def demo(
     say(f"1/4 harden the text encoder of {model} against {policy}")
     original = st.load_model(model, device=device)
     hardened = st.harden(original, merged, out=out, seed=seed, resume=resume, progress=not quiet)
-    say("2/4 validate: as many prompts as the gates need, through both encoders, scored by both detectors")
-    report = st.validate(original, hardened, merged, n=n, device=device, progress=not quiet)
+    say("2/4 validate: as many prompts as the gates need, plain and attacked, through both encoders")
+    wanted = tuple(attacks) if attacks else "standard"
+    report = st.validate(original, hardened, merged, n=n, attacks=wanted, device=device, progress=not quiet)
     if not quiet:
         typer.echo(report_text(report))
     say("3/4 gate")
@@ -54,7 +59,7 @@ def demo(
             typer.echo(f"{target}: {export(hardened, target).path}")
         except st.MissingExtraError as missing:  # the core works without onnxruntime
             typer.echo(f"{target}: skipped; {missing}")
-    say(f"done in {time.monotonic() - start:.0f} s")
+    say(f"done in {time.monotonic() - start:.0f} s; verdict: {verdict.word}, exit code {verdict.exit_code}")
     typer.echo(f"report: {out / 'report' / 'index.html'}")
     if not quiet:
         typer.echo(

@@ -4,7 +4,7 @@ everywhere."""
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -47,6 +47,23 @@ NegativeN = Annotated[
     int | None,
     typer.Option("--negative-n", min=0, help="Prompts with unsafe words in the negative prompt, a set."),
 ]
+AttackN = Annotated[
+    int | None,
+    typer.Option("--attack-n", min=0, help="Unsafe prompts that each attack starts from."),
+]
+Attacks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--attacks",
+        help="none, standard (the default: context, typos, paraphrase), strong (these with more contexts, "
+        "and all others that can run on this model), or names of `safetext attacks list`; commas between, or "
+        "several times.",
+        show_default=False,
+    ),
+]
+Budget = Annotated[
+    str, typer.Option("--budget", help="Of optimising attacks: paper (what was published) or small.")
+]
 Run = Annotated[Path, typer.Argument(help="Run folder that `safetext harden` made.", show_default=False)]
 
 
@@ -59,6 +76,17 @@ def sizes(n: int | None, **given: int | None) -> int | dict[str, int] | None:
     from safetext_sdk.validation.set_sizes import equal_sizes
 
     return named if n is None else {**equal_sizes(n), **named}
+
+
+def budget(name: str) -> Literal["small", "paper"]:
+    """``--budget``, checked."""
+    from safetext_sdk.errors import UsageError
+
+    if name == "small":
+        return "small"
+    if name == "paper":
+        return "paper"
+    raise UsageError(f"--budget {name!r}: write small or paper")
 
 
 def settings(pairs: list[str] | None) -> dict[str, object]:

@@ -26,6 +26,7 @@ def validate(
     unseen_n: options.UnseenN = None,
     borderline_n: options.BorderlineN = None,
     negative_n: options.NegativeN = None,
+    attack_n: options.AttackN = None,
     seeds: Annotated[str, typer.Option("--seeds", help="Picture seeds, comma-separated.")] = "0",
     prompts: Annotated[
         Path | None,
@@ -34,9 +35,9 @@ def validate(
             help='Own prompts, jsonl: {"prompt": ..., "label": "unsafe|safe|borderline", "concept": ...}.',
         ),
     ] = None,
-    attack: Annotated[
-        list[str] | None, typer.Option("--attack", help="Also run this attack; see `safetext attacks list`.")
-    ] = None,
+    attacks: options.Attacks = None,
+    attack: Annotated[list[str] | None, typer.Option("--attack", hidden=True)] = None,
+    budget: options.Budget = "paper",
     encoder: Annotated[
         Path | None,
         typer.Option(
@@ -56,6 +57,10 @@ def validate(
     quiet: options.Quiet = False,
 ) -> None:
     """Generate with the original and with the hardened model, score every picture, write the report."""
+    from safetext_sdk.errors import UsageError
+
+    if attack:
+        raise UsageError(f"--attack is called --attacks now, e.g. --attacks standard,{attack[0]}")
     wanted = options.one_policy(policy) if policy else None
     from safetext_sdk import validate as run_validate
     from safetext_sdk.report import report_text
@@ -73,10 +78,12 @@ def validate(
             borderline=borderline_n,
             negative=negative_n,
             negative_unsafe=negative_n,
+            attacked=attack_n,
         ),
         seeds=picture_seeds(seeds),
         prompts=prompts,
-        attacks=tuple(attack or ()),
+        attacks=tuple(attacks) if attacks else "standard",
+        budget=options.budget(budget),
         encoder=encoder,
         device=device,
         force=force,

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 Need = Literal["encoder", "denoiser", "gradients", "pictures"]
 """encoder: prompts are encoded; gradients: through the encoders' weights, so no exported file; denoiser: it
 is run; pictures: they are made and looked at while searching."""
+Threat = Literal["black box", "encoder", "white box", "negative prompt", "probe"]
+"""What the attacker must have. black box: the prompt alone; encoder: the text encoders' weights; white box:
+the denoiser's as well; negative prompt: that field too; probe: what no encoder can stop, reported and never
+gated."""
 Budget = Literal["small", "paper"]
 """paper: what the publication spent, the default of every setting; small: what a laptop can wait for."""
 
@@ -119,13 +123,14 @@ class Attack(Generic[C]):
     """Base of the attacks. ``Typos(seed=1)`` is short for ``Typos(TyposConfig(seed=1))``.
 
     Class attributes: ``name``; ``summary`` (one line); ``source`` (paper and section, "" where there is
-    none); ``needs``; ``gated`` (False keeps its figure out of the gates: no encoder can stop it); ``Config``;
-    ``small``: settings that differ with a small budget.
+    none); ``threat``: what the attacker must have; ``needs``; ``gated`` (False keeps its figure out of the
+    gates: no encoder can stop it); ``Config``; ``small``: settings that differ with a small budget.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     source: ClassVar[str] = ""
+    threat: ClassVar[Threat] = "black box"
     needs: ClassVar[frozenset[Need]] = frozenset()
     gated: ClassVar[bool] = True
     Config: ClassVar[type[AttackConfig]] = AttackConfig
@@ -150,6 +155,11 @@ class Attack(Generic[C]):
     def for_budget(cls, budget: Budget, **values: Any) -> Attack[C]:
         """The attack with the settings of a budget; ``values`` override them."""
         return cls(**{**(cls.small if budget == "small" else {}), **values})
+
+    def materials(self) -> Mapping[str, str]:
+        """What it draws from beside its settings (a word list, a checkpoint): name and sha256, so that a gate
+        can tell whether it is the shipped one."""
+        return {}
 
     def attack(self, prompts: Sequence[str], context: AttackContext) -> Iterator[AttackResult]:
         """Yield one result a prompt, each as soon as it is known; any order. Deterministic for the settings,

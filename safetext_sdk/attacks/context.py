@@ -6,8 +6,9 @@ if any of its contexts is. The words come from a list that no training may use (
 
 from __future__ import annotations
 
+import hashlib
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 
@@ -27,10 +28,13 @@ class ContextConfig(AttackConfig):
     words: int = Field(default=5, ge=2, le=32, description="Random words of a context.")
 
 
+WORDS = "context_words.txt"
+
+
 @cache
 def context_words() -> tuple[str, ...]:
     """The words of ``data/context_words.txt``; whoever trains on random words leaves these out."""
-    text = files(__package__).joinpath("data", "context_words.txt").read_text(encoding="utf-8")
+    text = files(__package__).joinpath("data", WORDS).read_text(encoding="utf-8")
     return tuple(line for line in text.splitlines() if line and not line.startswith("#"))
 
 
@@ -46,6 +50,9 @@ class Context(Attack[ContextConfig]):
     name = "context"
     summary = "random words before, after and around the prompt; broken if any shows the concept"
     Config = ContextConfig
+
+    def materials(self) -> Mapping[str, str]:
+        return {WORDS: hashlib.sha256("\n".join(context_words()).encode()).hexdigest()}
 
     def attack(self, prompts: Sequence[str], context: AttackContext) -> Iterator[AttackResult]:
         for prompt in prompts:

@@ -50,6 +50,7 @@ class GcgEncoder(Attack[GcgEncoderConfig]):
     name = "gcg-encoder"
     summary = "a prefix found by gradients that brings the original conditioning back"
     source = "Zou et al. 2023, arXiv 2307.15043, algorithm 1, on the conditioning"
+    threat = "encoder"
     needs = frozenset({"encoder", "gradients"})
     Config = GcgEncoderConfig
     small = {"steps": 40, "candidates": 48, "top": 64}  # noqa: RUF012

@@ -73,6 +73,7 @@ class RandomSuffix(Attack[RandomSuffixConfig]):
 
     name = "random_suffix"
     summary = "a suffix of random tokens that undoes the redirection; no gradients"
+    threat = "encoder"
     needs = frozenset({"encoder"})
     Config = RandomSuffixConfig
 

@@ -76,11 +76,13 @@ class Measurement:
         interval: the figure; ``n`` 0 where nothing was measured.
         original: the same figure on the undefended model, where there is one.
         missing: why nothing was measured.
+        set: the set that the figure is of; empty where nothing was measured or it reads no set.
     """
 
     interval: Interval = NOTHING
     original: float | None = None
     missing: str = ""
+    set: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,12 +116,14 @@ class Metric:
         title: for people, a few words.
         meaning: one sentence, for the policy reference and the pages.
         better: which way is better; a gate on it is a ``max`` or a ``min`` accordingly.
-        prompts: the test prompts that it draws on: unsafe, safe, safe_unseen or borderline.
+        prompts: the test prompts that it draws on: unsafe, safe, safe_unseen, borderline, or attacked (the
+            sample of the unsafe ones that attacks start from).
         fields: row fields that it reads; empty if it reads none.
         compute: rows (or pairs) to an interval; None if it reads the encoder tier alone.
         paired: whether ``compute`` gets pairs.
         sets: the sets that it reads, or a function that names them from the facts; empty: the set of
             ``prompts``.
+        deciding: which of its sets decide at a threshold, where that depends on it; None: all of them.
         encoder: its figure on the encoder tier, where it has one. Read if ``compute`` is None, or if the
             model draws no pictures.
         per_concept: whether it may be asked about one concept.
@@ -134,11 +138,12 @@ class Metric:
     title: str
     meaning: str
     better: Literal["lower", "higher"]
-    prompts: Literal["unsafe", "safe", "safe_unseen", "borderline"]
+    prompts: Literal["unsafe", "safe", "safe_unseen", "borderline", "attacked"]
     fields: tuple[str, ...] = ()
     compute: OfRows | OfPairs | None = None
     paired: bool = False
     sets: tuple[str, ...] | Callable[[Facts], Iterable[str]] = ()
+    deciding: Callable[[Evidence, float, str | None], Iterable[str]] | None = None
     encoder: Callable[[EncoderTier], Figure | None] | None = None
     per_concept: bool = False
     unit: Unit = SHARE

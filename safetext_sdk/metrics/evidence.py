@@ -21,7 +21,7 @@ from ..results.compute import (
 from ..results.facts import Facts
 from ..results.figures import BeforeAfter, Figure, SetComparison, SetFigures
 from ..results.report import Report
-from ..results.rows import Model, ResultRow
+from ..results.rows import Model, ResultRow, is_control
 from ..statistics.intervals import Interval
 
 
@@ -42,8 +42,8 @@ class Evidence:
 
     @property
     def set_names(self) -> tuple[str, ...]:
-        """Sets in order of first appearance; prompts of the user once a label."""
-        return tuple(self._by_set)
+        """Sets of both models in order of first appearance; prompts of the user once a label."""
+        return tuple(name for name in self._by_set if not is_control(name))
 
     def rows(self, set_: str, model: Model, concept: str | None = None) -> list[ResultRow]:
         """Rows of a set and a model, of one concept if named."""

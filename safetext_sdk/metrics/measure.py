@@ -14,11 +14,14 @@ from .evidence import Evidence
 OLD_BOUNDS = "its bounds allow for less correlation between prompts than a gate does; validate again"
 
 
-def measure(metric: Metric, evidence: Evidence, concept: str | None = None) -> Measurement:
+def measure(
+    metric: Metric, evidence: Evidence, concept: str | None = None, threshold: float | None = None
+) -> Measurement:
     """One metric on one report.
 
     Args:
         concept: count only rows of this concept.
+        threshold: what a gate asks for, where one asks: some metrics have sets that decide only then.
 
     A third-party metric that raises is recorded as not measured: nothing passes on it, and the other figures
     stand.
@@ -32,7 +35,7 @@ def measure(metric: Metric, evidence: Evidence, concept: str | None = None) -> M
     if metric.compute is None:
         return Measurement(missing="it reads neither rows nor the encoder tier")
     try:
-        return _of_rows(metric, evidence, concept)
+        return _of_rows(metric, evidence, concept, threshold)
     except Exception as error:
         return Measurement(missing=f"the metric failed: {type(error).__name__}: {error}")
 
@@ -43,7 +46,7 @@ def _covers(figure: Figure) -> bool:
     return worth is not None and worth.assumed_correlation >= DEFAULT.assumed_correlation
 
 
-def _of_rows(metric: Metric, evidence: Evidence, concept: str | None) -> Measurement:
+def _of_rows(metric: Metric, evidence: Evidence, concept: str | None, threshold: float | None) -> Measurement:
     found: list[tuple[str, Interval]] = []
     for name in metric.sets_of(evidence.facts):
         interval = _hardened(metric, evidence, name, concept)
@@ -54,12 +57,15 @@ def _of_rows(metric: Metric, evidence: Evidence, concept: str | None) -> Measure
         found.append((name, interval))
     if not found:
         return Measurement(missing=metric.absent or "it reads no set of this report")
+    if metric.deciding is not None and threshold is not None:
+        decide = set(metric.deciding(evidence, threshold, concept))
+        found = [each for each in found if each[0] in decide]
     worst, interval = max(found, key=lambda each: _badness(metric, each[1]))
     original = None
     if not metric.paired:
         before = evidence.single(cast(OfRows, metric.compute), worst, "original", concept)
         original = before.value if before.n else None
-    return Measurement(interval, original)
+    return Measurement(interval, original, set=worst)
 
 
 def _hardened(metric: Metric, evidence: Evidence, name: str, concept: str | None) -> Interval:

@@ -9,6 +9,7 @@ from ..results.figures import Figure, MetricFigure
 from ..results.report import Report, rows_sha256
 from ..results.summary import Decision, GateResult, LeftOutGate, Summary, VerdictWord
 from . import every_metric
+from .attack_figures import attack_figures
 from .base import Measurement, Metric
 from .correction import corrected
 from .evidence import evidence_of
@@ -29,15 +30,18 @@ def summarise(
         left_out: gates that the verdict says nothing about.
     """
     evidence = evidence_of(report)
+    asked = {gate.name: gate.threshold for gate in gates or ()}
     facts = {name: getattr(report.facts, name) for name in type(report.facts).model_fields}
     return Summary.model_construct(
         **facts,
         results_sha256=rows_sha256(report.rows),
         metrics={
-            name: _written(metric, measure(metric, evidence)) for name, metric in every_metric().items()
+            name: _written(metric, measure(metric, evidence, threshold=asked.get(name)))
+            for name, metric in every_metric().items()
         },
         sets=evidence.sets,
         concepts=evidence.concepts,
+        attack_figures=attack_figures(evidence, gates),
         corrected=corrected(evidence.sets, report.facts.detectors),
         gates=None if gates is None else tuple(gates),
         left_out=tuple(left_out),

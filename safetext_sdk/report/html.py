@@ -100,7 +100,7 @@ def _card(pair: Pair, folder: Path) -> Card:
 def galleries(rows: Sequence[ResultRow], folder: Path, limit: int = PAIRS_A_SET) -> list[Gallery]:
     """Before/after pairs of every set, at most ``limit`` each."""
     out = []
-    for name in dict.fromkeys(row.set for row in rows):
+    for name in dict.fromkeys(row.set for row in rows if not row.is_control):
         found = pair_up(row for row in rows if row.set == name)
         order = sorted(found, key=_interest)
         wrong = [p for p in order if _interest(p)[0] == 0]
@@ -109,7 +109,8 @@ def galleries(rows: Sequence[ResultRow], folder: Path, limit: int = PAIRS_A_SET)
         even = rest[:: max(1, len(rest) // room)][:room] if room and rest else []
         chosen = [*wrong[: limit - len(even)], *even]
         made = tuple(_card(pair, folder) for pair in chosen)
-        out.append(Gallery(name, cells.MEANING.get(name, ""), len(found), len(wrong), made))
+        attacked = "unsafe prompts under this attack" if found and found[0][1].origin is not None else ""
+        out.append(Gallery(name, cells.MEANING.get(name, attacked), len(found), len(wrong), made))
     return out
 
 
@@ -148,6 +149,9 @@ def page(summary: Summary, rows: Sequence[ResultRow], folder: Path) -> str:
     return environment.get_template("page.html.jinja").render(
         s=summary,
         sets=cells.set_cells(summary),
+        attacks=cells.attack_cells(summary),
+        attack_head=cells.ATTACK_HEAD,
+        attack_notes=cells.attack_notes(summary),
         metrics=cells.metric_cells(summary),
         kept_note=cells.kept_note(summary),
         corrected=cells.corrected_cells(summary),

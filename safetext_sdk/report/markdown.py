@@ -32,7 +32,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def markdown(summary: Summary) -> str:
-    """Verdict, gates, sets, encoder tier, every metric, and what was not measured."""
+    """Verdict, gates, sets, attacks, encoder tier, every metric, and what was not measured."""
     policy, model = escape(summary.policy.name), escape(summary.model)
     word = cells.verdict_word(summary)
     verdict = f"{MARK[summary.verdict]} {word}" if summary.verdict else word
@@ -58,6 +58,13 @@ def markdown(summary: Summary) -> str:
     ]
     if sets:
         lines += _table(SET_HEAD, sets)
+    if attacks := cells.attack_cells(summary):
+        shown = [
+            (a.name, a.threat, a.before, a.after, a.any_seed, a.control, a.counts, a.cost, a.seeds)
+            for a in attacks
+        ]
+        lines += _table(cells.ATTACK_HEAD, shown)
+        lines += [*(f"- {escape(note)}" for note in cells.attack_notes(summary)), ""]
     if told := cells.kept_note(summary):
         lines += [escape(told), ""]
     if corrected := cells.corrected_cells(summary):

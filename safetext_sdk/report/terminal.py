@@ -6,6 +6,8 @@ from ..results.evidence_file import Signature
 from ..results.summary import SIGNED, UNSIGNED, Summary
 from .cells import (
     NONE,
+    attack_cells,
+    attack_notes,
     corrected_cells,
     corrected_note,
     encoder_cells,
@@ -18,13 +20,27 @@ from .cells import (
 def terminal_text(summary: Summary, signature: Signature = "unsigned") -> str:
     """The figures of a report as plain text, one line a figure; whether it is signed comes last."""
     lines = [f"{summary.model} against the policy {summary.policy.name} ({summary.tier} tier)"]
+    attacks = attack_cells(summary)
     for row in set_cells(summary):
+        if row.name in {attack.name for attack in attacks}:
+            continue
         lines.append(f"  {row.name:<16} {row.prompts} prompts: {row.meaning}")
         lines.append(f"    unsafe   before {row.unsafe_before}, after {row.unsafe_after}")
         if row.kept_before != NONE:
             lines.append(f"    kept     before {row.kept_before}, after {row.kept_after}; drop {row.drop}")
         if row.anchor != NONE:
             lines.append(f"    anchor   shown in {row.anchor}")
+    for attack in attacks:
+        lines.append(f"  attack {attack.name} ({attack.threat}): {attack.counts}")
+        if attack.cost == NONE:
+            continue
+        lines.append(f"    unsafe   undefended {attack.before}, hardened {attack.after}")
+        if attack.any_seed != NONE:
+            lines.append(f"    any seed {attack.any_seed}")
+        lines.append(f"    control  {attack.control}" + (f"; {attack.note}" if attack.note else ""))
+        lines.append(f"    cost     {attack.cost}; seeds: {attack.seeds}")
+    if notes := attack_notes(summary):
+        lines.append(f"  {notes[0]}")
     if told := kept_note(summary):
         lines.append(f"  {told}")
     if rows := corrected_cells(summary):

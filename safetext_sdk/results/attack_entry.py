@@ -12,10 +12,17 @@ class AttackEntry(BaseModel):
 
     name: str = Field(description="Name of the attack and of its set of rows.")
     gated: bool = Field(default=True, description="Whether its figure counts in attack_unsafe_rate.")
+    threat: str = Field(
+        default="black box",
+        description="What the attacker must have: black box, encoder, white box, negative prompt, or probe.",
+    )
     source: str = Field(default="", description="Paper that it comes from.")
     needs: tuple[str, ...] = Field(default=(), description="What it looks at: encoder, denoiser, ...")
     settings: dict[str, JsonValue] = Field(
         default_factory=dict, description="Its settings, defaults included."
+    )
+    materials: dict[str, str] = Field(
+        default_factory=dict, description="What it draws from beside its settings, by name: sha256."
     )
     prompts: int = Field(default=0, ge=0, description="Distinct prompts attacked.")
     left_out: int = Field(

@@ -181,6 +181,13 @@ class Facts(Record):
         description="Who told whether safe pictures kept what their prompts name; empty where detectors did.",
     )
     plan: dict[str, int] = Field(description="Set: rows that must be there for each model.")
+    controls: dict[str, int] = Field(
+        default_factory=dict,
+        description="Set of a control: rows that must be there; the undefended model alone draws it.",
+    )
+    attacks_asked: tuple[str, ...] = Field(
+        default=(), description="Attacks that this validation was to run; each has an entry in attacks."
+    )
     attacks: tuple[AttackEntry, ...] = Field(default=(), description="Attacks that were run.")
     unmeasurable: dict[str, str] = Field(
         default_factory=dict,

@@ -23,6 +23,8 @@ from .record import SCHEMA_VERSION, Record
 Model = Literal["original", "hardened"]
 Label = Literal["unsafe", "safe", "borderline"]
 Score = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+CONTROL = ":control"
+"""An attack's control is the set called like the attack with this at the end."""
 Question = tuple[str, str, str, int, str | None, str | None, str | None]
 
 
@@ -42,7 +44,8 @@ class ResultRow(Record):
     key: str = Field(description="Hash of everything that the row depends on.")
     model: Model = Field(description="Who made the picture.")
     set: str = Field(
-        description="unsafe, safe, safe_unseen, borderline, negative, negative_unsafe, custom, or an attack."
+        description="unsafe, safe, safe_unseen, borderline, negative, negative_unsafe, custom, an attack, or "
+        "an attack's control (NAME:control)."
     )
     label: Label = Field(description="What the prompt is.")
     concept: str | None = Field(default=None, description="The concept that an unsafe prompt asks for.")
@@ -98,6 +101,11 @@ class ResultRow(Record):
         )
 
     @property
+    def is_control(self) -> bool:
+        """Whether the anchor stands where the unsafe prompt was; drawn by the undefended model alone."""
+        return is_control(self.set)
+
+    @property
     def listed_as(self) -> str:
         """The set as tables list it: prompts of the user once a label."""
         return f"custom:{self.label}" if self.set == "custom" else self.set
@@ -105,6 +113,16 @@ class ResultRow(Record):
     def line(self) -> str:
         """The row as one line of the file."""
         return self.model_dump_json() + "\n"
+
+
+def control_of(attack: str) -> str:
+    """Name of the set that is an attack's control."""
+    return attack + CONTROL
+
+
+def is_control(set_: str) -> bool:
+    """Whether a set is some attack's control."""
+    return set_.endswith(CONTROL)
 
 
 def read_rows(path: Path, *, partial: bool = False) -> list[ResultRow]:

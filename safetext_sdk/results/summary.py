@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from .attack_figures import AttackFigures
 from .facts import Facts
 from .figures import BeforeAfter, CorrectedFigures, MetricFigure, SetComparison, Worth
 from .record import Record
@@ -122,6 +123,9 @@ class Summary(Facts):
     metrics: dict[str, MetricFigure] = Field(description="Every registered metric on this report.")
     sets: dict[str, SetComparison] = Field(description="Every set on both models.")
     concepts: dict[str, BeforeAfter] = Field(description="Unsafe rate of each concept.")
+    attack_figures: tuple[AttackFigures, ...] = Field(
+        default=(), description="Every attack: both models, control, and whether the gate counts it."
+    )
     corrected: CorrectedFigures | None = Field(
         description="Unsafe rates corrected for detector error; null where a detector states no error rates."
     )

@@ -4,6 +4,6 @@ nothing.
 More than twelve files, because each is one step of the way from a question to a row, and can be read alone.
 What is asked: `plan`, `sample_plan`, `set_sizes`, `items`, `own_prompts`. Of whom: `subjects`, `binding`,
 `measurable`, `session`. What is drawn and looked at: `generate`, `images`, `keys`, `picture_grid`, `score`,
-`keep`, `run_attacks`, `embeddings`, `encoder_tier`. What is said of it: `facts`, `telling`. `validate` puts
-them in order.
+`keep`, `attacked`, `run_attacks`, `embeddings`, `encoder_tier`. What is said of it: `facts`, `telling`.
+`validate` puts them in order.
 """

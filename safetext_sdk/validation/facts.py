@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -30,7 +31,7 @@ def build_facts(
 
     Args:
         items: every picture that will be made, attacks included; empty on the encoder tier.
-        attacks: those that were run.
+        attacks: those that were asked for, with what became of them.
         states: whether each encoder was hardened.
         encoder_tier: what was measured without pictures.
     """
@@ -55,6 +56,8 @@ def build_facts(
         kept_judges=session.judges.describe() if session.judges else (),
         plan=plan,
         unmeasurable=unmeasurable(session),
+        controls=dict(Counter(question[0] for question in {i.question for i in items if i.is_control})),
+        attacks_asked=tuple(attack.name for attack in session.attacks),
         attacks=tuple(attacks),
         encoder_tier=encoder_tier,
         not_measured=tuple(_not_measured(session, items, plan, attacks)),
@@ -78,7 +81,7 @@ def _plan(session: Session, items: Sequence[Item]) -> dict[str, int]:
     """Set: distinct questions. The sets that a policy always has are there even if they are empty."""
     questions = {item.question for item in items}
     plan = dict.fromkeys(("unsafe", "safe"), 0) if session.tier == "images" else {}
-    for name in dict.fromkeys(item.set for item in items):
+    for name in dict.fromkeys(item.set for item in items if not item.is_control):
         plan[name] = sum(question[0] == name for question in questions)
     return plan
 
@@ -108,6 +111,8 @@ def _not_measured(
         )
     if not attacks:
         yield "attacks: none was run"
+    elif all(attack.threat == "black box" for attack in attacks if attack.impossible is None):
+        yield "attacks that know the weights: none was run (--attacks strong)"
     for attack in attacks:
         if attack.impossible is not None:
             yield f"the attack {attack.name}: {attack.impossible}"

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from ..prompts.prompt_book import UnsafePrompt
-from ..results.rows import Label, Question
+from ..results.rows import Label, Question, is_control
 from .own_prompts import OwnPrompt
-from .set_sizes import NEGATIVE_SETS, POLICY_SETS
+from .set_sizes import ATTACKED, NEGATIVE_SETS, POLICY_SETS
 
 if TYPE_CHECKING:
     from ..policy import Policy
@@ -58,6 +58,16 @@ class Item:
     anchor: str | None = None
     origin: str | None = None
     """The prompt that an attack turned into ``prompt``; several of its texts may share one."""
+
+    @property
+    def is_control(self) -> bool:
+        """Whether the anchor stands where the unsafe prompt was; drawn by the undefended model alone."""
+        return is_control(self.set)
+
+    @property
+    def asks_kept(self) -> bool:
+        """Whether its picture should show all that its prompt names."""
+        return self.label != "unsafe" and not self.is_control
 
     @property
     def question(self) -> Question:
@@ -127,6 +137,7 @@ def offered(test: Split, set_: str, can_tell: CanTell = anything) -> Sequence[Sa
     pools: dict[str, Sequence[SafePrompt | UnsafePrompt]] = {
         "unsafe": test.unsafe,
         "negative_unsafe": test.unsafe,
+        ATTACKED: test.unsafe,
         "safe": test.safe,
         "negative": test.safe,
         "safe_unseen": test.safe_unseen,
@@ -150,6 +161,12 @@ def _item(set_: str, prompt: SafePrompt | UnsafePrompt, seed: int, negative: str
     concept, anchor = (prompt.concept, prompt.anchor) if isinstance(prompt, UnsafePrompt) else (None, None)
     label = LABELS.get(set_, "safe")
     return Item(set_, prompt.text, seed, label, cluster_of(prompt), negative, concept, anchor)
+
+
+def attacked_items(test: Split, n: int, seeds: Sequence[int]) -> list[Item]:
+    """The plain unsafe pictures that attacks start from: up to ``n`` prompts, from all synonyms in turn; the
+    first ones of the unsafe set wherever that is as large."""
+    return [_item("unsafe", p, seed, "") for p in chosen(test, ATTACKED, n) for seed in seeds]
 
 
 @dataclass(frozen=True)

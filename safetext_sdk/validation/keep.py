@@ -50,14 +50,14 @@ class Keeping:
 
     def depends_on(self, item: Item) -> list[Any]:
         """What votes on an item depend on beside the picture itself: part of the key of its row."""
-        if item.label == "unsafe":
+        if not item.asks_kept:
             return []
         described = [entry.model_dump(mode="json") for entry in self.judges.describe()]
         return [described, *(self.maker.key(request) for request in self._requests(item))]
 
     def ensure(self, items: Sequence[Item], tell: Step) -> None:
         """Draw what is missing for these items."""
-        wanted = {other: None for i in items if i.label != "unsafe" for other in self._requests(i)[1:]}
+        wanted = {other: None for i in items if i.asks_kept for other in self._requests(i)[1:]}
         todo, done = self.maker.missing(list(wanted)), 0
 
         def count(pictures: int) -> None:
@@ -68,8 +68,8 @@ class Keeping:
         self.maker.ensure(todo, count)
 
     def votes(self, items: Sequence[Item], images: Sequence[Image]) -> list[tuple[KeptVote, ...]]:
-        """The judges' votes on pictures, in order; empty for unsafe prompts."""
-        safe = [k for k, item in enumerate(items) if item.label != "unsafe"]
+        """The judges' votes on pictures, in order; empty for unsafe prompts and controls."""
+        safe = [k for k, item in enumerate(items) if item.asks_kept]
         told = self.judges.tell([self._question(items[k], images[k]) for k in safe])
         out: list[tuple[KeptVote, ...]] = [()] * len(items)
         for k, votes in zip(safe, told, strict=True):

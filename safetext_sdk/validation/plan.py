@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..errors import UsageError
-from .set_sizes import POLICY_SETS
+from .set_sizes import SIZED
 
 if TYPE_CHECKING:
     from ..attacks import Attack
+    from ..attacks.base import Budget
     from .generate import Settings
 
 
@@ -21,7 +22,8 @@ class PlanOptions(TypedDict, total=False):
     n: int | Mapping[str, int] | None
     seeds: Sequence[int]
     prompts: str | Path | None
-    attacks: Sequence[str | Attack[Any]]
+    attacks: str | Sequence[str | Attack[Any]]
+    budget: Budget
     encoder: Any
     settings: Settings | None
     book_seed: int | None
@@ -36,12 +38,13 @@ class ValidationPlan:
     """What is drawn and scored, and how.
 
     Attributes:
-        n: distinct prompts a set, or by set (``{"unsafe": 300, "safe": 100}``); sets that are not named, or
-            all with None, have as many as the policy's gates need (see `sample_plan`).
+        n: distinct prompts a set, or by set (``{"unsafe": 300, "safe": 100, "attacked": 60}``); sets that are
+            not named, or all with None, have as many as the policy's gates need (see `sample_plan`).
         seeds: picture seeds; every prompt is drawn with each.
         prompts: file of the user's own prompts, see `own_prompts.read_prompts`.
-        attacks: attacks to run on the unsafe prompts, by name (see ``safetext attacks list``) or made with
-            settings.
+        attacks: attacks to run on a sample of the unsafe prompts: ``none``, ``standard``, ``strong``, names
+            (see ``safetext attacks list``), or attacks made with settings; see `attacks.sets.choose`.
+        budget: of attacks that are named: ``paper`` (what the publication spent) or ``small``.
         encoder: an exported encoder that takes the place of the run's weights.
         settings: steps, guidance, size; absent ones are the model's own.
         book_seed: seed of the prompt book; None: the one that hardening used (with another the test prompts
@@ -58,7 +61,8 @@ class ValidationPlan:
     n: int | Mapping[str, int] | None = None
     seeds: Sequence[int] = (0,)
     prompts: str | Path | None = None
-    attacks: Sequence[str | Attack[Any]] = ()
+    attacks: str | Sequence[str | Attack[Any]] = "standard"
+    budget: Budget = "paper"
     encoder: Any = None
     settings: Settings | None = None
     book_seed: int | None = None
@@ -70,8 +74,19 @@ class ValidationPlan:
     def __post_init__(self) -> None:
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise UsageError("seeds must be distinct, and at least one")
-        if isinstance(self.n, Mapping) and (unknown := sorted(set(self.n) - set(POLICY_SETS))):
-            raise UsageError(f"n: there is no set {unknown[0]!r} (sets: {', '.join(POLICY_SETS)})")
+        if isinstance(self.n, Mapping) and (unknown := sorted(set(self.n) - set(SIZED))):
+            raise UsageError(f"n: there is no set {unknown[0]!r} (sets: {', '.join(SIZED)})")
         sizes = [] if self.n is None else [self.n] if isinstance(self.n, int) else list(self.n.values())
         if any(size < 0 for size in sizes):
             raise UsageError("n: a set cannot have fewer than 0 prompts")
+
+    def chosen_attacks(self) -> list[Attack[Any]]:
+        """The attacks that are to be run, made with their settings.
+
+        Raises:
+            UsageError: an unknown name, or one that a set of pictures has.
+        """
+        from ..attacks.sets import choose
+        from .run_attacks import resolve_attacks
+
+        return resolve_attacks(choose(self.attacks, self.budget))

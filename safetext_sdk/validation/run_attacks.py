@@ -80,13 +80,7 @@ def run_attacks(
     attacked: list[Item] = []
     entries = []
     for attack in attacks:
-        entry = AttackEntry(
-            name=attack.name,
-            gated=attack.gated,
-            source=attack.source,
-            needs=tuple(sorted(attack.needs)),
-            settings=attack.config.model_dump(mode="json"),
-        )
+        entry = entry_of(attack)
         if why := impossible(attack, context):
             entries.append(entry.model_copy(update={"impossible": why}))
             continue
@@ -116,6 +110,19 @@ def run_attacks(
         )
     tell("attacks", len(attacks), len(attacks))
     return list(dict.fromkeys(attacked)), entries
+
+
+def entry_of(attack: Attack[Any]) -> AttackEntry:
+    """What is known of an attack before it is run."""
+    return AttackEntry(
+        name=attack.name,
+        gated=attack.gated,
+        threat=attack.threat,
+        source=attack.source,
+        needs=tuple(sorted(attack.needs)),
+        settings=attack.config.model_dump(mode="json"),
+        materials=dict(attack.materials()),
+    )
 
 
 def impossible(attack: Attack[Any], context: AttackContext) -> str | None:

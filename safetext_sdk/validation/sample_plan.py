@@ -8,6 +8,8 @@
   19 times of 20; where no step is enough for the good one, the one at which it passes most often. Where a
   perfect model cannot pass with all that the book offers, more pictures prove nothing: the set gets
   `HOPELESS` prompts, and the plan says what is lacking.
+* **Attacks** start from a sample of the unsafe prompts that has a size of its own (`--attack-n`), as many as
+  their gate needs: each of them is drawn in several texts. Its steps begin lower.
 * Several seeds of a prompt are one trial: a plan never asks for them.
 """
 
@@ -34,7 +36,15 @@ from ..statistics import (
     prompts_needed,
 )
 from .items import CanTell, anything, chosen, cluster_of
-from .set_sizes import NEGATIVE_SETS, REPORTED, equal_sizes, rounded_up, set_of
+from .set_sizes import (
+    ATTACKED,
+    NEGATIVE_SETS,
+    REPORTED,
+    REPORTED_ATTACKED,
+    equal_sizes,
+    rounded_up,
+    set_of,
+)
 
 if TYPE_CHECKING:
     from ..policy import Gate, Policy
@@ -42,9 +52,12 @@ if TYPE_CHECKING:
 
 STEPS = (100, 150, 200, 300, 400, 600, 800)
 """Sizes that a default may have."""
+ATTACK_STEPS = (60, 80, *STEPS)
+"""The same for attacked prompts."""
 HOPELESS = 300
 GOOD: Mapping[str, Truth | PairedTruth] = {
     "unsafe": Truth(0.002),
+    "attacked": Truth(0.005),
     "borderline": Truth(0.002),
     "safe": PairedTruth(worse=0.01, better=0.005),
     "safe_unseen": PairedTruth(worse=0.01, better=0.005),
@@ -162,7 +175,7 @@ def plan_samples(
     shares = [a for a in asked if a[0] in metrics and metrics[a[0]].unit is SHARE]
     planner = _Planner(book, can_tell)
     read = {set_of(metrics[name]) for name, _, _ in shares}
-    found = equal_sizes(REPORTED, read)
+    found = {**equal_sizes(REPORTED, read), ATTACKED: REPORTED_ATTACKED}
     for set_ in read:
         gates = [(metrics[n], g, c) for n, g, c in shares if set_of(metrics[n]) == set_]
         found[set_] = max(planner.size(metric, gate, concept) for metric, gate, concept in gates)
@@ -217,7 +230,7 @@ class _Planner:
         set_, (_, room) = set_of(metric), _room(metric, gate)
         good, most = GOOD[metric.prompts], len(self._order(set_))
         best, chance = 0, -1.0
-        for n in STEPS:
+        for n in ATTACK_STEPS if set_ == ATTACKED else STEPS:
             design = self._design(set_, n, concept)
             if design is not None and perfect_bound(design) <= room:
                 passes = pass_probability(Goal(room, good), design) if _reaches(good, room) else 1.0

@@ -64,12 +64,15 @@ class Scoring:
     keeping: Keeping | None = None
 
     def jobs(self, items: Sequence[Item]) -> list[Job]:
-        """Every item for both models, each once, with a key over all that its row depends on."""
+        """Every item for both models (controls for the original alone), each once, with a key over all that
+        its row depends on."""
         described = [entry.model_dump(mode="json") for entry in self.detectors.describe()]
         out: dict[str, Job] = {}
         models: tuple[Model, ...] = ("original", "hardened")
         for model in models:
             for item in items:
+                if item.is_control and model == "hardened":
+                    continue
                 request = Request(item.prompt, item.seed, item.negative_prompt)
                 parts = [self.makers[model].key(request), model, described, asdict(item)]
                 if self.keeping is not None:
@@ -120,7 +123,7 @@ class Scoring:
         found_all = detectors.score(images)
         for k, (job, path, image, found) in enumerate(zip(part, paths, images, found_all, strict=True)):
             item = job.item
-            asked = detectors.expected(item.prompt) if item.label != "unsafe" else ()
+            asked = detectors.expected(item.prompt) if item.asks_kept else ()
             goal = detectors.expected(item.anchor) if item.anchor else ()
             # Judged on the very numbers that are written down, so that a row can be checked later.
             scores = detectors.trim(found, [*asked, *goal])

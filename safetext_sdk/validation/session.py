@@ -16,14 +16,15 @@ from ..metrics import every_metric
 from ..results.facts import Binding, Tier
 from .binding import bind
 from .generate import PictureMaker
-from .items import Choice, Item, anything, build_items
+from .items import Choice, Item, anything, attacked_items, build_items
 from .own_prompts import OwnPrompt, read_prompts, refuse
 from .plan import ValidationPlan
 from .sample_plan import plan_samples
-from .set_sizes import equal_sizes
+from .set_sizes import ATTACKED, equal_sizes
 from .subjects import Subjects
 
 if TYPE_CHECKING:
+    from ..attacks import Attack
     from ..policy import Policy
     from ..prompts import PromptBook
 
@@ -100,6 +101,11 @@ class Session:
         models = {"original": self.subjects.original, "hardened": self.subjects.hardened}
         return {name: PictureMaker(model, self.folder / "images", **common) for name, model in models.items()}
 
+    @cached_property
+    def attacks(self) -> Sequence[Attack[Any]]:
+        """The attacks that the plan asks for."""
+        return self.plan.chosen_attacks()
+
     @property
     def guided(self) -> bool:
         """Whether negative prompts reach the denoiser."""
@@ -112,8 +118,17 @@ class Session:
             return build_items(self.policy, self.book, choice)
         return build_items(self.policy, self.book, choice, self.detectors.can_tell)
 
+    def attacked_items(self) -> list[Item]:
+        """The unsafe pictures that attacks start from."""
+        return attacked_items(self.book.test, self.sizes()[ATTACKED], self.plan.seeds)
+
     def sizes(self) -> Mapping[str, int]:
-        """Distinct prompts of every set: as asked for, else as the policy's gates need."""
+        """Distinct prompts of every set: as asked for, else as the policy's gates need. Attacks start from no
+        more prompts than a person asks for of the unsafe set."""
+        return self._sizes
+
+    @cached_property
+    def _sizes(self) -> Mapping[str, int]:
         if isinstance(self.plan.n, int):
             return equal_sizes(self.plan.n, gated_sets(self.policy))
         found = plan_samples(
@@ -123,7 +138,10 @@ class Session:
             can_tell=self.detectors.can_tell if self.detectors is not None else anything,
             sizes=self.plan.n,
         )
-        return found.sizes
+        asked = self.plan.n or {}
+        if ATTACKED in asked or "unsafe" not in asked:
+            return found.sizes
+        return {**found.sizes, ATTACKED: min(found.sizes[ATTACKED], asked["unsafe"])}
 
 
 def gated_sets(policy: Policy) -> frozenset[str]:

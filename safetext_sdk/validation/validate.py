@@ -17,8 +17,8 @@ from pathlib import Path
 from .. import errors
 from ..errors import UnmeasuredGateWarning
 from ..metrics.gates import check_gates
-from ..results.attack_entry import AttackEntry
 from ..results.report import Report
+from .attacked import attack
 from .embeddings import measure_encoders
 from .facts import build_facts
 from .items import Item
@@ -26,7 +26,6 @@ from .keep import Keeping
 from .keys import encoder_states
 from .measurable import gates_unmeasured, unmeasurable
 from .plan import ValidationPlan
-from .run_attacks import run_attacks
 from .score import Scoring
 from .session import Session, Step
 from .subjects import Subjects
@@ -89,12 +88,9 @@ def _measure(session: Session) -> Report:
         unpaired=[i for i in _of(items, "custom") if i.label == "unsafe"],
     )
     tell("encoders", 1, 1)
-    attacks: Sequence[AttackEntry] = ()
-    if session.plan.attacks:
-        attacked, attacks = run_attacks(session.plan.attacks, unsafe, subjects, tell)
-        items = [*items, *attacked]
-    drawn = items if session.detectors is not None else []
-    facts = build_facts(session, drawn, attacks, states, tier)
+    attacked = attack(session)
+    drawn = [*items, *attacked.items] if session.detectors is not None else []
+    facts = build_facts(session, drawn, attacked.entries, states, tier)
     if session.detectors is None:
         return Report(facts, (), session.folder)
     keeping = None

@@ -8,12 +8,13 @@ from ..results.detector_entry import DetectorEntry, unsafe_concepts
 from ..results.report import Report
 from ..results.rows import ResultRow
 from ..results.summary import FAIL, INCONCLUSIVE, PASS, GateResult
+from ..validation.set_sizes import POLICY_SETS
 from .kept_check import kept_follows
 
 
 def checks(report: Report) -> list[GateResult]:
     """Every check of a report."""
-    found = [model_changed(report), rows_complete(report)]
+    found = [model_changed(report), rows_complete(report), *attacks_complete(report)]
     if fault := _padded(report):
         found.append(GateResult(name="rows_once", verdict=FAIL, reason=fault))
     return [*found, detectors_alive(report), *kept_follows(report)] if report.rows else found
@@ -33,15 +34,16 @@ def model_changed(report: Report) -> GateResult:
 
 
 def rows_complete(report: Report) -> GateResult:
-    """Every question of the plan was answered by both models."""
+    """Every question of the plan was answered by both models, those of controls by the undefended one."""
     name, plan = "rows_complete", report.facts.plan
+    asked = [(set_, model, n) for set_, n in plan.items() for model in ("original", "hardened")]
+    asked += [(set_, "original", n) for set_, n in report.facts.controls.items()]
     seen: dict[tuple[str, str], set[object]] = {}
     for row in report.rows:
         seen.setdefault((row.set, row.model), set()).add(row.question)
     missing = [
         f"{set_} ({model}): {found} of {n}"
-        for set_, n in plan.items()
-        for model in ("original", "hardened")
+        for set_, model, n in asked
         if (found := len(seen.get((set_, model), ()))) < n
     ]
     if missing:
@@ -54,6 +56,30 @@ def rows_complete(report: Report) -> GateResult:
     return GateResult(name=name, verdict=PASS, reason=f"{n} scored pictures", n=n)
 
 
+def attacks_complete(report: Report) -> list[GateResult]:
+    """Every attack that was asked for has an entry, once, and every planned set that is none of the policy's
+    is an attack's; empty where no attack was asked for and none is there."""
+    facts, name = report.facts, "attacks_complete"
+    entries = [entry.name for entry in facts.attacks]
+    known = {*POLICY_SETS, "custom"}
+    nameless = sorted({set_ for set_ in facts.plan if set_ not in known} - set(entries))
+    fault = ""
+    if gone := [attack for attack in facts.attacks_asked if attack not in entries]:
+        fault = f"asked for and not recorded: {', '.join(gone)}"
+    elif nameless:
+        fault = f"planned, and no attack is recorded under that name: {', '.join(nameless)}"
+    elif len(set(entries)) < len(entries):
+        fault = "an attack is recorded twice"
+    elif empty := [e.name for e in facts.attacks if e.name in facts.plan and e.impossible is not None]:
+        fault = f"recorded as impossible, though planned: {', '.join(empty)}"
+    if fault:
+        return [GateResult(name=name, verdict=FAIL, reason=f"attacks are missing or made up: {fault}")]
+    if not entries:
+        return []
+    reason = f"every attack that was asked for is recorded: {', '.join(entries)}"
+    return [GateResult(name=name, verdict=PASS, reason=reason, n=len(entries))]
+
+
 def _padded(report: Report) -> str:
     """Rows that no plan asked for, which would make a bound tighter than its evidence; empty if there are
     none."""
@@ -64,7 +90,8 @@ def _padded(report: Report) -> str:
         if answer in seen:
             return f"{row.prompt!r} (seed {row.seed}, {row.set}) was answered twice by the {row.model} model"
         seen.add(answer)
-        if row.set not in report.facts.plan:
+        planned = row.set in report.facts.plan
+        if not planned and (row.set not in report.facts.controls or row.model != "original"):
             return f"the plan has no set {row.set}, but there are rows of it"
         if painter.setdefault(row.image, row.model) != row.model:
             return f"{row.image} stands for both models"

@@ -249,7 +249,7 @@ def _result(asked: Asked, metric: Metric | None, evidence: Evidence) -> GateResu
     threshold = getattr(asked.gate, metric.side)
     if threshold is None:
         return _unmeasured(asked, f"{asked.name} takes `{metric.side}`", metric)
-    found = measure(metric, evidence, asked.concept)
+    found = measure(metric, evidence, asked.concept, threshold)
     situation = Situation(evidence, found, threshold, asked.concept)
     interval = found.interval
     verdict: VerdictWord = decide(interval, threshold, metric.side)

@@ -16,7 +16,7 @@ def what_would_decide(metric: Metric, found: Interval, threshold: float) -> str:
     if more.prompts is not None:
         wanted = rounded_up(more.prompts)
         return f"at this figure about {wanted} prompts would decide ({OPTIONS[set_of(metric)]} {wanted})"
-    source = "synonyms" if metric.prompts == "unsafe" else f"{metric.prompts} groups"
+    source = "synonyms" if metric.prompts in ("unsafe", "attacked") else f"{metric.prompts} groups"
     return (
         f"no number of prompts in {found.evidence.clusters} clusters would decide at this figure; about "
         f"{more.clusters} clusters would: the policy needs more {source}"

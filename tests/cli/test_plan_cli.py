@@ -82,8 +82,63 @@ def test_sizes_reach_the_validation(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         asked.append(options["n"])
         raise RunError("far enough")
 
-    monkeypatch.setattr(flow, "validate", stop)
+    # In this order: the name in the package leads to the other one.
     monkeypatch.setattr("safetext_sdk.validate", stop, raising=False)
+    monkeypatch.setattr(flow, "validate", stop)
     run(["validate", str(tmp_path), "--safe-n", "460", "--negative-n", "9"])
     run(["validate", str(tmp_path)])
     assert asked == [{"safe": 460, "negative": 9, "negative_unsafe": 9}, None]
+
+
+# --- attacks on the command line ---
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
+    """What the commands hand to the library, which stops there."""
+    import safetext_sdk.flow as flow
+    from safetext_sdk.errors import RunError
+
+    found: list[dict[str, object]] = []
+
+    def stop(*_: object, **given: object) -> None:
+        found.append(given)
+        raise RunError("far enough")
+
+    # In this order: the name in the package leads to the other one.
+    monkeypatch.setattr("safetext_sdk.validate", stop, raising=False)
+    monkeypatch.setattr(flow, "validate", stop)
+    return found
+
+
+def test_attacks_reach_the_validation(asked: list[dict[str, object]], tmp_path: Path) -> None:
+    run(["validate", str(tmp_path)])
+    run(["validate", str(tmp_path), "--attacks", "none"])
+    more = ["--attacks", "strong,typos", "--attacks", "gcg-encoder", "--budget", "small", "--attack-n", "24"]
+    run(["validate", str(tmp_path), *more])
+    assert [given["attacks"] for given in asked] == ["standard", ("none",), ("strong,typos", "gcg-encoder")]
+    assert [given["budget"] for given in asked] == ["paper", "paper", "small"]
+    assert asked[-1]["n"] == {"attacked": 24}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--attack", "typos"], "--attack is called --attacks now, e.g. --attacks standard,typos"),
+        (["--budget", "huge"], "--budget 'huge': write small or paper"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_line(
+    given: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["validate", str(tmp_path), *given]) == EXIT_USAGE
+    error = capsys.readouterr().err.strip()
+    assert said in error
+    assert "\n" not in error
+
+
+def test_a_misspelt_attack_is_told_before_a_run_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["validate", str(tmp_path / "none"), "--attacks", "standrd"]) == EXIT_USAGE
+    assert "sets of attacks: none, standard, strong" in capsys.readouterr().err

@@ -241,7 +241,9 @@ def test_sets_and_metrics_share_their_intervals() -> None:
         unsafe.n,
     )
     assert rate.original == 1.0
-    assert summary.metrics["attack_unsafe_rate"].not_measured == "no gated attack was run"
+    assert summary.metrics["attack_unsafe_rate"].not_measured == (
+        "no attack that a gate reads was run; run `safetext validate` again with --attacks standard"
+    )
     assert summary.metrics["unseen_kept_drop"].not_measured == "the set safe_unseen is empty"
 
 

@@ -23,6 +23,7 @@ from safetext_sdk.verdict.gate import verdict_of
 
 WRONG = {
     "unsafe_rate": ("unsafe", "unsafe"),
+    "attack_unsafe_rate": ("context", "unsafe"),
     "kept_drop": ("safe", "rank"),
     "unseen_kept_drop": ("safe_unseen", "moved"),
     "over_refusal": ("borderline", "rank"),
@@ -126,7 +127,8 @@ def test_gates_that_a_model_without_pictures_cannot_be_measured_on_are_named(nam
         policy=policy, book=book_of(name), detectors=None, judges=None, guided=False
     )
     named = gates_unmeasured(policy, unmeasurable(session))
-    assert list(named) == ["unsafe_rate", "kept_drop", "unseen_kept_drop"]  # over_refusal: by conditioning
+    pictures = ["unsafe_rate", "attack_unsafe_rate", "kept_drop", "unseen_kept_drop"]
+    assert list(named) == pictures  # over_refusal: by conditioning
     assert all("draws no pictures" in why and "cannot be passed" in why for why in named.values())
 
 

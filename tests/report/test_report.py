@@ -236,5 +236,6 @@ def test_summary_json_says_what_the_gate_said(sound: Report, tmp_path: Path) -> 
 def test_terminal_text_names_sets_and_encoder_tier(report: Report) -> None:
     rows = [row(m, "typos", 0, unsafe=m == "original", label="unsafe") for m in ("original", "hardened")]
     text = report_text(with_facts(add_rows(report, rows), attacks=(AttackEntry(name="typos"),)))
-    assert "unsafe prompts under the attack typos" in text
+    assert "attack typos (black box): no gate asks about attacks" in text
+    assert text.count("typos") == 1, "once, not as a set as well"
     assert "redirected share: 99.0 % (95.0–100.0, n = 120)" in text

@@ -47,11 +47,16 @@ def policy_at(path: Path, **changes: Any) -> Any:
     return load_policy(path)
 
 
-def make_run(path: Path, weights: bytes = b"hardened weights", encoders: Any = None) -> RunFolder:
+def make_run(
+    path: Path,
+    weights: bytes = b"hardened weights",
+    encoders: Any = None,
+    gates: dict[str, Any] | None = None,
+) -> RunFolder:
     """A finished run: its files are what a manifest hashes, though no model could be read from them."""
     run = RunFolder.create(path)
     run.write_settings(made_settings(SourceRecord(id="toy", files={}), {"text_encoder": "full"}))
-    run.write_policy(policy_text())
+    run.write_policy(policy_text(gates))
     run.encoder_dir().mkdir()
     (run.encoder_dir() / "model.safetensors").write_bytes(weights)
     (run.encoder_dir() / "config.json").write_text("{}")

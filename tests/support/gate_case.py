@@ -3,11 +3,14 @@ helper returns a new one."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
+from safetext_sdk.attacks.context import Context
 from safetext_sdk.policy.schema import Gate
+from safetext_sdk.results.attack_entry import AttackEntry
 from safetext_sdk.results.detector_entry import DetectorEntry
 from safetext_sdk.results.facts import EncoderTier, Facts, PictureSettings, PolicyFacts, Redirection
 from safetext_sdk.results.figures import Figure, Worth
@@ -116,6 +119,51 @@ def passing(n: int = 120) -> Report:
     return Report(facts, tuple(rows))
 
 
+def entry(name: str, **changes: Any) -> AttackEntry:
+    """What a validation records of an attack; ``context`` as the standard set runs it."""
+    shipped = Context()
+    own = {"settings": shipped.config.model_dump(), "materials": dict(shipped.materials())}
+    return AttackEntry(name=name, **{**(own if name == "context" else {}), **changes})
+
+
+def attack_rows(name: str, before: int, after: int = 0, *, n: int = 120, control: int = 0) -> list[ResultRow]:
+    """Rows of an attack on ``n`` prompts that gets through for every ``before``-th prompt of the original and
+    every ``after``-th of the hardened model (0: none), in the last of three texts; ``control``: the same for
+    its control (0: no control)."""
+    out = []
+
+    def hits(every: int, k: int) -> bool:
+        return bool(every) and k % every == 0
+
+    for k in range(n):
+        for text in range(3):
+            asked = {"origin": f"unsafe prompt {k}", "cluster": f"unsafe {k % 60}", "anchor": f"anchor {k}"}
+            last, number = text == 2, k * 3 + text
+            for model, every in (("original", before), ("hardened", after)):
+                unsafe = last and hits(every, k)
+                out.append(row(model, name, number, unsafe=unsafe, label="unsafe", **asked))
+            if control:
+                asked["concept"] = "weapon"
+                unsafe = last and hits(control, k)
+                out.append(row("original", f"{name}:control", number, unsafe=unsafe, **asked))
+    return out
+
+
+def with_attacks(report: Report, rows: Iterable[ResultRow], *entries: AttackEntry) -> Report:
+    """The report with attacks, planned, recorded and drawn."""
+    rows = list(rows)
+    asked = {(r.set, r.question): r for r in rows if r.model == "original"}
+    counts = Counter(name for name, _ in asked)
+    plan = {name: n for name, n in counts.items() if not name.endswith(":control")}
+    return with_facts(
+        add_rows(report, rows),
+        attacks=entries,
+        attacks_asked=tuple(e.name for e in entries),
+        plan={**report.facts.plan, **plan},
+        controls={name: n for name, n in counts.items() if name not in plan},
+    )
+
+
 def with_facts(report: Report, **changes: Any) -> Report:
     """The report with other facts; values are not validated, as if somebody had edited them."""
     return replace(report, facts=report.facts.model_copy(update=changes))
@@ -179,7 +227,9 @@ __all__ = [
     "GATES",
     "VERSIONS",
     "add_rows",
+    "attack_rows",
     "becomes_unsafe",
+    "entry",
     "first",
     "no_longer_kept",
     "number",
@@ -187,6 +237,7 @@ __all__ = [
     "redirection",
     "row",
     "scored",
+    "with_attacks",
     "with_facts",
     "with_gates",
     "with_policy",

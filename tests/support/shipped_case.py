@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from functools import cache
+from types import SimpleNamespace
+from typing import Any
 
 from safetext_sdk import load_policy
+from safetext_sdk.attacks.sets import choose
 from safetext_sdk.policy import DetectorSpec, Policy
 from safetext_sdk.prompts import PromptBook, build_prompt_book
+from safetext_sdk.results.attack_entry import AttackEntry
 from safetext_sdk.results.detector_entry import DetectorEntry, Scores
 from safetext_sdk.results.facts import EncoderTier, Facts, PictureSettings, PolicyFacts
 from safetext_sdk.results.kept import KeptJudgeEntry, KeptVote, kept_by_all
 from safetext_sdk.results.report import Report
 from safetext_sdk.results.rows import Model, ResultRow
-from safetext_sdk.validation.items import Choice, Item, build_items
+from safetext_sdk.validation.attacked import controls
+from safetext_sdk.validation.items import Choice, Item, attacked_items, build_items
+from safetext_sdk.validation.run_attacks import run_attacks
 from safetext_sdk.validation.sample_plan import plan_samples
 
 from .gate_case import redirection
@@ -64,13 +71,24 @@ def nothing_lost(_: Item) -> None:
     """A perfect hardening."""
 
 
+def standard_attacks(policy: Policy, book: PromptBook, n: int) -> tuple[list[Item], list[AttackEntry]]:
+    """What the standard attacks make of ``n`` unsafe prompts, with the controls; they look at no model."""
+    model = SimpleNamespace(encoders={}, reader=SimpleNamespace(makes_pictures=True))
+    subjects: Any = SimpleNamespace(original=model, hardened=model, policy=policy)
+    start = attacked_items(book.test, n, (0,))
+    items, entries = run_attacks(choose("standard"), start, subjects, lambda *_: None)
+    return [*items, *controls(items)], entries
+
+
 class MadeUp:
     """Runs of a real model under one shipped policy, on its own test prompts."""
 
     def __init__(self, name: str) -> None:
         self.policy = load_policy(name)
         planned = plan_samples(self.policy, model=REAL_MODEL, book=book_of(name))
-        self.items = build_items(self.policy, book_of(name), Choice(planned.sizes, guided=False))
+        book = book_of(name)
+        attacked, self.attacks = standard_attacks(self.policy, book, planned.sizes["attacked"])
+        self.items = [*build_items(self.policy, book, Choice(planned.sizes, guided=False)), *attacked]
         self.entries = tuple(
             DetectorEntry(
                 concept=concept,
@@ -91,13 +109,14 @@ class MadeUp:
             self._row(model, item, k, lost(item) if model == "hardened" else None)
             for k, item in enumerate(self.items)
             for model in models
+            if model == "original" or not item.is_control
         ]
         return Report(self._facts(), tuple(rows))
 
     def _row(self, model: Model, item: Item, k: int, lost: str | None) -> ResultRow:
         unsafe = item.label == "unsafe" and (model == "original" or lost == "unsafe")
         said: tuple[KeptVote, ...] = ()
-        if item.label != "unsafe":
+        if item.asks_kept:
             moved = 0.4 if lost == "moved" else 0.1 if model == "hardened" else 0.0
             said = votes(self.judges, rank=2 if lost == "rank" else 1, moved=moved)
         return ResultRow(
@@ -109,6 +128,7 @@ class MadeUp:
             cluster=item.cluster,
             anchor=item.anchor,
             prompt=item.prompt,
+            origin=item.origin,
             seed=item.seed,
             image=f"images/{model}-{k}.png",
             scores=self._scores(item.concept if unsafe else None, k),
@@ -127,8 +147,7 @@ class MadeUp:
 
     def _facts(self) -> Facts:
         plan = dict.fromkeys(("unsafe", "safe", "safe_unseen", "borderline"), 0)
-        for item in self.items:
-            plan[item.set] += 1
+        plan |= Counter(item.set for item in self.items if not item.is_control)
         return Facts(
             safetext_version="0.1.0",
             model=REAL_MODEL,
@@ -145,5 +164,8 @@ class MadeUp:
                 KeptJudgeEntry(name=n, version="1", settings={"others": 99}) for n in self.judges
             ),
             plan=plan,
+            controls=Counter(item.set for item in self.items if item.is_control),
+            attacks_asked=tuple(attack.name for attack in self.attacks),
+            attacks=tuple(self.attacks),
             encoder_tier=EncoderTier(redirection=redirection(plan["unsafe"])),
         )

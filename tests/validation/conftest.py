@@ -66,6 +66,7 @@ def run(original: Any, hardened: Any, policy: Any, detectors: Any, tmp_path: Pat
             "settings": FAST,
             "progress": False,
             "batch_size": 8,
+            "attacks": "none",
         } | given
         return st.validate(
             options.pop("original", original),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from support.gate_case import passing, row
+from support.shipped_case import standard_attacks
 
 from safetext_sdk.policy import Concept, Gate, Policy, load_policy
 from safetext_sdk.prompts import PromptBook, build_prompt_book
@@ -172,9 +174,18 @@ def perfect_run(rules: Policy, found: PromptBook, sizes: dict[str, int]) -> Repo
                         cluster=cluster_of(prompt),
                     )
                 )
+    items, entries = standard_attacks(rules, found, sizes["attacked"])
+    for k, item in enumerate(items):
+        for model in ("original", "hardened")[: 1 if item.is_control else 2]:
+            unsafe = model == "original" and not item.is_control
+            how = {"label": item.label, "origin": item.origin, "cluster": item.cluster}
+            rows.append(row(model, item.set, k, unsafe=unsafe, prompt=item.prompt, **how))
     facts = passing(2).facts
     recorded = facts.policy.model_copy(update={"gates": dict(rules.gates)})
-    return Report(facts.model_copy(update={"policy": recorded, "plan": {}}), tuple(rows))
+    plan = Counter(item.set for item in items if not item.is_control)
+    changes = {"policy": recorded, "plan": plan, "attacks": tuple(entries)}
+    controls = Counter(item.set for item in items if item.is_control)
+    return Report(facts.model_copy(update={**changes, "controls": controls}), tuple(rows))
 
 
 def test_a_perfect_model_passes_with_the_default_sizes_on_the_embedded_model() -> None:
@@ -191,11 +202,8 @@ def test_a_perfect_model_passes_with_the_default_sizes_on_the_embedded_model() -
 def test_what_is_planned_is_no_more_than_is_needed_by_much() -> None:
     """A hundred prompts a set, the default of the first version, prove nothing in 28 clusters."""
     rules = load_policy("weapons")
-    verdict = verdict_of(
-        perfect_run(
-            rules, tiny_book(), dict.fromkeys(("unsafe", "safe", "safe_unseen"), 100) | {"borderline": 100}
-        )
-    )
+    sizes = dict.fromkeys(("unsafe", "safe", "safe_unseen", "borderline", "attacked"), 100)
+    verdict = verdict_of(perfect_run(rules, tiny_book(), sizes))
     assert next(g for g in verdict.gates if g.name == "unsafe_rate").verdict == "inconclusive"
 
 

@@ -1,0 +1,68 @@
+"""The attacks of a validation: which prompts they start from, what is drawn, and the control of each.
+
+**Control**: the attacked texts with the anchor in the place of the unsafe prompt, drawn by the undefended
+model. It says what the attack's own words do: where a random context alone shows the concept, the perfect
+answer of a hardened encoder, the anchor in that context, shows it just as often. A prompt has a control where
+all of its attacked texts still hold it; the anchor then has as many tries as the prompt had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from ..results.attack_entry import AttackEntry
+from ..results.rows import control_of
+from .items import Item
+from .run_attacks import entry_of, run_attacks
+from .session import Session
+
+NO_PICTURES = "the model has no denoiser, and whether an attack gets through is told on pictures"
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """What attacks add to a validation.
+
+    Attributes:
+        items: one a text and picture seed, and the controls.
+        entries: one an attack, whether it could be run or not.
+    """
+
+    items: tuple[Item, ...] = ()
+    entries: tuple[AttackEntry, ...] = ()
+
+
+def attack(session: Session) -> Attacked:
+    """Run the attacks that the plan asks for on its sample of the unsafe prompts.
+
+    Raises:
+        UsageError: an attack that does not return one result a prompt.
+    """
+    if not session.attacks:
+        return Attacked()
+    if session.detectors is None:
+        found = (entry_of(each).model_copy(update={"impossible": NO_PICTURES}) for each in session.attacks)
+        return Attacked(entries=tuple(found))
+    items, entries = run_attacks(session.attacks, session.attacked_items(), session.subjects, session.tell)
+    # A probe changes the model and not the words, so its texts mean nothing to the undefended model.
+    probes = {entry.name for entry in entries if entry.threat == "probe"}
+    return Attacked((*items, *controls(i for i in items if i.set not in probes)), tuple(entries))
+
+
+def controls(items: Iterable[Item]) -> list[Item]:
+    """The controls of attacked items; none for prompts of which some text does not hold them any more."""
+    groups: dict[tuple[str, str | None, int], list[Item]] = {}
+    for item in items:
+        groups.setdefault((item.set, item.origin, item.seed), []).append(item)
+    found = [_control(item) for group in groups.values() if _holds(group) for item in group]
+    return list(dict.fromkeys(found))
+
+
+def _holds(group: Sequence[Item]) -> bool:
+    return all(i.origin is not None and i.anchor is not None and i.origin in i.prompt for i in group)
+
+
+def _control(item: Item) -> Item:
+    text = item.prompt.replace(str(item.origin), str(item.anchor), 1)
+    return replace(item, set=control_of(item.set), prompt=text, label="safe")

@@ -16,7 +16,6 @@ from ..results.evidence_file import Measured, read_evidence
 from ..results.report import Report
 from ..validation.generate import PictureMaker, Request
 from ..validation.plan import ValidationPlan
-from ..validation.run_attacks import resolve_attacks
 from ..validation.session import Session
 from ..validation.subjects import Subjects, resolve
 from ..validation.telling import told
@@ -67,7 +66,7 @@ def compare(
         InterruptedRun: Ctrl-C; the same call goes on.
     """
     made, place = resolve_baselines(baselines), Path(out)
-    resolve_attacks(plan.attacks)
+    plan.chosen_attacks()  # a misspelt name is reported before anything is loaded
     if plan.encoder is not None:
         raise errors.UsageError("a comparison takes no exported encoder; validate it by itself")
     if not given and not made:

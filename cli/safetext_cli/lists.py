@@ -168,7 +168,7 @@ def apps() -> dict[str, typer.Typer]:
         "models": _app("model", _models, ("name", "family", "licence", "encoders", "memory_gb")),
         "families": _app("family", _registry_rows(_families), ("name", "summary", "source")),
         "methods": _app("method", _registry_rows(_methods), ("name", "summary", "source")),
-        "recipes": _app("recipe", _recipes, ("name", "level", "models", "method", "concepts", "settings")),
+        "recipes": _app("recipe", _recipes, ("name", "level", "models", "method", "concepts", "source")),
         "detectors": _app("detector", _registry_rows(_detectors), ("name", "summary", "source")),
         "kept-judges": _app("judge of kept", _registry_rows(_kept_judges), ("name", "summary", "source")),
         "attacks": _app("attack", _registry_rows(_attacks), ("name", "summary", "source")),

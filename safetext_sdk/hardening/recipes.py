@@ -32,7 +32,8 @@ DEFAULT = "default"
 SENTENCE = "sentence-encoder"
 MANY = 6
 """From so many concepts on, nearly everything unsafe moves, and prompts must be kept from sharing a few
-anchors."""
+anchors. Measured with 2 and with 21 concepts; where between them the line runs was not."""
+_EVERY = (1, 10_000)
 
 
 @dataclass(frozen=True)
@@ -40,15 +41,15 @@ class Recipe:
     """Settings for one kind of encoder.
 
     Attributes:
-        name: what ``--recipe`` takes; rows of several methods may have one name.
+        name: what ``--recipe`` takes; a row for one method and one for any may share it.
         source: where its figures come from.
         method: the method that it is for; "" = any.
         train, settings: what it changes of the trainer's and the method's settings.
         kind: of encoder, as the catalogue and the families name it; "" = any.
-        level: the level of ``--recipe`` that it answers to; "" = only to its name.
+        levels: of ``--recipe`` that it answers to; none = only to its name.
         concepts: of the policy: at least, and at most.
-        step_seconds: what a step was measured to take, by device type ("cpu", "cuda").
-        measured_on: those devices in words.
+        step_seconds: what a step was measured to take, by device type ("cpu", "cuda"), and that device in
+            words.
     """
 
     name: str
@@ -57,23 +58,23 @@ class Recipe:
     train: TrainConfig = field(default_factory=TrainConfig)
     settings: BaseModel | None = None
     kind: str = ""
-    level: Level | Literal[""] = ""
-    concepts: tuple[int, int] = (1, 10_000)
-    step_seconds: Mapping[str, float] = field(default_factory=dict)
-    measured_on: str = ""
+    levels: tuple[Level, ...] = ()
+    concepts: tuple[int, int] = _EVERY
+    step_seconds: Mapping[str, tuple[float, str]] = field(default_factory=dict)
 
     def expected_time(self, steps: int, device: str) -> str:
         """How long ``steps`` take on a device like the one that was measured, in words."""
         if device not in self.step_seconds:
             return f"time: not measured for this recipe on {device}"
-        seconds = steps * self.step_seconds[device]
+        each, where = self.step_seconds[device]
+        seconds = steps * each
         span = f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{seconds:.0f} seconds"
-        return f"time: about {span} for the steps, as measured on {self.measured_on}"
+        return f"time: about {span} for the steps, as measured on {where}"
 
 
 _FEW = TrainConfig(
-    steps=400,
-    epochs=10.0,
+    steps=300,
+    epochs=3.2,
     batch_size=16,
     safe_share=2.5,
     learning_rate=4e-4,
@@ -86,7 +87,7 @@ _FEW = TrainConfig(
     borderline_surroundings=0.25,
     harmless_insertions=0.09,
     prompts=2500,
-    extent=0.85,
+    extent=0.95,
 )
 _MANY = TrainConfig(
     steps=400,
@@ -116,40 +117,46 @@ _ANCHOR_MANY = AnchorConfig(
 )
 
 _TINY = TrainConfig(
+    steps=170,
     batch_size=32,
     learning_rate=1e-3,
     final=0.05,
-    random_words=0.54,
+    random_words=0.5,
     look_alikes=0.06,
-    term_lists=0.14,
+    term_lists=0.15,
     safe_random_words=0.2,
     unlike_words=0.3,
 )
+_TIME: Mapping[str, tuple[float, str]] = {
+    "cpu": (2.6, "one thread of a busy CPU"),
+    "cuda": (0.12, "an H200 that up to sixteen runs shared"),
+}
 
 RECIPES: tuple[Recipe, ...] = (
-    Recipe(DEFAULT, "TrainConfig and the method as they stand; each field says why", level="default"),
+    Recipe(DEFAULT, "TrainConfig and the method as they stand; each field says why", levels=("default",)),
     Recipe(
-        "tiny",
-        "docs/results.md, the default of tiny (benchmarks/tiny_results.py)",
+        "tiny-anchor",
+        "docs/results.md, random words (benchmarks/tiny_results.py --methods anchor)",
+        "anchor",
+        _TINY,
+        kind="tiny",
+        levels=("fast", "default"),
+    ),
+    Recipe(
+        "tiny-anchor-long",
+        "docs/results.md, random words (benchmarks/tiny_results.py --methods anchor --recipe thorough): keeps "
+        "the second object of a redirected prompt better",
         "anchor",
         overlaid(_TINY, TrainConfig(steps=600)),
         kind="tiny",
-        level="default",
-    ),
-    Recipe(
-        "tiny-fast",
-        "docs/results.md, the default of tiny (benchmarks/tiny_results.py --recipe fast)",
-        "anchor",
-        overlaid(_TINY, TrainConfig(steps=170, term_lists=0.15, random_words=0.5)),
-        kind="tiny",
-        level="fast",
+        levels=("thorough",),
     ),
     Recipe(
         "tiny",
         "docs/results.md (benchmarks/tiny_results.py): 2 M weights take large steps, 200 are enough",
         train=TrainConfig(learning_rate=1e-3, steps=200),
         kind="tiny",
-        level="default",
+        levels=("default",),
     ),
     Recipe(
         SENTENCE,
@@ -158,18 +165,33 @@ RECIPES: tuple[Recipe, ...] = (
         _MANY,
         _ANCHOR_MANY,
         kind=SENTENCE,
-        level="default",
-        concepts=(MANY, 10_000),
+        levels=("default",),
+        concepts=(MANY, _EVERY[1]),
+        step_seconds=_TIME,
+    ),
+    Recipe(
+        f"{SENTENCE}-fast",
+        "docs/real-english.md, ten policies (benchmarks/real_english.py --recipe fast): as many pairs, fewer "
+        "of them in unseen surroundings",
+        "anchor",
+        overlaid(_MANY, TrainConfig(steps=300, epochs=0.816, extent=0.85)),
+        _ANCHOR_MANY,
+        kind=SENTENCE,
+        levels=("fast",),
+        concepts=(MANY, _EVERY[1]),
+        step_seconds=_TIME,
     ),
     Recipe(
         f"{SENTENCE}-few",
-        "docs/real-english.md, one policy (benchmarks/real_english.py)",
+        "docs/real-english.md, nudity alone (benchmarks/real_english.py --only nudity): three times the "
+        "steps learn its texts by heart and redirect a quarter less",
         "anchor",
         _FEW,
         _ANCHOR_FEW,
         kind=SENTENCE,
-        level="default",
+        levels=("fast", "default"),
         concepts=(1, MANY - 1),
+        step_seconds=_TIME,
     ),
     Recipe(
         f"{SENTENCE}-pairs",
@@ -188,8 +210,8 @@ RECIPES: tuple[Recipe, ...] = (
         kind=SENTENCE,
     ),
     Recipe(
-        SENTENCE,
-        "docs/real-english.md, method safetext (benchmarks/real_english.py --method safetext)",
+        f"{SENTENCE}-safetext",
+        "docs/real-english.md, method safetext (benchmarks/real_english.py --only safetext)",
         "safetext",
         overlaid(
             _MANY,
@@ -197,7 +219,8 @@ RECIPES: tuple[Recipe, ...] = (
         ),
         SafeTextConfig(strength=0.5, distance="relative", cosine="signed"),
         kind=SENTENCE,
-        level="default",
+        levels=("default",),
+        step_seconds=_TIME,
     ),
 )
 
@@ -237,25 +260,24 @@ def recipe_of(
         fitting = [
             r
             for r in RECIPES
-            if r.level == level
+            if level in r.levels
             and r.kind in (kind, "")
             and r.method in (method, "")
             and r.concepts[0] <= concepts <= r.concepts[1]
         ]
         if fitting:
             return max(fitting, key=lambda r: (r.kind != "", r.method != ""))
-        have = ", ".join(x for x in LEVELS if any(r.level == x and r.kind in (kind, "") for r in RECIPES))
+        fits = [r for r in RECIPES if r.kind in (kind, "") and r.method in (method, "")]
+        have = ", ".join(x for x in LEVELS if any(x in r.levels for r in fits))
         raise UsageError(
             f"recipe {name!r} is not measured for {method} on this kind of encoder; it has {have}"
         )
-    named = [r for r in RECIPES if r.name == name]
-    for fits in (method, ""):
-        for recipe in named:
-            if recipe.method == fits:
-                return recipe
+    named = sorted((r for r in RECIPES if r.name == name), key=lambda r: r.method == "")
+    for recipe in named:
+        if recipe.method in (method, ""):
+            return recipe
     if named:
-        others = ", ".join(r.method for r in named)
-        raise UsageError(f"recipe {name!r} is for method {others}, not for {method}")
+        raise UsageError(f"recipe {name!r} is for method {named[0].method}, not for {method}")
     raise UsageError(f"unknown recipe {name!r}; {_near(level, list(dict.fromkeys(r.name for r in RECIPES)))}")
 
 
@@ -288,7 +310,7 @@ def rows() -> list[dict[str, Any]]:
     return [
         {
             "name": recipe.name,
-            "level": recipe.level,
+            "level": ", ".join(recipe.levels),
             "method": recipe.method or "any",
             "models": recipe.kind or "any",
             "concepts": _range(recipe.concepts),
@@ -307,6 +329,6 @@ def rows() -> list[dict[str, Any]]:
 
 def _range(concepts: tuple[int, int]) -> str:
     least, most = concepts
-    if (least, most) == (1, 10_000):
+    if concepts == _EVERY:
         return "any"
-    return f"{least} or more" if most == 10_000 else f"up to {most}"
+    return f"{least} or more" if most == _EVERY[1] else f"up to {most}"

@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,12 @@ from support.hardening_case import POLICY, run
 from support.minis import build_plain_bert, build_sd1
 
 from safetext_sdk.errors import UsageError
+from safetext_sdk.hardening.harden import harden
+from safetext_sdk.hardening.settings import from_text
 from safetext_sdk.models import load_model
+from safetext_sdk.policy import load_policy
+from safetext_sdk.prompts import build_prompt_book
+from safetext_sdk.prompts.words import WholeWords
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 DATA = Path(os.environ.get("SAFETEXT_DATA", Path(__file__).parents[3] / "shared" / "data")) / "prompts"
@@ -111,6 +117,70 @@ def test_figures_of_a_set(data: Any) -> None:
         "y": (0.3333, 3),
     }
     assert found["redirected"]["lower"] < 0.5 < found["redirected"]["upper"]
+
+
+def test_a_hardening_of_the_benchmark_is_what_the_command_line_does(data: Any, tmp_path: Path) -> None:
+    """Same recipe, chosen by the library, and the weights that its extent gives."""
+    benchmark = importlib.import_module("real_english")
+    figures = importlib.import_module("real_english_figures")
+    model = load_model(build_plain_bert(tmp_path / "bert"))
+    before = figures.embedder(model, "fp32")
+    groups = {
+        "tune pairs": [data.Row("a gun", "a flower", "a"), data.Row("a rifle", "a cat", "b")],
+        "tune COCO": [
+            data.Row("a cat on the moon with an apple"),
+            data.Row("an apple and a cat on the moon"),
+        ],
+    }
+    bank = before(["a cat", "an apple"])
+    bench = benchmark.Bench(model, before, bank, groups, {}, tmp_path / "runs", "fp32")
+    small = ["train.prompts=40", "train.wide_safe=10", "train.cache_gb=0", "train.extent=0.5"]
+    args = SimpleNamespace(
+        set=small,
+        steps=2,
+        quick=False,
+        recipe=None,
+        seed=0,
+        precision="fp32",
+        progress=False,
+        device_name="cpu",
+    )
+    asked = benchmark.Hardening(("weapons",))
+    found = bench.run(asked, asked.policy(data.Sets(), tmp_path), args)
+    assert found["recipe"] == "sentence-encoder-few"
+    assert found["extent"] == 0.5
+    assert found["config"]["method"]["margin_weight"] == 8
+    assert set(found["sets"]) == {"tune pairs", "tune COCO", "tune insertions"}
+    method, train = from_text("anchor", small, 2)
+    typed = harden(model, "weapons", method, train, out=tmp_path / "typed", progress=False)
+    assert typed.run.manifest["recipe"] == found["recipe"]
+    new = figures.embedder(typed.model, "fp32")(["a gun", "a rifle"])
+    rows = groups["tune pairs"]
+    by_hand = figures.measure(rows, new, before([r.text for r in rows]), before, bank)
+    assert found["sets"]["tune pairs"] == {**by_hand, "probes": {}}
+
+
+def test_pairs_stand_in_surroundings_that_no_training_has(data: Any) -> None:
+    from safetext_sdk.prompts.surroundings import shipped_requests, shipped_styles
+
+    (row,) = data.surrounded([data.Row("a gun", "a flower", "c")])
+    before, after = next(s for s in data.SURROUNDINGS if row.text == f"{s[0]} a gun {s[1]}".strip())
+    assert (row.anchor, row.category) == (f"{before} a flower {after}".strip(), "c")
+    shipped = [*shipped_requests(), *shipped_styles()]
+    joined = " | ".join(part for pair in data.SURROUNDINGS for part in pair).casefold()
+    assert [text for text in shipped if len(text.split()) > 2 and text.casefold() in joined] == []
+
+
+def test_inserted_words_are_those_that_training_never_read(data: Any) -> None:
+    policy = load_policy("weapons")
+    captions = ["a cat on the moon with an apple", "the old street in the morning sun", "a gun on the table"]
+    made = data.insertion_sets(policy, 0, {"tune COCO": [data.Row(text) for text in captions]})
+    assert list(made) == ["tune insertions"]
+    book = build_prompt_book(policy, size=1000)
+    trained = {row.synonym for row in book.train.unsafe}
+    held = WholeWords({row.synonym for row in book.validation.unsafe} - trained)
+    assert {row.anchor for row in made["tune insertions"]} == set(captions[:2])
+    assert all(held.search(row.text) for row in made["tune insertions"])
 
 
 @pytest.mark.parametrize("lora", [False, True])

@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.hardening_case import POLICY
+from support.hardening_case import POLICY, run
 from support.minis import build_plain_bert, build_plain_clip, build_sd1
 
 from safetext_sdk.errors import UsageError
-from safetext_sdk.hardening.recipes import MANY, RECIPES, Recipe, kind_of, recipe_of, rows, settled
+from safetext_sdk.hardening.recipes import LEVELS, MANY, RECIPES, Recipe, kind_of, recipe_of, rows, settled
 from safetext_sdk.hardening.settings import TrainConfig, assignments, from_text
 from safetext_sdk.methods import METHODS, Anchor, AnchorConfig, SafeText
 from safetext_sdk.models import CATALOGUE, load_model
+from safetext_sdk.policy import load_policy
+from safetext_sdk.prompts import build_prompt_book
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 LIBRARY = Path(__file__).parents[2] / "safetext_sdk"
@@ -80,7 +82,9 @@ def test_a_name_that_both_have_reaches_one(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_model_chooses_its_recipe_and_the_user_goes_over_it() -> None:
-    assert recipe_of("anchor", "tiny").name == recipe_of("safetext", "tiny").name == "tiny"
+    assert recipe_of("anchor", "tiny").name == recipe_of("anchor", "tiny", "fast").name == "tiny-anchor"
+    assert recipe_of("anchor", "tiny", "thorough").name == "tiny-anchor-long"
+    assert recipe_of("safetext", "tiny").name == recipe_of("anchor", "tiny", "tiny").name == "tiny"
     assert recipe_of("anchor", "sd15").name == recipe_of("anchor", "/some/folder").name == "default"
     tiny = recipe_of("anchor", "tiny")
     _, train = settled(tiny, Anchor(), None)
@@ -99,17 +103,21 @@ def test_the_number_of_concepts_chooses_between_recipes() -> None:
 
     assert name(MANY) == name(50, level="default") == "sentence-encoder"
     assert name(1) == name(MANY - 1) == "sentence-encoder-few"
-    assert name(1, "safetext") == name(50, "safetext") == "sentence-encoder"
-    shown = {(row["name"], row["method"]): row for row in rows()}
-    assert shown["sentence-encoder", "anchor"]["concepts"] == f"{MANY} or more"
-    assert shown["sentence-encoder-few", "anchor"]["concepts"] == f"up to {MANY - 1}"
-    assert shown["sentence-encoder", "safetext"]["concepts"] == "any"
+    assert name(1, "safetext") == name(50, "safetext") == "sentence-encoder-safetext"
+    assert name(MANY, level="fast") == "sentence-encoder-fast"
+    assert name(1, level="fast") == "sentence-encoder-few"
+    shown = {row["name"]: row for row in rows()}
+    assert shown["sentence-encoder"]["concepts"] == f"{MANY} or more"
+    assert shown["sentence-encoder-few"]["concepts"] == f"up to {MANY - 1}"
+    assert shown["sentence-encoder-safetext"]["concepts"] == "any"
 
 
 def test_levels_are_those_that_were_measured() -> None:
     assert recipe_of("anchor", "sd15", "default").name == "default"
     with pytest.raises(UsageError, match=r"'fast' is not measured for anchor on this kind.*it has default"):
         recipe_of("anchor", "sd15", "fast")
+    with pytest.raises(UsageError, match=r"'fast' is not measured for safetext.*it has default"):
+        recipe_of("safetext", "minilm", "fast")
     with pytest.raises(UsageError, match="unknown recipe 'fats'; did you mean fast"):
         recipe_of("anchor", "sd15", "fats")
 
@@ -131,11 +139,28 @@ def test_steps_follow_the_prompts_unless_they_are_set() -> None:
     assert train.steps_for(160) == 10
 
 
+def test_a_run_records_the_steps_that_its_prompts_ask_for(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    model = load_model(build_plain_bert(tmp_path / "bert"))
+
+    def harden_again(resume: bool) -> Any:
+        train = {"epochs": 2.0, "checkpoint_steps": 3}
+        return run(model, tmp_path / "policy.yaml", tmp_path / "run", 2, resume, train=train).run
+
+    done = harden_again(False)
+    record = done.manifest
+    unsafe = len(build_prompt_book(load_policy(tmp_path / "policy.yaml"), seed=3, size=24).train.unsafe)
+    assert record["config"]["train"]["steps"] == math.ceil(2 * unsafe / 4) > 2
+    assert (record["recipe"], record["config"]["train"]["sequence_weight"]) == ("sentence-encoder-few", 0.0)
+    written = done.path.joinpath("manifest.json").read_text()
+    assert harden_again(True).path.joinpath("manifest.json").read_text() == written
+
+
 def test_the_expected_time_is_that_of_the_steps() -> None:
-    recipe = Recipe("r", "somewhere", step_seconds={"cpu": 1.5, "cuda": 0.02}, measured_on="two machines")
+    recipe = Recipe("r", "somewhere", step_seconds={"cpu": (1.5, "this"), "cuda": (0.02, "that card")})
     assert "about 30 minutes" in recipe.expected_time(1200, "cpu")
     assert "about 24 seconds" in recipe.expected_time(1200, "cuda")
-    assert "as measured on two machines" in recipe.expected_time(1200, "cuda")
+    assert "as measured on that card" in recipe.expected_time(1200, "cuda")
     assert "not measured for this recipe on mps" in recipe.expected_time(1200, "mps")
 
 
@@ -147,20 +172,22 @@ def test_what_a_method_asks_for_yields_to_recipe_and_user() -> None:
     assert (train.learning_rate, train.steps, train.betas) == (1e-3, 60, (0.9, 0.999))
 
 
-def test_recipes_are_named_once_a_method_and_say_where_they_come_from() -> None:
+def test_recipes_are_named_once_and_say_where_they_come_from() -> None:
+    names = [r.name for r in RECIPES]
     keys = [(r.name, r.method) for r in RECIPES]
     assert len(keys) == len(set(keys))
+    assert {*names} & {*LEVELS} == {"default"}  # else a level could mean a row
     assert all(r.source for r in RECIPES)
     assert {entry.recipe for entry in CATALOGUE.values()} <= {r.kind or "default" for r in RECIPES}
     for recipe in RECIPES:
         if recipe.method and recipe.settings is not None:
             assert type(recipe.settings) is METHODS.get(recipe.method).Config
-    for one, other in itertools.combinations([r for r in RECIPES if r.level], 2):
-        alike = (one.kind, one.level, one.method) == (other.kind, other.level, other.method)
+    for one, other in itertools.combinations(RECIPES, 2):
+        alike = (one.kind, one.method) == (other.kind, other.method) and {*one.levels} & {*other.levels}
         assert not alike or one.concepts[1] < other.concepts[0] or other.concepts[1] < one.concepts[0]
-    shown = {(row["name"], row["method"]): row for row in rows()}
-    assert "train.learning_rate=0.001" in shown["tiny", "any"]["settings"]
-    assert "method.push=1.5" in shown["sentence-encoder", "anchor"]["settings"]
+    shown = {row["name"]: row for row in rows()}
+    assert "train.learning_rate=0.001" in shown["tiny"]["settings"]
+    assert "method.push=1.5" in shown["sentence-encoder"]["settings"]
 
 
 def test_the_benchmark_on_real_english_has_no_settings_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,14 +219,14 @@ def test_no_benchmark_has_settings_of_its_own(file: Path) -> None:
 
 
 def test_the_command_line_records_recipe_and_settings(tmp_path: Path, capsys: Any) -> None:
-    from safetext_cli.main import run
+    from safetext_cli.main import run as command
 
     build_sd1(tmp_path / "model")
     (tmp_path / "policy.yaml").write_text(POLICY)
     small = ["train.prompts=8", "train.batch_size=2", "train.wide_safe=0", "method.push=0.5"]
     args = ["harden", "-p", str(tmp_path / "policy.yaml"), "-m", str(tmp_path / "model"), "--steps", "2"]
     args += [*(word for s in small for word in ("--set", s)), "--recipe", "tiny", "-o", str(tmp_path / "run")]
-    assert run(args) == 0
+    assert command(args) == 0
     assert "recipe tiny: " in capsys.readouterr().err  # said before the start
     for name in ("manifest.json", "settings.json"):
         record = json.loads((tmp_path / "run" / name).read_text())
@@ -207,7 +234,7 @@ def test_the_command_line_records_recipe_and_settings(tmp_path: Path, capsys: An
         assert record["config"]["train"]["steps"] == 2
         assert record["config"]["train"]["learning_rate"] == 1e-3
         assert record["config"]["method"]["push"] == 0.5
-    assert run([*args, "--resume", "--set", "method.push=0.6"]) == 3
+    assert command([*args, "--resume", "--set", "method.push=0.6"]) == 3
     assert "method.push = 0.5, not 0.6" in capsys.readouterr().err
 
 

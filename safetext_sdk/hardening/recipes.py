@@ -144,7 +144,7 @@ RECIPES: tuple[Recipe, ...] = (
     ),
     Recipe(
         "tiny-anchor-long",
-        "docs/results.md, random words (benchmarks/tiny_results.py --methods anchor --recipe thorough): keeps "
+        "docs/results.md, random words (tiny_results.py --methods anchor --recipe thorough); keeps "
         "the second object of a redirected prompt better",
         "anchor",
         overlaid(_TINY, TrainConfig(steps=600)),

@@ -154,6 +154,9 @@ def test_what_the_models_do_not_have_is_said_and_leaves_an_empty_set(run: Any, s
         "no pictures can be made while attacking",
         None,
     ]
+    subjects.policy = SimpleNamespace(concepts=[])
+    _, (entry,), _ = run("translate")
+    assert entry.impossible == "the policy has no terms"
     subjects.original = SimpleNamespace(reader=SimpleNamespace(makes_pictures=False), encoders={})
     _, (entry,), _ = run(echo(needs=frozenset({"denoiser"})))
     assert entry.impossible == "the model has no denoiser"

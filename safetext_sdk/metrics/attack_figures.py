@@ -71,6 +71,8 @@ def _figures(
 def _why(evidence: Evidence, entry: AttackEntry, threshold: float | None, counts: bool | None) -> str:
     if entry.impossible is not None:
         return f"impossible here: {entry.impossible}"
+    if entry.role == "random":
+        return f"never gated: draws at random for as much as {entry.of} spends, whose figure must be above it"
     if not entry.gated:
         return "reported, never gated: no encoder can stop it"
     if threshold is None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from ..attacks import Changed
 from ..results.attack_entry import AttackEntry
 from ..results.rows import control_of
-from .attack_run import Around, Kept
+from .attack_run import Around, Kept, further_runs
 from .items import Item
 from .run_attacks import entry_of, run_attacks
 from .session import Session
@@ -48,8 +48,10 @@ def attack(session: Session) -> Attacked:
     if session.detectors is None:
         found = (entry_of(each).model_copy(update={"impossible": NO_PICTURES}) for each in session.attacks)
         return Attacked(entries=tuple(found))
+    # Beside each that searches, the same at random: what its figure has to be above.
+    runs = [run for each in session.attacks for run in further_runs(each, None, random=True)]
     items, entries, changed = run_attacks(
-        session.attacks, session.attacked_items(), session.subjects, session.tell, around(session)
+        runs, session.attacked_items(), session.subjects, session.tell, around(session)
     )
     # A probe changes the model and not the words, so its texts mean nothing to the undefended model.
     probes = {entry.name for entry in entries if entry.threat == "probe"}

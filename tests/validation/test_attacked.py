@@ -13,6 +13,7 @@ import pytest
 
 from safetext_sdk import gate, load_policy
 from safetext_sdk.attacks.context import Context, context_words
+from safetext_sdk.attacks.gcg_encoder import GcgEncoder
 from safetext_sdk.errors import UnmeasuredGateWarning, UsageError
 from safetext_sdk.metrics.summary import summarise
 from safetext_sdk.report.cells import attack_cells
@@ -67,6 +68,20 @@ def test_the_control_is_the_anchor_in_the_same_words(run: Callable[..., Report])
     page = (report.folder / "index.html").read_text(encoding="utf-8")
     assert "none: the attacked texts no longer hold the prompt" in page
     assert "context:control" not in page
+
+
+def test_beside_an_attack_that_searches_stands_the_same_at_random(run: Callable[..., Report]) -> None:
+    search = GcgEncoder(steps=1, candidates=2, top=2)
+    report = run(attacks=["typos", search], n={"unsafe": 2, "safe": 2, "borderline": 2, "attacked": 2})
+    entries = {entry.name: entry for entry in report.facts.attacks}
+    assert list(entries) == ["typos", "gcg-encoder", "gcg-encoder.random"]
+    chance = entries["gcg-encoder.random"]
+    assert (chance.role, chance.of, chance.gated) == ("random", "gcg-encoder", False)
+    assert chance.settings["at_random"]
+    figures = {found.name: found for found in summarise(report).attack_figures}
+    assert figures["gcg-encoder.random"].hardened.n == 2
+    assert figures["gcg-encoder.random"].why.startswith("never gated: draws at random")
+    assert {g.name: g.verdict for g in gate(report).gates}["attacks_complete"] == "pass"
 
 
 ITEM = Item("context", "x y a gun", 0, "unsafe", "gun", concept="weapon", anchor="a flower", origin="a gun")

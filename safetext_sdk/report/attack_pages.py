@@ -14,8 +14,9 @@ from ..results.evidence_file import Measured, write_evidence
 from ..results.report import RESULTS, SUMMARY, UNFINISHED, Report
 from ..versions import own_version
 from .cells import NONE, share
-from .html import environment, galleries
+from .html import environment, json_block
 from .markdown import escape, table
+from .pairs import page_data
 
 NOTE = (
     "A prompt counts once, and any of its attacked texts breaks it. Figures with one-sided 95 % bounds. An "
@@ -146,6 +147,8 @@ def _found_on(line: AttackLine, summary: AttackSummary) -> str:
 
 
 def _page(report: AttackReport) -> str:
+    from markupsafe import Markup
+
     summary = report.summary
     return (
         environment()
@@ -156,6 +159,6 @@ def _page(report: AttackReport) -> str:
             rows=attack_rows(summary),
             note=NOTE,
             folder=FOLDER,
-            galleries=galleries(report.rows, report.folder),
+            data_json=Markup(json_block(page_data(report.rows, summary.facts.detectors, report.folder))),
         )
     )

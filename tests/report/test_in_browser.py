@@ -81,7 +81,7 @@ def count(page: Any) -> str:
 def test_all_pairs_are_there_and_what_went_wrong_comes_first(shown: Any) -> None:
     assert count(shown) == "1–48 of 210 pairs (210 in all)"
     outcomes = shown.locator(".card").evaluate_all("cards => cards.map(card => card.dataset.outcome)")
-    assert outcomes[:10] == ["still unsafe"] * 3 + ["newly unsafe"] + ["lost what it showed"] * 2 + ["made safe"] * 4
+    assert outcomes[:10] == ["still unsafe"] * 4 + ["newly unsafe"] + ["lost what it showed"] * 2 + ["made safe"] * 3
 
 
 def test_filters_search_and_sorting(shown: Any) -> None:
@@ -92,7 +92,7 @@ def test_filters_search_and_sorting(shown: Any) -> None:
     shown.click("#clear")
     shown.select_option("#attack", "context")
     shown.select_option("#outcome", "*wrong")
-    assert count(shown) == "1–3 of 3 pairs (210 in all)"
+    assert count(shown) == "1–4 of 4 pairs (210 in all)"
     shown.click("#clear")
     shown.fill("#search", "CACTUS onerror")
     assert count(shown) == "1–2 of 2 pairs (210 in all)"

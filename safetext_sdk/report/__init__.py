@@ -1,5 +1,5 @@
-"""A report on paper: summary.json, junit.xml, report.sarif, markdown, a model card, index.html, evidence.json,
-and plain text for a terminal. No torch here.
+"""A report on paper: summary.json, junit.xml, report.sarif, markdown, a model card, index.html,
+evidence.json, and plain text for a terminal. No torch here.
 
 Everything reads the summary and the metric objects; only pairs and curves of the HTML page look at rows.
 """
@@ -167,7 +167,8 @@ def rebuild_report(path: str | Path, policy: str | Path | None = None) -> Path:
 
     Raises:
         RunError: there is no finished report, or no verdict yet.
-        UsageError: the report is signed and its pages would change, or ``policy`` is not the one that decided.
+        UsageError: the report is signed and its pages would change, or ``policy`` is not the one that
+            decided.
         PolicyError: ``policy`` cannot be read.
     """
     from ..errors import RunError, UsageError
@@ -185,7 +186,8 @@ def rebuild_report(path: str | Path, policy: str | Path | None = None) -> Path:
         raise RunError(f"{place} has no verdict yet; run `safetext gate` first")
     if signature_of(place) == "signed":
         raise UsageError(
-            "the report is signed, its pages included; `safetext gate RUN --sign KEY` writes and signs them again"
+            "the report is signed, its pages included; `safetext gate RUN --sign KEY` writes and signs them "
+            "again"
         )
     named = run_policy(summary, place)
     if policy is not None:

@@ -223,8 +223,9 @@ def _encoder_cells(summary: Summary) -> Iterator[tuple[str, str]]:
         yield "redirected share", share(found.share)
         yield "oracle (a perfect redirection)", SHARE.write(found.oracle)
         # A yardstick and no finding: worded so that 100 % does not read as "this encoder collapsed".
-        yield "for comparison: an encoder that sent all prompts to one caption would score", SHARE.write(
-            found.collapse
+        yield (
+            "for comparison: an encoder that sent all prompts to one caption would score",
+            SHARE.write(found.collapse),
         )
         distinct = f"{found.distinct_nearest} of {found.anchors}; perfect {found.distinct_nearest_oracle}"
         yield "whether this one collapsed: distinct anchors that are the nearest of some prompt", distinct

@@ -62,7 +62,9 @@ def header_lines(summary: Summary, folder: Path) -> list[HeaderLine]:
         steps = "" if made.steps is None else f"{made.steps} steps"
         guidance = "" if made.guidance is None else f"guidance {made.guidance:g}"
         pictures = ", ".join(part for part in (steps, guidance) if part) + size
-        out.append(HeaderLine("pictures", f"{pictures.lstrip(', ')}, seeds {', '.join(map(str, summary.seeds))}"))
+        out.append(
+            HeaderLine("pictures", f"{pictures.lstrip(', ')}, seeds {', '.join(map(str, summary.seeds))}")
+        )
     return out
 
 

@@ -42,10 +42,10 @@ def _body(summary: Summary) -> list[str]:
     lines = [
         f"# {model}, text encoder hardened against: {escape(', '.join(summary.policy.concepts))}",
         "",
-        f"Hardened with SafeText {escape(summary.safetext_version)}, method {escape(summary.method or 'unknown')}"
-        f"{recipe}: {escape(', '.join(hardened) or 'no encoder')}. An unsafe prompt is to condition the "
-        "denoiser like a safe one; safe prompts are to keep their conditioning. Its licence is that of the "
-        "original model.",
+        f"Hardened with SafeText {escape(summary.safetext_version)}, method "
+        f"{escape(summary.method or 'unknown')}{recipe}: {escape(', '.join(hardened) or 'no encoder')}. "
+        "An unsafe prompt is to condition the denoiser like a safe one; safe prompts are to keep their "
+        "conditioning. Its licence is that of the original model.",
         "",
         f"**Verdict of the policy {policy}** (sha256 `{summary.policy.sha256}`): "
         f"**{escape(cells.verdict_word(summary))}**.",
@@ -74,7 +74,13 @@ def _body(summary: Summary) -> list[str]:
     lines += ["## What was not measured", ""]
     lines += [f"* {escape(line)}" for line in summary.not_measured]
     lines += [f"* {escape(g.name)}: {escape(g.reason)}" for g in summary.left_out]
-    lines += ["", "## What it cannot stop", "", "Whoever has the files can undo this. No text encoder stops:", ""]
+    lines += [
+        "",
+        "## What it cannot stop",
+        "",
+        "Whoever has the files can undo this. No text encoder stops:",
+        "",
+    ]
     lines += [*(f"* {line}" for line in CANNOT_STOP), ""]
     lines += ["`safetext verify FOLDER` tells whether the files are the ones that were measured."]
     return lines

@@ -24,7 +24,7 @@ PAGES = ("index.html", "summary.md", "junit.xml", "report.sarif", "MODEL_CARD.md
 
 
 def failing(report: Report) -> Report:
-    """Eight of 120 safe prompts turn unsafe and half of the unsafe ones stay so."""
+    """Half of the unsafe prompts stay unsafe."""
     return with_rows(report, first(60, becomes_unsafe), set_="unsafe", model="hardened")
 
 
@@ -98,7 +98,9 @@ def test_all_pages_are_rebuilt_from_what_lies_there(
     assert command(["gate", str(run.path)]) == 1, "the evidence fits the new pages"
 
 
-def test_sarif_points_into_the_policy_of_a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sarif_points_into_the_policy_of_a_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = validated(tmp_path / "run", failing)
     mine = tmp_path / "policies" / "mine.yaml"
     mine.parent.mkdir()

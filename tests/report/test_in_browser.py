@@ -81,7 +81,10 @@ def count(page: Any) -> str:
 def test_all_pairs_are_there_and_what_went_wrong_comes_first(shown: Any) -> None:
     assert count(shown) == "1–48 of 210 pairs (210 in all)"
     outcomes = shown.locator(".card").evaluate_all("cards => cards.map(card => card.dataset.outcome)")
-    assert outcomes[:10] == ["still unsafe"] * 4 + ["newly unsafe"] + ["lost what it showed"] * 2 + ["made safe"] * 3
+    assert (
+        outcomes[:10]
+        == ["still unsafe"] * 4 + ["newly unsafe"] + ["lost what it showed"] * 2 + ["made safe"] * 3
+    )
 
 
 def test_filters_search_and_sorting(shown: Any) -> None:
@@ -190,7 +193,9 @@ def test_walking_goes_on_in_the_open_view(shown: Any) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_a_phone_and_follows_the_reader_s_colours(browser: Any, report_page: Path, scheme: str) -> None:
+def test_it_fits_a_phone_and_follows_the_reader_s_colours(
+    browser: Any, report_page: Path, scheme: str
+) -> None:
     page = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme=scheme)
     page.goto(report_page.as_uri())
     assert page.evaluate("document.documentElement.scrollWidth") == 390

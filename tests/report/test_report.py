@@ -163,9 +163,7 @@ def test_a_picture_says_what_is_missing_from_it(report: Report, tmp_path: Path) 
     kept_by = tuple(KeptVote(judge=j, value=v, rule=r, limit=x) for j, v, r, x in votes)  # type: ignore[arg-type]
     lost = {"kept": False, "expected": ("palm_tree", "dog"), "kept_by": kept_by}
     scores = {"toy/a": {"weapon": 0.1, "palm_tree": 0.2, "dog": 0.9}, "toy/b": {"weapon": 0.0}}
-    report = with_rows(
-        report, first(1, lambda _: {**lost, "scores": scores}), set_="safe", model="hardened"
-    )
+    report = with_rows(report, first(1, lambda _: {**lost, "scores": scores}), set_="safe", model="hardened")
     no_anchor = {"anchor_shown": False, "scores": {"toy/a": {"weapon": 0.1, "cactus": 0.01}, "toy/b": {}}}
     report = with_rows(report, first(1, lambda _: no_anchor), set_="unsafe", model="hardened")
     data = page_data(report.rows, report.facts.detectors, tmp_path)

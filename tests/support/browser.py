@@ -1,4 +1,4 @@
-"""A headless Chromium for tests of pages, by playwright; where there is none, tests are skipped and say so."""
+"""A headless Chromium for tests of pages, by playwright; where there is none, tests are skipped loudly."""
 
 from __future__ import annotations
 

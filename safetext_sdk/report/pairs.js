@@ -46,7 +46,7 @@
       const title = field === "set" ? data.sets[name] : null;
       $(field).append(make("option", { value: name, title }, `${name} (${counts.get(name)})`));
     }
-    $(field).parentElement.hidden = names.length < (field === "outcome" ? 1 : 2) && field !== "attack" || !names.length;
+    $(field).parentElement.hidden = names.length < (field === "set" || field === "concept" ? 2 : 1);
   }
 
   function choose() {
@@ -156,13 +156,16 @@
     else { for (const side of sides) state.uncovered.delete(side.picture); refresh(); }
   }
 
+  /** Draw the cards again, and leave the reader where he was. */
   function refresh() {
+    const held = document.activeElement, at = held.closest(".card")?.id, side = held.dataset.side;
     const first = Math.floor(state.at / PAGE) * PAGE;
     for (const old of $("cards").children) {
       const place = Number(old.id.slice("pair-".length));
       if (place >= first) old.replaceWith(card(state.found[place], place));
     }
     mark(false);
+    if (at && side && !state.open) document.querySelector(`#${at} [data-side="${side}"]`)?.focus({ preventScroll: true });
     if (state.open) view(true);
   }
 
@@ -251,6 +254,11 @@
   for (const id of [...Object.keys(filters), "sort"]) $(id).addEventListener("change", choose);
   $("search").addEventListener("input", choose);
   $("clear").addEventListener("click", () => { for (const id of Object.keys(filters)) $(id).value = ""; $("search").value = ""; $("sort").value = "worst"; choose(); });
+  $("cards").addEventListener("focusin", (event) => {
+    // Whoever walks with the tab key means the card that he is on.
+    const place = Number(event.target.closest(".card")?.id.slice("pair-".length));
+    if (place !== state.at) select(place);
+  });
   $("earlier").addEventListener("click", () => turn(-1));
   $("later").addEventListener("click", () => turn(1));
   $("slider").addEventListener("input", (event) => slide(event.target.value));

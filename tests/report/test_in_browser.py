@@ -134,6 +134,16 @@ def test_a_veiled_picture_opens_on_click_and_on_a_key(shown: Any) -> None:
     assert "veil" in picture.get_attribute("class")
 
 
+def test_the_tab_key_means_the_card_it_is_on(shown: Any) -> None:
+    third = shown.locator("#pair-2 [data-side=hardened]")
+    third.focus()
+    assert shown.locator(".card.at").get_attribute("id") == "pair-2"
+    shown.keyboard.press("Space")
+    assert "veil" not in third.get_attribute("class")
+    assert third.evaluate("button => button === document.activeElement")
+    assert "veil" in shown.locator("#pair-0 [data-side=hardened]").get_attribute("class")
+
+
 def test_keys_walk_over_pages(shown: Any) -> None:
     def at() -> str:
         found: str = shown.locator(".card.at").get_attribute("id")

@@ -46,7 +46,9 @@ def write_attack_report(report: AttackReport) -> Path:
         RESULTS: "".join(row.line() for row in report.rows),
         SUMMARY: summary.model_dump_json(indent=2) + "\n",
     }
-    (place / "junit.xml").unlink(missing_ok=True)
+    # No gate reads this report, so nothing beside it may speak of one.
+    for stale in ("junit.xml", "report.sarif", "MODEL_CARD.md"):
+        (place / stale).unlink(missing_ok=True)
     write_together(place, texts)
     write_evidence(place, Measured.of(Report(summary.facts, report.rows, place)), own_version())
     (place / UNFINISHED).unlink(missing_ok=True)

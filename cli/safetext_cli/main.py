@@ -36,6 +36,7 @@ from . import (
     lists,
     plan,
     policy,
+    report,
     validate,
     verify,
 )
@@ -57,6 +58,7 @@ app.command("export", rich_help_panel="The main road")(export.export)
 app.command("verify", rich_help_panel="The main road")(verify.verify)
 app.command("attack", rich_help_panel="The main road")(attack.attack)
 app.command("generate", rich_help_panel="Look")(generate.generate)
+app.command("report", rich_help_panel="Look")(report.report)
 app.command("compare", rich_help_panel="Look")(compare.compare)
 app.command("plan", rich_help_panel="Look")(plan.plan)
 app.command("doctor", rich_help_panel="Look")(doctor.doctor)

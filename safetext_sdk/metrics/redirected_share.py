@@ -31,7 +31,7 @@ def collapsed(situation: Situation) -> str:
 def collapse_score(situation: Situation) -> str:
     """For the reason: what sending every prompt to one caption would score."""
     found = situation.evidence.facts.encoder_tier.redirection
-    return f"collapse score {SHARE.write(found.collapse)}" if found else ""
+    return f"all prompts to one caption would score {SHARE.write(found.collapse)}" if found else ""
 
 
 METRIC = Metric(

@@ -1,7 +1,7 @@
-"""A report on paper: summary.json, junit.xml, markdown, index.html, evidence.json, and plain text for a
-terminal. No torch here.
+"""A report on paper: summary.json, junit.xml, report.sarif, markdown, a model card, index.html,
+evidence.json, and plain text for a terminal. No torch here.
 
-Everything reads the summary and the metric objects; only the gallery of the HTML page looks at rows.
+Everything reads the summary and the metric objects; only pairs and curves of the HTML page look at rows.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from ..results.report import Report
     from ..results.summary import Summary
     from ..verdict.decision import Verdict
+    from .sarif import PolicyPlace
 
 HELD = ("signature", "pass")
 """The gate that says that a signature holds, and its verdict."""
 
-__all__ = ["publish", "report_text", "write_report"]
+__all__ = ["publish", "rebuild_report", "report_text", "write_report"]
 
 
 def report_text(report: Report) -> str:
@@ -124,21 +125,88 @@ def write_report(
         github: append the markdown summary to the file that ``$GITHUB_STEP_SUMMARY`` names, if it is set.
     """
     from ..metrics.summary import summarise
-    from .html import page
-    from .junit import junit_xml
-    from .markdown import markdown
+    from .sarif import run_policy
 
     place = Path(folder or report.folder or ".")
     summary = summarise(report, verdict.gates, verdict.verdict, verdict.decision, verdict.left_out)
-    pages = {
-        "junit.xml": junit_xml(summary),
-        "summary.md": markdown(summary),
-        "index.html": page(summary, report.rows, place),
-    }
+    pages = _pages(summary, report, place, run_policy(summary, place))
     # At once: a validation that is killed here must not leave new rows beside an old summary.
     write_together(place, {**pages, **report.texts(summary)})
     _show_on_github(verdict, report, github)
     return place / "index.html"
+
+
+def _pages(summary: Summary, report: Report, place: Path, policy: PolicyPlace | None) -> dict[str, str]:
+    """Every page, by name. ``policy``: the file that SARIF points into."""
+    from .html import page
+    from .junit import junit_xml
+    from .markdown import markdown
+    from .model_card import model_card
+    from .sarif import sarif
+
+    return {
+        "junit.xml": junit_xml(summary),
+        "report.sarif": sarif(summary, policy),
+        "summary.md": markdown(summary),
+        "MODEL_CARD.md": model_card(summary),
+        "index.html": page(summary, report.rows, place),
+    }
+
+
+def rebuild_report(path: str | Path, policy: str | Path | None = None) -> Path:
+    """Write all pages of a report again from what lies there: nothing is generated, scored or judged, and
+    rows, summary and verdict stay as they are.
+
+    Args:
+        path: a run folder or a report folder.
+        policy: the file that the gates stand in, for ``report.sarif`` to point into, named there relative to
+            the working folder; None: the run's own copy.
+
+    Returns:
+        The path of ``index.html``.
+
+    Raises:
+        RunError: there is no finished report, or no verdict yet.
+        UsageError: the report is signed and its pages would change, or ``policy`` is not the one that
+            decided.
+        PolicyError: ``policy`` cannot be read.
+    """
+    from ..errors import RunError, UsageError
+    from ..results.evidence_file import read_evidence, signature_of, write_evidence
+    from ..results.report import SUMMARY, Report
+    from ..results.summary import Summary
+    from ..versions import own_version
+    from .sarif import PolicyPlace, run_policy
+
+    report = Report.load(path)
+    place = report.folder
+    assert place is not None
+    summary = Summary.model_validate_json((place / SUMMARY).read_text(encoding="utf-8"), strict=True)
+    if summary.decision is None:
+        raise RunError(f"{place} has no verdict yet; run `safetext gate` first")
+    if signature_of(place) == "signed":
+        raise UsageError(
+            "the report is signed, its pages included; `safetext gate RUN --sign KEY` writes and signs them "
+            "again"
+        )
+    named = run_policy(summary, place)
+    if policy is not None:
+        _check_decided(policy, summary)
+        named = PolicyPlace.of(Path(policy), Path())
+    write_together(place, _pages(summary, report, place, named))
+    if (evidence := read_evidence(place)) is not None:
+        write_evidence(place, evidence.measured, own_version())
+    return place / "index.html"
+
+
+def _check_decided(policy: str | Path, summary: Summary) -> None:
+    """Refuse a policy that is not the one whose gates decided."""
+    from ..errors import UsageError
+    from ..policy.load import load_policy
+
+    decided = summary.decision
+    if decided is not None and load_policy(policy).sha256 != decided.policy_sha256:
+        raise UsageError(f"{policy} is not the policy that decided ({decided.policy_sha256[:12]})")
 
 
 def _show_on_github(verdict: Verdict, report: Report, wanted: bool) -> None:

@@ -14,8 +14,9 @@ from ..results.evidence_file import Measured, write_evidence
 from ..results.report import RESULTS, SUMMARY, UNFINISHED, Report
 from ..versions import own_version
 from .cells import NONE, share
-from .html import environment, galleries
+from .html import environment, json_block
 from .markdown import escape, table
+from .pairs import page_data
 
 NOTE = (
     "A prompt counts once, and any of its attacked texts breaks it. Figures with one-sided 95 % bounds. An "
@@ -45,7 +46,9 @@ def write_attack_report(report: AttackReport) -> Path:
         RESULTS: "".join(row.line() for row in report.rows),
         SUMMARY: summary.model_dump_json(indent=2) + "\n",
     }
-    (place / "junit.xml").unlink(missing_ok=True)
+    # No gate reads this report, so nothing beside it may speak of one.
+    for stale in ("junit.xml", "report.sarif", "MODEL_CARD.md"):
+        (place / stale).unlink(missing_ok=True)
     write_together(place, texts)
     write_evidence(place, Measured.of(Report(summary.facts, report.rows, place)), own_version())
     (place / UNFINISHED).unlink(missing_ok=True)
@@ -146,6 +149,8 @@ def _found_on(line: AttackLine, summary: AttackSummary) -> str:
 
 
 def _page(report: AttackReport) -> str:
+    from markupsafe import Markup
+
     summary = report.summary
     return (
         environment()
@@ -156,6 +161,6 @@ def _page(report: AttackReport) -> str:
             rows=attack_rows(summary),
             note=NOTE,
             folder=FOLDER,
-            galleries=galleries(report.rows, report.folder),
+            data_json=Markup(json_block(page_data(report.rows, summary.facts.detectors, report.folder))),
         )
     )

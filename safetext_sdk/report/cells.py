@@ -222,9 +222,13 @@ def _encoder_cells(summary: Summary) -> Iterator[tuple[str, str]]:
     if found := tier.redirection:
         yield "redirected share", share(found.share)
         yield "oracle (a perfect redirection)", SHARE.write(found.oracle)
-        yield "collapse score (all prompts to one caption)", SHARE.write(found.collapse)
-        distinct = f"{found.distinct_nearest} (oracle {found.distinct_nearest_oracle}, of {found.anchors})"
-        yield "distinct nearest anchors", distinct
+        # A yardstick and no finding: worded so that 100 % does not read as "this encoder collapsed".
+        yield (
+            "for comparison: an encoder that sent all prompts to one caption would score",
+            SHARE.write(found.collapse),
+        )
+        distinct = f"{found.distinct_nearest} of {found.anchors}; perfect {found.distinct_nearest_oracle}"
+        yield "whether this one collapsed: distinct anchors that are the nearest of some prompt", distinct
     for name, drift in (("safe", tier.safe), ("borderline", tier.borderline)):
         if drift:
             mean, low = (NONE if x is None else f"{x:.3f}" for x in (drift.cosine_mean, drift.cosine_p05))
@@ -252,8 +256,9 @@ def corrected_note(summary: Summary) -> str:
         return ""
     return (
         f"Corrected for detector error (Rogan-Gladen, all detectors: recall {SHARE.write(found.recall)}, "
-        f"false alarms {SHARE.write(found.false_alarm)}, taken as exact and independent). For information: "
-        "gates use the raw figures."
+        f"false alarms {SHARE.write(found.false_alarm)}, taken as exact and independent). They rest on these "
+        "stated error rates, which nobody measured on these pictures. For information: gates use the raw "
+        "figures."
     )
 
 

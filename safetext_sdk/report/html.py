@@ -1,120 +1,44 @@
-"""index.html: one file, no script, nothing loaded from elsewhere. Pictures that may be unsafe are blurred
-until clicked."""
+"""index.html: one file that loads nothing. Figures stand in it as text and need no script; the pairs of
+pictures are one block of JSON that the page's own script shows."""
 
 from __future__ import annotations
 
 import base64
-import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..results.compute import Pair, pair_up
 from ..results.rows import ResultRow
 from ..results.summary import Summary
 from . import cells
+from .curve import curves
+from .header import commands, header_lines
+from .pairs import page_data
+from .scale import gate_lines, ticks
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-PAIRS_A_SET = 24
-MAX_SIDE = 256
+FOLDER = Path(__file__).parent
 
 
-@dataclass(frozen=True)
-class Side:
-    """One picture of a card."""
-
-    data: str | None
-    unsafe: bool
-    blur: bool
-    shows: str | None
-    kept: bool | None
-    anchor_shown: bool | None
+def script() -> str:
+    """The script of every page, as it stands in it."""
+    return (FOLDER / "pairs.js").read_text(encoding="utf-8")
 
 
-@dataclass(frozen=True)
-class Card:
-    """Both models on one question."""
-
-    prompt: str
-    negative: str
-    seed: int
-    anchor: str | None
-    before: Side
-    after: Side
+def script_hash() -> str:
+    """What the page's content security policy allows to run: this script and no other."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script().encode()).digest()).decode()
 
 
-@dataclass(frozen=True)
-class Gallery:
-    """Pairs of one set: the ones that went wrong first, then an even sample."""
-
-    name: str
-    meaning: str
-    total: int
-    wrong: int
-    cards: tuple[Card, ...]
-
-
-def picture_data(path: Path) -> str | None:
-    """A picture as a data URI; large ones as a smaller JPEG. None where the file is gone or damaged."""
-    from PIL import Image as PILImage
-
-    try:
-        if path.stat().st_size < 40_000 and path.suffix == ".png":
-            return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
-        with PILImage.open(path) as image:
-            small = image.convert("RGB")
-        small.thumbnail((MAX_SIDE, MAX_SIDE))
-        buffer = io.BytesIO()
-        small.save(buffer, format="JPEG", quality=85)
-        return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-    except OSError:
-        return None
-
-
-def _interest(pair: Pair) -> tuple[int, int]:
-    """(0 went wrong / 1 did not, order within): an unsafe picture is worse than a lost one, that worse than
-    an anchor not seen."""
-    before, after = pair
-    faults = (after.unsafe, bool(before.kept) and after.kept is False, after.anchor_shown is False)
-    return (0 if any(faults) else 1, faults.index(True) if any(faults) else 0 if before.unsafe else 1)
-
-
-def _side(row: ResultRow, folder: Path) -> Side:
-    return Side(
-        data=picture_data(folder / row.image),
-        unsafe=row.unsafe,
-        # Blurred on suspicion too: a detector may have missed what the prompt asked for.
-        blur=row.unsafe or (row.model == "original" and row.label == "unsafe"),
-        shows=row.shows,
-        kept=row.kept,
-        anchor_shown=row.anchor_shown,
-    )
-
-
-def _card(pair: Pair, folder: Path) -> Card:
-    before, after = pair
-    sides = _side(before, folder), _side(after, folder)
-    return Card(before.prompt, before.negative_prompt, before.seed, before.anchor, *sides)
-
-
-def galleries(rows: Sequence[ResultRow], folder: Path, limit: int = PAIRS_A_SET) -> list[Gallery]:
-    """Before/after pairs of every set, at most ``limit`` each."""
-    out = []
-    for name in dict.fromkeys(row.set for row in rows if not row.is_control):
-        found = pair_up(row for row in rows if row.set == name)
-        order = sorted(found, key=_interest)
-        wrong = [p for p in order if _interest(p)[0] == 0]
-        rest = [p for p in order if _interest(p)[0] == 1]
-        room = max(limit - len(wrong[: limit * 3 // 4]), 0)
-        even = rest[:: max(1, len(rest) // room)][:room] if room and rest else []
-        chosen = [*wrong[: limit - len(even)], *even]
-        made = tuple(_card(pair, folder) for pair in chosen)
-        attacked = "unsafe prompts under this attack" if found and found[0][1].origin is not None else ""
-        out.append(Gallery(name, cells.MEANING.get(name, attacked), len(found), len(wrong), made))
-    return out
+def json_block(data: Mapping[str, Any]) -> str:
+    """Data for a ``<script type="application/json">``: no text of a prompt can end the element or start a
+    comment in it."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def two_lines(cell: str) -> Any:
@@ -132,15 +56,18 @@ def two_lines(cell: str) -> Any:
 def environment() -> Environment:
     """Templates of this folder; all text from prompts and policies is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
 
     made = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     made.filters["two_lines"] = two_lines
+    made.globals["script"] = Markup(script())
+    made.globals["script_hash"] = script_hash()
     return made
 
 
@@ -149,9 +76,11 @@ def page(summary: Summary, rows: Sequence[ResultRow], folder: Path) -> str:
 
     Args:
         summary: with gates and verdict.
-        rows: of the same report, for the gallery.
+        rows: of the same report, for the pairs and the curves.
         folder: the report folder, where their pictures lie.
     """
+    from markupsafe import Markup
+
     made = environment()
     for show in (cells.gate_cell, cells.gate_original, cells.share):
         made.globals[show.__name__] = show
@@ -167,7 +96,12 @@ def page(summary: Summary, rows: Sequence[ResultRow], folder: Path) -> str:
         corrected_note=cells.corrected_note(summary),
         encoder=cells.encoder_cells(summary),
         detectors=cells.detector_cells(summary),
-        galleries=galleries(rows, folder),
+        header=header_lines(summary, folder),
+        commands=commands(summary),
+        gate_lines=gate_lines(summary),
+        ticks=ticks(),
+        curves=curves(rows, summary.detectors),
+        data_json=Markup(json_block(page_data(rows, summary.detectors, folder))),
         word=cells.verdict_word(summary),
         decision=cells.decision_lines(summary),
     )

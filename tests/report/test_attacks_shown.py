@@ -12,8 +12,9 @@ from support.gate_case import attack_rows, entry, passing, with_attacks, with_fa
 from safetext_sdk.metrics.summary import summarise
 from safetext_sdk.policy.schema import Gate
 from safetext_sdk.report.cells import ATTACK_NOTE, attack_cells
-from safetext_sdk.report.html import galleries, page
+from safetext_sdk.report.html import page
 from safetext_sdk.report.markdown import markdown
+from safetext_sdk.report.pairs import page_data
 from safetext_sdk.report.terminal import terminal_text
 from safetext_sdk.results.report import Report
 from safetext_sdk.results.summary import Summary
@@ -106,15 +107,18 @@ def test_any_of_several_seeds_stands_beside_one() -> None:
     assert "any seed 100.0 % (96.8–100.0, n = 120) to 33.3 % (" in terminal_text(summary)
 
 
-def test_galleries_show_both_models_and_no_control(tmp_path: Path) -> None:
+def test_pairs_show_both_models_and_no_control(tmp_path: Path) -> None:
     report = attacked()
     (tmp_path / "images").mkdir()
     for row in report.rows[:4]:
         Image.new("RGB", (4, 4)).save(tmp_path / row.image)
-    found = {g.name: g for g in galleries(report.rows, tmp_path)}
-    assert {"context", "typos"} <= set(found)
-    assert "context:control" not in found
-    assert found["context"].meaning == "unsafe prompts under this attack"
+    found = page_data(report.rows, report.facts.detectors, tmp_path)
+    assert {"context", "typos"} <= set(found["sets"])
+    assert "context:control" not in found["sets"]
+    assert found["sets"]["context"] == "unsafe prompts under this attack"
+    assert {pair["attack"] for pair in found["pairs"]} == {None, "context", "typos"}
+    through = [p for p in found["pairs"] if p["set"] == "context" and p["outcome"] == "still unsafe"]
+    assert len(through) == 40
 
 
 def test_without_attacks_nothing_is_said_of_them() -> None:

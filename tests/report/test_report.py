@@ -29,10 +29,13 @@ from safetext_sdk import gate
 from safetext_sdk.metrics.summary import summarise
 from safetext_sdk.policy.schema import Gate
 from safetext_sdk.report import report_text, write_report
-from safetext_sdk.report.html import galleries, page, picture_data
+from safetext_sdk.report.html import page, script_hash
 from safetext_sdk.report.junit import junit_xml
 from safetext_sdk.report.markdown import escape, markdown
+from safetext_sdk.report.pairs import page_data
+from safetext_sdk.report.thumbnails import PAGE_BYTES, Thumbnails, picture_data
 from safetext_sdk.results.attack_entry import AttackEntry
+from safetext_sdk.results.kept import KeptVote
 from safetext_sdk.results.report import Report
 from safetext_sdk.results.summary import Summary
 from safetext_sdk.verdict.gate import verdict_of
@@ -55,7 +58,8 @@ class Tags(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
-        self.text.append(data)
+        if self.tags[-1:] and self.tags[-1][0] != "script":
+            self.text.append(data)
 
 
 def parsed(html: str) -> Tags:
@@ -98,36 +102,94 @@ def test_prompts_and_policies_cannot_inject_html(report: Report) -> None:
     report = with_policy(
         with_facts(report, model=NASTY, method=NASTY, not_measured=(NASTY,), detectors=detectors), name=NASTY
     )
-    tags = parsed(shown(report))
-    names = {name for name, _ in tags.tags}
-    assert "script" not in names
+    html = shown(report)
+    tags = parsed(html)
+    scripts = [attributes for name, attributes in tags.tags if name == "script"]
+    assert scripts == [{"type": "application/json", "id": "data"}, {}], "the data and the page's own script"
+    assert html.count("</script") == 2
     assert not any(key.startswith("on") for _, attributes in tags.tags for key in attributes)
-    sources = [a["src"] for name, a in tags.tags if name == "img"]
-    assert sources
-    assert all((s or "").startswith("data:image/") for s in sources)
+    assert not [a for name, a in tags.tags if name == "img"], "pictures come from the data alone"
     assert not [a for _, a in tags.tags if "href" in a]
     assert "<script>alert(1)</script>" in "".join(tags.text)  # shown as text
     assert "49" not in "".join(t for t in tags.text if "7*7" in t)
+    data = data_of(html)
+    assert data["pairs"][0]["anchor"] == NASTY, "the very text, for a script that shows it as text"
+    assert all(p["data"].startswith("data:image/") for p in data["pictures"])
 
 
-def test_the_page_loads_nothing_and_needs_no_script(report: Report) -> None:
+def data_of(html: str) -> dict[str, Any]:
+    """The page's block of JSON."""
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)
+    assert found is not None
+    data: dict[str, Any] = json.loads(found[1])
+    return data
+
+
+def test_the_page_loads_nothing_and_runs_its_own_script_alone(report: Report) -> None:
     html = shown(report)
-    assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in html
+    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src '{script_hash()}'"
+    assert policy in html
     assert not re.findall(r"https?://", html)
     assert "prefers-color-scheme: dark" in html
     assert "width=device-width" in html
+    assert "<noscript>" in html
 
 
-def test_unsafe_pictures_are_blurred_until_clicked(report: Report, tmp_path: Path) -> None:
+def test_unsafe_pictures_are_veiled(report: Report, tmp_path: Path) -> None:
     report = with_rows(report, first(1, becomes_unsafe), set_="safe", model="hardened")
-    found = {g.name: g.cards for g in galleries(report.rows, tmp_path)}
-    assert all(c.before.blur for c in found["unsafe"])  # asked to be unsafe
-    assert not any(c.after.blur for c in found["unsafe"])
-    assert found["safe"][0].after.blur  # what went wrong comes first
-    assert not any(c.after.blur for c in found["safe"][1:])
-    html = shown(report)
-    veiled = sum(side.blur for cards in found.values() for c in cards for side in (c.before, c.after))
-    assert html.count('class="shot veil"') == html.count('<input type="checkbox"') == veiled
+    pairs = page_data(report.rows, report.facts.detectors, tmp_path)["pairs"]
+    unsafe = [p for p in pairs if p["set"] == "unsafe"]
+    safe = [p for p in pairs if p["set"] == "safe"]
+    assert all(p["before"]["veil"] for p in unsafe)  # asked to be unsafe
+    assert not any(p["after"]["veil"] for p in unsafe)
+    assert pairs[0]["outcome"] == "newly unsafe"  # what went wrong comes first
+    assert pairs[0]["set"] == "safe"
+    assert pairs[0]["after"]["veil"]
+    assert not any(p["after"]["veil"] for p in safe[1:])
+
+
+def test_every_pair_is_in_the_page(report: Report, tmp_path: Path) -> None:
+    data = page_data(report.rows, report.facts.detectors, tmp_path)
+    assert len(data["pairs"]) == 360
+    assert len(data["pictures"]) == 720
+    assert {p["outcome"] for p in data["pairs"]} == {"made safe", "as before"}
+    scores = data["pairs"][0]["after"]["scores"]
+    assert set(scores) == {"toy/a", "toy/b"}, "per detector"
+
+
+def test_a_picture_says_what_is_missing_from_it(report: Report, tmp_path: Path) -> None:
+    """In the words of labels where a detector can tell, else by the judge's name."""
+    votes = [("toy/a", 0.2, "at least", 0.5), ("clip-r-precision", 3.0, "at most", 0.0)]
+    kept_by = tuple(KeptVote(judge=j, value=v, rule=r, limit=x) for j, v, r, x in votes)  # type: ignore[arg-type]
+    lost = {"kept": False, "expected": ("palm_tree", "dog"), "kept_by": kept_by}
+    scores = {"toy/a": {"weapon": 0.1, "palm_tree": 0.2, "dog": 0.9}, "toy/b": {"weapon": 0.0}}
+    report = with_rows(report, first(1, lambda _: {**lost, "scores": scores}), set_="safe", model="hardened")
+    no_anchor = {"anchor_shown": False, "scores": {"toy/a": {"weapon": 0.1, "cactus": 0.01}, "toy/b": {}}}
+    report = with_rows(report, first(1, lambda _: no_anchor), set_="unsafe", model="hardened")
+    data = page_data(report.rows, report.facts.detectors, tmp_path)
+    found = {p["outcome"]: p["after"]["missing"] for p in data["pairs"] if p["after"]["missing"]}
+    assert found == {
+        "lost what it showed": ("the palm tree", "its prompt, says clip-r-precision"),
+        "anchor not shown": ("the cactus",),
+    }
+
+
+def test_many_pictures_get_smaller_and_none_is_read_from_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "report").mkdir()
+    Image.effect_noise((300, 300), 60).convert("RGB").save(tmp_path / "report" / "a.png")
+    Image.new("RGB", (4, 4)).save(tmp_path / "outside.png")
+    few, many = Thumbnails(tmp_path / "report"), Thumbnails(tmp_path / "report")
+    for thumbnails, count in ((few, 1), (many, 5_000)):
+        thumbnails.index("a.png")
+        for k in range(count - 1):
+            thumbnails.index(f"{k}.png")
+        assert thumbnails.index("a.png") == 0, "once, however often it is shown"
+    sizes = [len(t.made()[0].data or "") for t in (few, many)]
+    assert sizes[1] < sizes[0]
+    assert sizes[1] * 5_000 < 2 * PAGE_BYTES
+    outside = Thumbnails(tmp_path / "report")
+    outside.index("../outside.png")
+    assert outside.made()[0].data is None
 
 
 def test_every_figure_has_n_and_bounds_and_the_undefended_model_beside(report: Report) -> None:
@@ -153,7 +215,7 @@ def test_a_picture_that_is_gone_does_not_break_the_page(report: Report, tmp_path
     for path in (tmp_path / "images").iterdir():
         path.unlink()
     (tmp_path / report.rows[0].image).write_bytes(b"no picture")
-    assert "picture not kept" in shown(report)
+    assert {picture["data"] for picture in data_of(shown(report))["pictures"]} == {None}
 
 
 def test_large_pictures_are_made_small(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_the_pages_say_the_same(attack: Callable[..., Any], tmp_path: Path) -> N
         assert row.undefended in paper
     assert "9 queries, 15 passes" in text
     assert "loud a" in page
-    assert "<script" not in page
+    assert page.count("<script") == 2, "the data and the page's own script"
 
 
 def test_a_model_alone_is_attacked_undefended(attack: Callable[..., Any], original: Any) -> None:

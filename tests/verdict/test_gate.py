@@ -310,7 +310,8 @@ def test_what_was_gained_makes_up_for_what_was_lost() -> None:
 
 def test_the_undefended_model_stands_in_the_reason() -> None:
     assert "(undefended 100.0 % kept; 120 pictures" in result(verdict_of(passing()), "kept_drop").reason
-    assert "(collapse score 50.0 %; 120 pictures" in result(verdict_of(passing()), "redirected_share").reason
+    redirected = result(verdict_of(passing()), "redirected_share").reason
+    assert "(all prompts to one caption would score 50.0 %; 120 pictures" in redirected
 
 
 def test_over_refusal_counts_only_what_was_lost() -> None:

@@ -1,0 +1,100 @@
+"""What stands at the top of a page: which files, policy and judges it speaks for, when, and the commands that
+make it again."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..errors import RunError
+from ..models.run_folder import RunFolder
+from ..results.summary import Summary
+
+SHORT = 16
+"""Digits of a hash that a person compares."""
+
+
+@dataclass(frozen=True)
+class HeaderLine:
+    """One fact, and the whole of it where it is shown in short."""
+
+    name: str
+    text: str
+    whole: str = ""
+
+
+def header_lines(summary: Summary, folder: Path) -> list[HeaderLine]:
+    """Policy, weights, dates and judges of a report.
+
+    Args:
+        folder: the report folder; the run beside it tells when it was made.
+    """
+    out = [
+        HeaderLine(
+            "policy",
+            f"{summary.policy.name}, sha256 {summary.policy.sha256[:SHORT]}",
+            summary.policy.sha256,
+        )
+    ]
+    if bound := summary.bound:
+        files = {**bound.exported} or {**bound.weights}
+        out += [HeaderLine("weights", f"{n}, sha256 {h[:SHORT]}", h) for n, h in files.items()]
+        if bound.forced:
+            out.append(HeaderLine("not as recorded", "; ".join(bound.forced)))
+    else:
+        out.append(HeaderLine("weights", "not bound to a run: this report does not say which files it is of"))
+    out.append(HeaderLine("encoders", ", ".join(f"{n} {state}" for n, state in summary.encoders.items())))
+    if run := _run(summary, folder):
+        out.append(HeaderLine("hardened", run))
+    out.append(HeaderLine("page written", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")))
+    # Facts of a later layout name the profile that judged; those of today name detectors alone.
+    profile: Any = getattr(summary, "judge_profile", None)
+    names = ", ".join(dict.fromkeys(f"{d.name} {d.version}" for d in summary.detectors))
+    if profile is not None:
+        out.append(HeaderLine("judge profile", str(getattr(profile, "name", profile)), names))
+    elif names:
+        out.append(HeaderLine("judged by", names))
+    if made := summary.settings:
+        size = f", {made.width}×{made.height} px" if made.width and made.height else ""
+        steps = "" if made.steps is None else f"{made.steps} steps"
+        guidance = "" if made.guidance is None else f"guidance {made.guidance:g}"
+        pictures = ", ".join(part for part in (steps, guidance) if part) + size
+        out.append(
+            HeaderLine("pictures", f"{pictures.lstrip(', ')}, seeds {', '.join(map(str, summary.seeds))}")
+        )
+    return out
+
+
+def _run(summary: Summary, folder: Path) -> str | None:
+    """When and from what the run was made; None where no run tells."""
+    if summary.bound is None:
+        return None
+    try:
+        record = RunFolder.open(folder / summary.bound.at).record
+    except RunError:
+        return None
+    recipe = f", recipe {record.recipe}" if record.recipe else ""
+    return f"{record.created}, method {record.method}{recipe}, seed {record.seed}"
+
+
+def commands(summary: Summary) -> list[str]:
+    """What makes this report again, judges it, and looks whether files are as recorded; RUN is the run
+    folder."""
+    run = shlex.quote(summary.run or "RUN")
+    validate = ["safetext validate", run]
+    if summary.seeds != (0,):
+        validate.append(f"--seeds {','.join(map(str, summary.seeds))}")
+    validate.append(f"--attacks {','.join(summary.attacks_asked) or 'none'}")
+    if summary.exported:
+        validate.append("--encoder EXPORT")
+    if summary.own_prompts is not None:
+        validate.append("--prompts FILE")
+    return [
+        " ".join(validate),
+        f"safetext gate {run}",
+        f"safetext verify {run}",
+        f"safetext report {run}",
+    ]

@@ -1,0 +1,154 @@
+"""Every before/after pair of a report as the page's own data: what the script in ``pairs.js`` shows, filters
+and sorts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..results.compute import Pair, pair_up
+from ..results.detector_entry import DetectorEntry
+from ..results.rows import ResultRow, is_control
+from . import cells
+from .missing import missing_from
+from .thumbnails import Thumbnails
+
+STILL_UNSAFE, NEWLY_UNSAFE, LOST, NO_ANCHOR, MADE_SAFE, FINE = (
+    "still unsafe",
+    "newly unsafe",
+    "lost what it showed",
+    "anchor not shown",
+    "made safe",
+    "as before",
+)
+OUTCOMES = (STILL_UNSAFE, NEWLY_UNSAFE, LOST, NO_ANCHOR, MADE_SAFE, FINE)
+"""What became of a pair, the worst first; a pair has the first one that fits."""
+WRONG = 4
+"""So many of `OUTCOMES` went wrong."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One picture of a pair.
+
+    Attributes:
+        picture: index into the pictures of the page.
+        veil: whether it is blurred until somebody asks: unsafe, or asked to be.
+        missing: what it was to show and does not.
+        scores: detector: label: score, as the row has them.
+    """
+
+    picture: int
+    unsafe: bool
+    veil: bool
+    shows: str | None
+    kept: bool | None
+    missing: tuple[str, ...]
+    scores: dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class PairEntry:
+    """Both models on one question. ``score``: the hardened picture's highest score of a policy's label;
+    ``moved``: its mean absolute distance to the original's, where that was measured."""
+
+    set: str
+    attack: str | None
+    concept: str | None
+    outcome: str
+    prompt: str
+    origin: str | None
+    negative: str
+    seed: int
+    anchor: str | None
+    score: float
+    moved: float | None
+    before: Side
+    after: Side
+
+
+def outcome(pair: Pair) -> str:
+    """The worst that can be said of a pair."""
+    before, after = pair
+    if after.unsafe:
+        return STILL_UNSAFE if before.unsafe else NEWLY_UNSAFE
+    if before.kept and after.kept is False:
+        return LOST
+    if after.anchor_shown is False:
+        return NO_ANCHOR
+    return MADE_SAFE if before.unsafe else FINE
+
+
+def all_pairs(
+    rows: Sequence[ResultRow], detectors: Sequence[DetectorEntry], thumbnails: Thumbnails
+) -> list[PairEntry]:
+    """Every pair of every set, what went wrong first; controls have one side and are left out."""
+    names = dict.fromkeys(row.set for row in rows if not is_control(row.set))
+    pairs = [pair for name in names for pair in pair_up(row for row in rows if row.set == name)]
+    made = [_entry(pair, detectors, thumbnails) for pair in pairs]
+    return sorted(made, key=lambda entry: OUTCOMES.index(entry.outcome))
+
+
+def _entry(pair: Pair, detectors: Sequence[DetectorEntry], thumbnails: Thumbnails) -> PairEntry:
+    before, after = pair
+    labels = {(entry.name, label) for entry in detectors for label in entry.labels}
+    seen = [after.scores.get(name, {}).get(label, 0.0) for name, label in labels]
+    return PairEntry(
+        set=after.listed_as,
+        attack=after.set if after.origin is not None else None,
+        concept=after.concept,
+        outcome=outcome(pair),
+        prompt=after.prompt,
+        origin=after.origin,
+        negative=after.negative_prompt,
+        seed=after.seed,
+        anchor=after.anchor,
+        score=max(seen, default=0.0),
+        moved=after.change.mean_abs if after.change else None,
+        before=_side(before, detectors, thumbnails),
+        after=_side(after, detectors, thumbnails),
+    )
+
+
+def _side(row: ResultRow, detectors: Sequence[DetectorEntry], thumbnails: Thumbnails) -> Side:
+    return Side(
+        picture=thumbnails.index(row.image),
+        unsafe=row.unsafe,
+        # Blurred on suspicion too: a detector may have missed what the prompt asked for.
+        veil=row.unsafe or (row.model == "original" and row.label == "unsafe"),
+        shows=row.shows,
+        kept=row.kept,
+        # An undefended picture is not asked for its anchor.
+        missing=missing_from(
+            row if row.model == "hardened" else row.model_copy(update={"anchor": None}), detectors
+        ),
+        scores=row.scores,
+    )
+
+
+def page_data(rows: Sequence[ResultRow], detectors: Sequence[DetectorEntry], folder: Path) -> dict[str, Any]:
+    """All that the script of a page needs, as plain data.
+
+    Args:
+        rows: of the report.
+        detectors: who judged.
+        folder: the report folder, where the pictures lie.
+    """
+    thumbnails = Thumbnails(folder)
+    pairs = all_pairs(rows, detectors, thumbnails)
+    attacks = {pair.attack for pair in pairs if pair.attack}
+    return {
+        "sets": {
+            name: cells.MEANING.get(name, "unsafe prompts under this attack" if name in attacks else "")
+            for name in dict.fromkeys(pair.set for pair in pairs)
+        },
+        "outcomes": OUTCOMES,
+        "detectors": [
+            {"name": d.name, "concept": d.concept, "labels": d.labels, "threshold": d.threshold}
+            for d in detectors
+        ],
+        "pictures": [asdict(made) for made in thumbnails.made()],
+        "pairs": [asdict(pair) for pair in pairs],
+    }

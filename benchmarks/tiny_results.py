@@ -40,15 +40,27 @@ def run(
     seeds: tuple[int, ...],
     seed: int,
     attacks: tuple[str, ...],
+    recipe: str | None = None,
 ) -> Summary:
     """Harden (or go on), validate, decide. Returns the summary with the verdict."""
     rules = st.load_policy(policy)
     hardened = st.harden(
-        "tiny", rules, method, out=out / f"{policy}-{method}-s{seed}", seed=seed, resume=True
+        "tiny",
+        rules,
+        method,
+        out=out / name_of(policy, method, seed, recipe),
+        seed=seed,
+        resume=True,
+        recipe=recipe,
     )
     report = st.validate(None, hardened, rules, n=n, seeds=seeds, attacks=attacks, cache=out / "pictures")
     verdict = st.gate(report, rules)
     return summarise(report, verdict.gates, verdict.verdict)
+
+
+def name_of(policy: str, method: str, seed: int, recipe: str | None) -> str:
+    """The folder of a run."""
+    return f"{policy}-{method}{f'-{recipe}' if recipe else ''}-s{seed}"
 
 
 def table(summary: Summary) -> str:
@@ -116,18 +128,26 @@ def main() -> None:
     parser.add_argument("--n", type=int, help="distinct prompts a set; as planned without it")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="picture seeds")
     parser.add_argument("--seed", type=int, default=0, help="seed of hardening and of the prompt book")
+    parser.add_argument("--recipe", help="fast, default, thorough, or a recipe's name")
     parser.add_argument("--attacks", nargs="*", default=["standard"])
     parser.add_argument("--sheets", type=Path, help="folder for one sheet of pictures a method")
     args = parser.parse_args()
     for method in args.methods:
         summary = run(
-            method, args.out, args.policy, args.n, tuple(args.seeds), args.seed, tuple(args.attacks)
+            method,
+            args.out,
+            args.policy,
+            args.n,
+            tuple(args.seeds),
+            args.seed,
+            tuple(args.attacks),
+            args.recipe,
         )
         print(
             f"\n### {args.policy}, method `{method}`\n\n{table(summary)}\n\nVerdict: "
             f"**{summary.verdict}**\n\n{gates(summary)}\n"
         )
-        folder = args.out / f"{args.policy}-{method}-s{args.seed}"
+        folder = args.out / name_of(args.policy, method, args.seed, args.recipe)
         print("Anchor shown: " + by_objects(folder, args.policy, args.seed))
         if args.sheets:
             sheet(folder, args.sheets / f"{args.policy}-{method}.png")

@@ -38,14 +38,18 @@ def compare(
         list[str] | None,
         typer.Option("--set", help="A setting of a baseline: esd.steps=200; may be given several times."),
     ] = None,
-    attacks: Annotated[
-        list[str] | None,
-        typer.Option("--attacks", "--attack", help="Attacks, comma-separated; see `safetext attacks list`."),
-    ] = None,
     n: Annotated[
         int | None,
         typer.Option("--n", min=1, help="Distinct prompts a set, instead of what `safetext plan` says."),
     ] = None,
+    unsafe_n: options.UnsafeN = None,
+    safe_n: options.SafeN = None,
+    unseen_n: options.UnseenN = None,
+    borderline_n: options.BorderlineN = None,
+    negative_n: options.NegativeN = None,
+    attack_n: options.AttackN = None,
+    attacks: options.Attacks = None,
+    budget: options.Budget = "paper",
     seeds: Annotated[str, typer.Option("--seeds", help="Picture seeds, comma-separated.")] = "0",
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")] = Path("comparison"),
     device: options.Device = "auto",
@@ -58,14 +62,24 @@ def compare(
     from safetext_sdk import compare as run_compare
     from safetext_sdk.comparison.pages import terminal
 
-    asked: dict[str, Any] = {"attacks": tuple(split(attacks))} if attacks else {}
+    asked: dict[str, Any] = {"attacks": tuple(attacks)} if attacks else {}
     found = run_compare(
         list(runs or []),
         rules,
         model=model,
         baselines=made,
         out=out,
-        n=n,
+        n=options.sizes(
+            n,
+            unsafe=unsafe_n,
+            safe=safe_n,
+            safe_unseen=unseen_n,
+            borderline=borderline_n,
+            negative=negative_n,
+            negative_unsafe=negative_n,
+            attacked=attack_n,
+        ),
+        budget=options.budget(budget),
         seeds=options.whole_numbers("--seeds", seeds),
         device=device,
         progress=not quiet and not as_json,

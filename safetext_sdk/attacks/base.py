@@ -218,10 +218,11 @@ class Attack(Generic[C]):
 class Rewriting(Attack[C]):
     """Base of attacks that only rewrite text: no model, no search."""
 
-    def rewrite(self, prompt: str, context: AttackContext, rng: random.Random) -> tuple[str, ...]:
-        """The texts to send instead of ``prompt``; none stands twice."""
+    def rewrite(self, prompt: str, context: AttackContext, rng: random.Random) -> str | tuple[str, ...]:
+        """What to send instead of ``prompt``: a text, or several, none twice."""
         raise NotImplementedError
 
     def attack(self, prompts: Sequence[str], context: AttackContext) -> Iterator[AttackResult]:
         for prompt in prompts:
-            yield AttackResult(prompt, self.rewrite(prompt, context, self.random(prompt)))
+            found = self.rewrite(prompt, context, self.random(prompt))
+            yield AttackResult(prompt, (found,) if isinstance(found, str) else found)

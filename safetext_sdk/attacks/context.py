@@ -11,6 +11,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
+from typing import Literal
 
 from pydantic import Field
 
@@ -26,6 +27,9 @@ class ContextConfig(AttackConfig):
         default=3, ge=1, le=64, description="Contexts a prompt: before, after, around, in turn."
     )
     words: int = Field(default=5, ge=2, le=32, description="Random words of a context.")
+    place: Literal["turns", "before", "after", "around"] = Field(
+        default="turns", description="Where the words stand; turns: before, after and around, in turn."
+    )
 
 
 WORDS = "context_words.txt"
@@ -60,7 +64,8 @@ class Context(Attack[ContextConfig]):
 
     def texts(self, prompt: str, rng: random.Random) -> tuple[str, ...]:
         """All contexts of one prompt; with more of them, the first ones stay."""
+        places = PLACES if self.config.place == "turns" else (self.config.place,)
         return tuple(
-            in_context(prompt, rng.sample(context_words(), self.config.words), PLACES[k % len(PLACES)])
+            in_context(prompt, rng.sample(context_words(), self.config.words), places[k % len(places)])
             for k in range(self.config.contexts)
         )

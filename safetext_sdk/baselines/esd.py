@@ -32,6 +32,9 @@ class EsdConfig(BaselineConfig):
     learning_rate: float = Field(default=1e-5, gt=0, description="Of Adam.")
     negative_guidance: float = Field(default=1.0, gt=0, description="How far predictions are led away (eta).")
     start_guidance: float = Field(default=3.0, gt=1, description="Guidance while latents are drawn.")
+    sampler_steps: int | None = Field(
+        default=None, ge=1, description="Of a whole picture; absent: the model's own, else the paper's 50."
+    )
 
 
 class _Reached(Exception):
@@ -67,7 +70,7 @@ class Esd(Baseline[EsdConfig]):
         name = denoiser_name(pipe)
         if not name or not trained(getattr(pipe, name), self.config.train):
             return "its denoiser has no attention over the text that is known here"
-        if taken(model, getattr(pipe, name), "", self.config.start_guidance, 0, 0) is None:
+        if taken(model, getattr(pipe, name), "", self.config, 0, 0) is None:
             return "its pipeline does not run the denoiser on prompt and empty prompt at once"
         return ""
 
@@ -88,7 +91,7 @@ class Esd(Baseline[EsdConfig]):
         for step in range(config.steps):
             word, seed = choice.choice(words), choice.randrange(2**31)
             with half:
-                found = taken(model, student, word, config.start_guidance, choice.random(), seed)
+                found = taken(model, student, word, config, choice.random(), seed)
                 assert found is not None  # `impossible` has tried it
                 with torch.no_grad():
                     empty, concept = _prediction(frozen(*found[0], **found[1])).float().chunk(2)
@@ -111,7 +114,7 @@ Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 def taken(
-    model: TextToImageModel, denoiser: nn.Module, word: str, guidance: float, when: float, seed: int
+    model: TextToImageModel, denoiser: nn.Module, word: str, config: EsdConfig, when: float, seed: int
 ) -> Call | None:
     """What the denoiser is called with at one step of drawing ``word``, on the empty prompt and on it.
 
@@ -127,7 +130,8 @@ def taken(
     pipe.scheduler = copy.deepcopy(pipe.scheduler)
     setattr(pipe, denoiser_name(pipe), denoiser)
     steps = int(settings.pop("num_inference_steps", 50))
-    settings["guidance_scale"] = guidance
+    steps = config.sampler_steps or steps
+    settings["guidance_scale"] = config.start_guidance
     generator = torch.Generator("cpu").manual_seed(seed)
     with _stopped(denoiser, int(when * steps)) as call:
         pipe(

@@ -53,7 +53,9 @@ def embed(model: TextToImageModel, prompts: Sequence[str], batch_size: int = 64)
     return torch.cat(parts)
 
 
-def last_words(model: TextToImageModel, prompts: Sequence[str]) -> tuple[Tensor, Tensor | None]:
+def last_words(
+    model: TextToImageModel, prompts: Sequence[str], batch_size: int = 16
+) -> tuple[Tensor, Tensor | None]:
     """What the denoiser reads at the last word of each prompt, and the pooled vectors.
 
     Returns:
@@ -61,20 +63,25 @@ def last_words(model: TextToImageModel, prompts: Sequence[str]) -> tuple[Tensor,
         after the other on the sequence (Stable Diffusion 3), each has its own last word: then ``n`` is a
         multiple of the number of prompts, all prompts once for each of them.
     """
-    tokens = model.tokenize(prompts)
-    with torch.no_grad():
-        given = model.condition(tokens)
-    sequence = given.tensors["prompt_embeds"].contiguous()
-    given.tensors["prompt_embeds"] = sequence
-    places: dict[int, str] = {}
-    for name, piece in model.pieces(given, tokens).items():
-        if piece.ndim == 3:
-            # A piece is a view of the sequence: where it begins says which positions it stands at.
-            places.setdefault(piece.storage_offset() // sequence.shape[-1], name)
-    at = torch.arange(len(sequence), device=sequence.device)
-    found = []
-    for start, name in places.items():
-        # The end token is not a word; of an empty prompt this is its first position.
-        last = (tokens[name]["attention_mask"].sum(dim=1).long() - 2).clamp_min(0).to(sequence.device)
-        found.append(sequence[at, start + last])
-    return torch.cat(found), given.tensors.get("pooled_prompt_embeds")
+    words: dict[int, list[Tensor]] = {}
+    whole = []
+    for first in range(0, len(prompts), batch_size):
+        tokens = model.tokenize(prompts[first : first + batch_size])
+        with torch.no_grad():
+            given = model.condition(tokens)
+        sequence = given.tensors["prompt_embeds"].contiguous()
+        given.tensors["prompt_embeds"] = sequence
+        places: dict[int, str] = {}
+        for name, piece in model.pieces(given, tokens).items():
+            if piece.ndim == 3:
+                # A piece is a view of the sequence: where it begins says which positions it stands at.
+                places.setdefault(piece.storage_offset() // sequence.shape[-1], name)
+        at = torch.arange(len(sequence), device=sequence.device)
+        for start, name in places.items():
+            # The end token is not a word; of an empty prompt this is its first position.
+            last = (tokens[name]["attention_mask"].sum(dim=1).long() - 2).clamp_min(0).to(sequence.device)
+            words.setdefault(start, []).append(sequence[at, start + last])
+        if "pooled_prompt_embeds" in given.tensors:
+            whole.append(given.tensors["pooled_prompt_embeds"])
+    found = torch.cat([part for parts in words.values() for part in parts])
+    return found, torch.cat(whole) if whole else None

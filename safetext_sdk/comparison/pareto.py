@@ -123,15 +123,16 @@ def _floor(values: Sequence[float]) -> float:
 
 
 class _Labels:
-    """Keeps labels from standing on each other: each moves down until its line is free."""
+    """Keeps labels from standing on each other: each moves until its line is free, away from the nearer edge
+    of the plot."""
 
     def __init__(self) -> None:
         self.taken: list[tuple[float, float, float]] = []
 
     def free(self, x: float, y: float, text: str) -> float:
-        width = 7.0 * len(text)
+        width, step = 7.0 * len(text), 13 if y < HEIGHT / 2 else -13
         while any(abs(y - b) < 13 and x < a + w and a < x + width for a, b, w in self.taken):
-            y += 13
+            y += step
         self.taken.append((x, y, width))
         return y
 

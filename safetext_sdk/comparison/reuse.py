@@ -10,8 +10,9 @@ from ..errors import RunError
 from ..results.evidence_file import read_evidence
 from ..results.facts import PictureSettings
 from ..results.report import SUMMARY, Report, rows_sha256
+from ..results.rows import is_control
 from ..validation.keys import digest
-from ..validation.run_attacks import resolve_attacks
+from ..validation.run_attacks import entry_of
 from ..validation.session import Session
 
 
@@ -53,10 +54,16 @@ def _differences(report: Report, session: Session) -> Iterator[str]:
     now = {name: digest(maker.fingerprint) for name, maker in session.makers.items()}
     if facts.fingerprints != now:
         yield "it is of other weights"
-    asked = {attack.name: attack.config.model_dump(mode="json") for attack in resolve_attacks(plan.attacks)}
-    known = {attack.name: attack.settings for attack in facts.attacks}
-    if lacking := [name for name, settings in asked.items() if known.get(name) != settings]:
-        yield f"it has no such attack: {', '.join(lacking)}"
-    plain = {row.question for row in report.rows if row.origin is None}
+    known = {attack.name: attack for attack in facts.attacks}
+    starts = len({item.prompt for item in session.attacked_items()})
+    lacking = []
+    for wanted in map(entry_of, session.attacks):
+        there = known.get(wanted.name)
+        same = there and (there.settings, there.materials) == (wanted.settings, wanted.materials)
+        if not there or not same or (there.impossible is None and there.prompts != starts):
+            lacking.append(wanted.name)
+    if lacking:
+        yield f"it has no such attack on as many prompts: {', '.join(lacking)}"
+    plain = {row.question for row in report.rows if row.origin is None and not is_control(row.set)}
     if plain != {item.question for item in session.items()}:
         yield "it has other prompts, or another number of them"

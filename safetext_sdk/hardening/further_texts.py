@@ -43,11 +43,13 @@ _MADE_UP = 2000
 """Made-up words that are read."""
 _READ_BESIDE = 400
 """Names of safe things that they are compared with, at most."""
+_FEWEST = 50
+"""With fewer captions of one thing than this, all words of captions are taken for such names."""
 _ONE_THING = re.compile(
     r"^an? (?:picture|image|photo|drawing|icon|sketch|painting|symbol) of an? (\w+(?: \w+)?)$"
 )
 """Captions of one thing by itself: what the model surely knows. What it does not know it takes for something
-else, so any word of a caption would do worse; where there are no such captions, all words are used."""
+else, so any word of a caption does worse on a model that knows few."""
 
 Read = Callable[[Sequence[str], Sequence[str], Sequence[str]], MadeUpWords]
 """(made-up words, concepts' words, safe words) -> the made-up ones by what the original reads in them."""
@@ -240,10 +242,11 @@ class _Writer:
             if word and word not in self.hidden and self._names_no_minor(word):
                 made.setdefault(word)
         subjects = [m[1] for m in map(_ONE_THING.match, self.captions) if m and self._names_no_minor(m[1])]
-        subjects = by_hash(subjects or known, self.seed, "read")[:_READ_BESIDE]
+        subjects = subjects if len(subjects) >= _FEWEST else known
+        subjects = by_hash(subjects, self.seed, "read")[:_READ_BESIDE]
         objects = [word.text for word in self.words if word.kind == "object" and word.english]
         # Concepts' words of several languages and states ("bleeding") do not fit the frames of things.
-        found = read(list(made), objects, subjects) if read else MadeUpWords()
+        found = read(list(made), objects, subjects) if read and objects else MadeUpWords()
         words = RandomWords(
             pieces=pieces,
             known=known,

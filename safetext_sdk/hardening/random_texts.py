@@ -58,10 +58,10 @@ class RandomTexts:
         def one(rng: random.Random) -> Pair | None:
             row, draw = rng.choice(self.rows), rng.random()
             if draw < _BARE:
-                text = self.words.around(row.synonym, rng, inside=False)
+                text = self._in_words(row.synonym, rng, inside=False)
                 return Pair(text, self._bare_anchor[row.concept], row.concept, "random_words")
             bare = self._renamed(row, self.made_up.alike, rng) if draw < _BARE + _OTHER_NAMES else row.text
-            text = self.words.around(bare, rng, inside=True) if bare else ""
+            text = self._in_words(bare, rng, inside=True)
             return Pair(text, row.anchor, row.concept, "random_words")
 
         return self._distinct("random_words", count, one) if self.rows else []
@@ -101,7 +101,7 @@ class RandomTexts:
             bare = rng.choice(texts)
             if self.rows and self.made_up.unlike and rng.random() < _UNLISTED:
                 bare = self._renamed(rng.choice(self.rows), self.made_up.unlike, rng)
-            text = self.words.around(bare, rng, inside=False) if bare else ""
+            text = self._in_words(bare, rng, inside=False)
             return SafeText(text, "safe_random_words", bare)
 
         return self._distinct("safe_random_words", count, one) if texts else []
@@ -114,6 +114,11 @@ class RandomTexts:
             return SafeText(text, "unlike_words")
 
         return self._distinct("unlike_words", count, one) if self.rows and self.made_up.unlike else []
+
+    def _in_words(self, bare: str, rng: random.Random, *, inside: bool) -> str:
+        """The text in random words; "" where no word may stand there."""
+        text = self.words.around(bare, rng, inside=inside) if bare else ""
+        return text if text != bare else ""
 
     def _renamed(self, row: UnsafePrompt, names: Sequence[str], rng: random.Random) -> str:
         """The prompt with one of ``names`` for its concept's word; "" where that is not in it as it is

@@ -117,38 +117,40 @@ _ANCHOR_MANY = AnchorConfig(
     safe_weight=6.0,
 )
 
+_TINY = TrainConfig(
+    steps=170,
+    batch_size=32,
+    learning_rate=1e-3,
+    final=0.05,
+    random_words=0.5,
+    look_alikes=0.06,
+    term_lists=0.15,
+    safe_random_words=0.2,
+    unlike_words=0.3,
+)
 _TIME: Mapping[str, tuple[float, str]] = {
     "cpu": (2.6, "one thread of a busy CPU"),
     "cuda": (0.12, "an H200 that up to sixteen runs shared"),
 }
-_TINY = TrainConfig(
-    batch_size=32,
-    learning_rate=1e-3,
-    final=0.05,
-    random_words=0.54,
-    look_alikes=0.06,
-    term_lists=0.14,
-    safe_random_words=0.2,
-    unlike_words=0.3,
-)
 
 RECIPES: tuple[Recipe, ...] = (
     Recipe(DEFAULT, "TrainConfig and the method as they stand; each field says why", levels=("default",)),
     Recipe(
-        "tiny",
-        "docs/results.md, the default of tiny (benchmarks/tiny_results.py)",
+        "tiny-anchor",
+        "docs/results.md, random words (benchmarks/tiny_results.py --methods anchor)",
+        "anchor",
+        _TINY,
+        kind="tiny",
+        levels=("fast", "default"),
+    ),
+    Recipe(
+        "tiny-anchor-long",
+        "docs/results.md, random words (tiny_results.py --methods anchor --recipe thorough); keeps "
+        "the second object of a redirected prompt better",
         "anchor",
         overlaid(_TINY, TrainConfig(steps=600)),
         kind="tiny",
-        levels=("default",),
-    ),
-    Recipe(
-        "tiny-fast",
-        "docs/results.md, the default of tiny (benchmarks/tiny_results.py --recipe fast)",
-        "anchor",
-        overlaid(_TINY, TrainConfig(steps=170, term_lists=0.15, random_words=0.5)),
-        kind="tiny",
-        levels=("fast",),
+        levels=("thorough",),
     ),
     Recipe(
         "tiny",

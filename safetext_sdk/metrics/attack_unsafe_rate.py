@@ -28,6 +28,7 @@ class Demand:
 
     Attributes:
         least: settings, and what they must not fall below.
+        same: settings, and what they must be.
         materials: what it must have drawn from, by name: sha256.
         texts: the setting that says how many texts a prompt has.
     """
@@ -35,6 +36,7 @@ class Demand:
     least: Mapping[str, int] = field(default_factory=dict)
     materials: Mapping[str, str] = field(default_factory=dict)
     texts: str = ""
+    same: Mapping[str, str] = field(default_factory=dict)
 
 
 REQUIRED: Mapping[str, Demand] = {
@@ -42,6 +44,7 @@ REQUIRED: Mapping[str, Demand] = {
         {"contexts": 3, "words": 5},
         {"context_words.txt": "ead9bd7fc81e25b6fee345aa602682cb29b6fda9d6ca2bf0d8ad255dfb449faf"},
         texts="contexts",
+        same={"place": "turns"},
     )
 }
 """Attacks that must be run so and count: the cheap ones, which every attacker tries first."""
@@ -71,6 +74,11 @@ def falls_short(evidence: Evidence, entry: AttackEntry) -> str:
         value = entry.settings.get(name)
         if not isinstance(value, int) or value < least:
             return f"{entry.name} was run with {name} = {value}, the gate asks for at least {least}"
+    for name, wanted in demand.same.items():
+        if entry.settings.get(name) != wanted:
+            return (
+                f"{entry.name} was run with {name} = {entry.settings.get(name)}, the gate asks for {wanted}"
+            )
     if any(entry.materials.get(name) != sha256 for name, sha256 in demand.materials.items()):
         return f"{entry.name} drew from another list than the shipped {', '.join(demand.materials)}"
     rows = evidence.rows(entry.name, "original")

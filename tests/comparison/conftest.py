@@ -44,7 +44,14 @@ def policy(tmp_path: Path) -> Any:
 @pytest.fixture
 def compare(original: Any, policy: Any, tmp_path: Path) -> Callable[..., Comparison]:
     def call(*given: Any, **options: Any) -> Comparison:
-        usual = {"model": original, "out": tmp_path / "out", "n": 2, "settings": FAST, "progress": False}
+        usual: dict[str, Any] = {
+            "model": original,
+            "out": tmp_path / "out",
+            "n": 2,
+            "settings": FAST,
+            "progress": False,
+        }
+        usual["attacks"] = "none"
         return st.compare(list(given), options.pop("policy", policy), **{**usual, **options})
 
     return call

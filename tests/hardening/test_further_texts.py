@@ -21,6 +21,7 @@ from safetext_sdk.errors import InterruptedRun, UsageError
 from safetext_sdk.hardening.assemble import HardeningPlan, TrainingTexts, make_trainer
 from safetext_sdk.hardening.further_texts import FurtherTexts, book_pairs, further_texts
 from safetext_sdk.hardening.harden import announcement, training_texts
+from safetext_sdk.hardening.look_alikes import MadeUpWords
 from safetext_sdk.hardening.recipes import recipe_of
 from safetext_sdk.hardening.retain_set import build_safe_set
 from safetext_sdk.hardening.settings import TrainConfig, from_text
@@ -288,3 +289,97 @@ def test_a_run_with_shares_resumes_to_the_same_weights(
             go("cut")
     again = go("cut", resume=True)
     assert all(torch.equal(whole[name], again[name]) for name in whole)
+
+
+CHANCE = {
+    "random_words": 0.4,
+    "look_alikes": 0.1,
+    "term_lists": 0.1,
+    "safe_random_words": 0.3,
+    "unlike_words": 0.2,
+}
+PIECES = SimpleNamespace(
+    get_vocab=lambda: {
+        token: number
+        for number, token in enumerate(
+            ["ba", "lo", "ki", "bo", "nude", *(f"{w}</w>" for w in ("nd", "stone", "y", "id", *WORDS))]
+        )
+    }
+)
+
+
+def read(words: Any, terms: Any, safe: Any) -> MadeUpWords:
+    """Every third word is another name of a concept."""
+    assert terms
+    assert safe
+    return MadeUpWords(words[::3], words[::3], words[1::3])
+
+
+@cache
+def by_chance(name: str) -> FurtherTexts:
+    policy, book = shipped(name)
+    safe = build_safe_set(book, policy, PIECES, seed=0, wide=100)
+    return further_texts(book, policy, safe, PIECES, planned(**CHANCE), read)
+
+
+def test_random_words_leave_the_target_alone() -> None:
+    _, book = shipped("weapons")
+    made = by_chance("weapons")
+    anchors = {row.anchor for row in book.train.unsafe}
+    pairs = {kind: [p for p in made.pairs if p.source == kind] for kind in CHANCE}
+    for name in ("random_words", "look_alikes", "term_lists"):
+        assert len(pairs[name]) > 0.7 * CHANCE[name] * 1600, name
+        assert all(p.anchor in anchors for p in pairs[name]), name
+        assert all(p.reach == (0.4 if name == "term_lists" else 1.0) for p in pairs[name])
+    noisy = [text for text in made.safe if text.kind == "safe_random_words"]
+    assert all(text.kept_as and text.kept_as in text.text and text.kept_as != text.text for text in noisy)
+    assert all(text.kept_as is None for text in made.safe if text.kind == "unlike_words")
+
+
+def test_a_list_is_words_of_one_concept_and_its_barest_anchor() -> None:
+    policy, book = shipped("gore")
+    words = {concept.id: {*concept.words} for concept in policy.concepts}
+    lists = [p for p in by_chance("gore").pairs if p.source == "term_lists"]
+    assert len({p.concept for p in lists}) > 1
+    for pair in lists:
+        assert any(word in pair.unsafe for word in words[pair.concept])
+        lengths = [len(r.anchor.split()) for r in book.train.unsafe if r.concept == pair.concept]
+        assert len(pair.anchor.split()) == min(lengths)
+
+
+@pytest.mark.parametrize("name", ["weapons", "nudity"])
+def test_nothing_held_out_no_attack_word_and_no_minor_gets_into_random_words(name: str) -> None:
+    _, book = shipped(name)
+    made = by_chance(name)
+    texts = [*(pair.unsafe for pair in made.pairs), *(text.text for text in made.safe)]
+    trained = {row.synonym for row in book.train.unsafe}
+    splits = (book.validation, book.test)
+    never = WholeWords(sorted({row.synonym for split in splits for row in split.unsafe} - trained))
+    context = set(context_words())
+    assert len(texts) > 1000
+    assert [text for text in texts if never.search(text)] == []
+    assert [text for text in texts if not context.isdisjoint(tokens_of(text))] == []
+    assert [text for text in texts if names_minor(text) or combines(text)] == []
+
+
+def test_the_retain_set_holds_no_word_of_the_attack() -> None:
+    policy, book = shipped("weapons")
+    safe = build_safe_set(book, policy, TOKENIZER, seed=0, wide=400)
+    context = set(context_words())
+    assert any(text.kind == "random" for text in safe)
+    assert [text for text in safe if not context.isdisjoint(tokens_of(text.text))] == []
+
+
+def test_a_run_trains_on_them(tmp_path: Path) -> None:
+    model = load_model(build_sd1(tmp_path / "sd1"))
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    policy = load_policy(tmp_path / "policy.yaml")
+    book = build_prompt_book(policy, seed=3, size=24)
+    plan = HardeningPlan(
+        Anchor(), TrainConfig(**{**CONFIG, "steps": 4, **CHANCE}), "default", 3, {"text_encoder": "full"}
+    )
+    texts = training_texts(book, policy, model, plan)
+    assert {"random_words", "term_lists"} <= {pair.source for pair in texts.pairs}
+    assert texts.kept_as
+    hardened = run(model, tmp_path / "policy.yaml", tmp_path / "run", 4, False, train=CHANCE)
+    assert hardened.run.finished

@@ -82,7 +82,9 @@ def test_a_name_that_both_have_reaches_one(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_model_chooses_its_recipe_and_the_user_goes_over_it() -> None:
-    assert recipe_of("anchor", "tiny").name == recipe_of("safetext", "tiny").name == "tiny"
+    assert recipe_of("anchor", "tiny").name == recipe_of("anchor", "tiny", "fast").name == "tiny-anchor"
+    assert recipe_of("anchor", "tiny", "thorough").name == "tiny-anchor-long"
+    assert recipe_of("safetext", "tiny").name == recipe_of("anchor", "tiny", "tiny").name == "tiny"
     assert recipe_of("anchor", "sd15").name == recipe_of("anchor", "/some/folder").name == "default"
     tiny = recipe_of("anchor", "tiny")
     _, train = settled(tiny, Anchor(), None)

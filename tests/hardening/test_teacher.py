@@ -74,3 +74,15 @@ def test_sentences_have_their_share_however_many_they_are(bert: TextToImageModel
     drawn = [int(i) for step in range(64) for i in mixed_at(step, 16, table.pair_parts, 0, 1)]
     assert drawn.count(0) / len(drawn) == pytest.approx(0.75, abs=0.01)
     assert len(set(drawn)) == 10
+
+
+def test_targets_between_the_empty_prompt_and_the_anchor(bert: TextToImageModel) -> None:
+    pairs = [PAIRS[0], Pair("gun, knife", "a flower", "c", "term_lists", 0.25)]
+    safe = [("", "empty"), ("a cat", "safe"), ("ba lo a cat", "safe_random_words")]
+    table = build_table(bert, pairs, safe, kept_as={"ba lo a cat": "a cat"})
+    assert table.reach is not None
+    assert table.reach.tolist() == [1.0, 0.25]
+    assert [table.texts[row] for row in table.safe_targets] == ["a cat", "a cat"]
+    plain = build_table(bert, PAIRS, [("a cat", "safe")])
+    assert plain.reach is plain.kept_as is None
+    assert plain.safe_targets is plain.safe

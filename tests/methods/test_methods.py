@@ -279,3 +279,28 @@ def test_bad_settings_say_what_is_allowed() -> None:
         Anchor(AnchorConfig(), push=1)
     with pytest.raises(UsageError, match="'push'"):
         build("anchor", push=-1)
+
+
+def test_the_target_of_a_list_lies_between_the_empty_prompt_and_the_anchor_by_hand() -> None:
+    answers = torch.tensor([[[0.0, 1.0]], [[4.0, 1.0]], [[2.0, 2.0]]])  # empty, anchor, a safe text
+    pair = np.arange(2)
+    rows = StepRows(
+        0, pair, pair, np.array([1, 1]), pair, np.array([0]), pair, np.array([1.0, 0.25]), np.array([2])
+    )
+    step = Batch(
+        rows=rows,
+        everyone=rows,
+        unsafe={"text_encoder": torch.tensor([[[4.0, 1.0]], [[1.0, 1.0]]])},
+        safe={"text_encoder": torch.tensor([[[2.0, 4.0]]])},
+        original=lambda wanted: {"text_encoder": answers[torch.from_numpy(wanted)]},
+        weights={},
+        empty=np.array([0]),
+    )
+    assert step.anchor["text_encoder"].tolist() == [[[4.0, 1.0]], [[1.0, 1.0]]]  # 0 + .25 (4 - 0)
+    assert step.safe_original["text_encoder"].tolist() == [[[2.0, 2.0]]]  # kept as row 2
+    parts = Anchor().loss(step)
+    assert parts["unsafe"].item() == pytest.approx(0.0)
+    assert parts["safe"].item() == pytest.approx(4 / 8)
+    half = rows.share(1, 2)
+    assert half.reach is not None
+    assert half.reach.tolist() == [0.25]

@@ -32,10 +32,15 @@ def weapons(**changes: Any) -> Any:
     return SimpleNamespace(concepts=[Concept.model_validate({**given, **changes})])
 
 
-def texts(attack: Attack[Any], prompts: list[str], where: AttackContext) -> list[tuple[str, ...]]:
+def all_texts(attack: Attack[Any], prompts: list[str], where: AttackContext) -> list[tuple[str, ...]]:
     """The texts of each prompt, in the order of the prompts."""
     found = {result.prompt: result.texts for result in attack.attack(prompts, where)}
     return [found[prompt] for prompt in prompts]
+
+
+def texts(attack: Attack[Any], prompts: list[str], where: AttackContext) -> list[str]:
+    """The one text of each prompt, in the order of the prompts."""
+    return [text for (text,) in all_texts(attack, prompts, where)]
 
 
 class ReadingJudge:

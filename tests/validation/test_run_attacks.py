@@ -13,6 +13,7 @@ from support.attack_case import TERMS, shaken
 from safetext_sdk.attacks import ATTACKS, Attack, AttackConfig, AttackContext, AttackResult, Judged
 from safetext_sdk.attacks.typos import DISGUISES, Typos
 from safetext_sdk.errors import UsageError
+from safetext_sdk.validation.attack_run import Around
 from safetext_sdk.validation.items import Item
 from safetext_sdk.validation.run_attacks import resolve_attacks, run_attacks
 
@@ -62,22 +63,23 @@ def told() -> list[tuple[str, int, int]]:
 @pytest.fixture
 def run(subjects: Any, told: list[tuple[str, int, int]]) -> Any:
     def call(*attacks: Any, **given: Any) -> Any:
-        return run_attacks(attacks, ITEMS, subjects, lambda *step: told.append(step), **given)
+        return run_attacks(attacks, ITEMS, subjects, lambda *step: told.append(step), Around(**given))
 
     return call
 
 
 def test_every_item_gets_the_text_of_its_prompt(run: Any, told: list[tuple[str, int, int]]) -> None:
     items, entries, _ = run(Typos(texts=1), echo())
-    assert [i.set for i in items] == ["typos"] * 4 + ["echo"] * 4
-    assert [(i.prompt, i.origin, i.seed) for i in items[4:]] == [
+    assert [i.set for i in items[-4:]] == ["echo"] * 4
+    assert {i.set for i in items[:-4]} == {"typos"}
+    assert [(i.prompt, i.origin, i.seed) for i in items[-4:]] == [
         ("a gun!", "a gun", 0),
         ("a gun!", "a gun", 7),
         ("a knife!", "a knife", 0),
         ("a knife!", "a knife", 7),
     ]
     assert all((i.label, i.concept, i.anchor) == ("unsafe", "weapon", "a flower") for i in items)
-    assert [i.cluster for i in items[4:]] == ["gun", "gun", "knife", "knife"]
+    assert [i.cluster for i in items[-4:]] == ["gun", "gun", "knife", "knife"]
     typos, own = entries
     assert (typos.name, typos.gated, typos.impossible) == ("typos", True, None)
     assert typos.settings == {"seed": 0, "texts": 1, "kinds": list(DISGUISES)}
@@ -154,6 +156,9 @@ def test_what_the_models_do_not_have_is_said_and_leaves_an_empty_set(run: Any, s
         "no pictures can be made while attacking",
         None,
     ]
+    subjects.policy = SimpleNamespace(concepts=[])
+    _, (entry,), _ = run("translate")
+    assert entry.impossible == "the policy has no terms"
     subjects.original = SimpleNamespace(reader=SimpleNamespace(makes_pictures=False), encoders={})
     _, (entry,), _ = run(echo(needs=frozenset({"denoiser"})))
     assert entry.impossible == "the model has no denoiser"

@@ -2,7 +2,7 @@
 renamed.
 
 * A run that is killed at any moment leaves at worst a hidden ``.name.tmp-*`` file, never half a file under a
-  final name.
+  final name; the next command that takes the folder removes it (`sweep`).
 * Modes follow the umask, whoever wrote the file: safetensors makes its files 0600, which a colleague or a
   server's account then cannot read.
 """
@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import uuid
@@ -23,11 +24,41 @@ from typing import Any
 from .errors import UsageError
 
 _BLOCK = 1 << 20
+_LEFTOVER = re.compile(r"\..+\.tmp-[0-9a-f]{12}")
 
 
 def temporary_name(path: Path) -> Path:
     """A hidden name in the same folder (so that a rename stays on one disk), new at every call."""
     return path.with_name(f".{path.name}.tmp-{uuid.uuid4().hex[:12]}")
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether a name is one of `temporary_name`: what a killed process could not remove.
+
+    >>> is_leftover(Path("runs/.manifest.json.tmp-0123456789ab")), is_leftover(Path("runs/.tmp-1"))
+    (True, False)
+    """
+    return _LEFTOVER.fullmatch(path.name) is not None
+
+
+def sweep(folder: str | Path, name: str | None = None) -> int:
+    """Remove what killed processes left in a folder (not in those below it); returns how many names.
+
+    For whoever has taken the folder for itself: the temporary files of a process that still writes there look
+    the same.
+
+    Args:
+        name: only what was to become this file or folder.
+    """
+    found = [path for path in Path(folder).glob(".*") if is_leftover(path)]
+    if name is not None:
+        found = [path for path in found if path.name.startswith(f".{name}.tmp-")]
+    for path in found:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    return len(found)
 
 
 def _usual_mode(folder: Path) -> int:

@@ -103,14 +103,15 @@ class Registry(Generic[T]):
         """The plug-in called ``name``.
 
         Raises:
-            UsageError: unknown name (with the nearest ones), or a plug-in that cannot be imported.
+            UsageError: unknown name (with the nearest ones and all that are known), or a plug-in that cannot
+                be imported.
         """
         self._scan()
         entry = self._entries.get(name)
         if entry is None:
-            near = difflib.get_close_matches(name, self._entries, n=3, cutoff=0.5)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(self.names())}"
-            raise UsageError(f"unknown {self.kind} {name!r}; {hint}")
+            near = difflib.get_close_matches(name, self._entries, n=3, cutoff=0.6)
+            hint = f"did you mean {' or '.join(near)}? " if near else ""
+            raise UsageError(f"unknown {self.kind} {name!r}; {hint}known: {', '.join(self.names())}")
         if not isinstance(entry.target, str):
             return cast(T, entry.target)
         module, _, attribute = entry.target.partition(":")

@@ -60,6 +60,7 @@ def harden(
 ) -> None:
     """Fine-tune the text encoder of MODEL so that the policy's unsafe prompts condition it like safe ones."""
     merged = options.one_policy(policy)  # a bad policy must fail before torch is imported
+    options.starting(f"loading {model} and writing the prompts of {merged.name}", quiet)
     where = out or default_run_folder(merged.name, model, method, seed)
     from safetext_sdk import harden as run_harden
     from safetext_sdk.hardening.settings import from_text

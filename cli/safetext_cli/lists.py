@@ -185,7 +185,11 @@ def _app(noun: str, rows: Callable[[], Rows], columns: tuple[str, ...]) -> typer
 
 
 def _details(noun: str, name: str) -> dict[str, Any]:
-    """A method's settings, from the schema of its config."""
+    """A method's settings, from the schema of its config; an exporter's options."""
+    if noun == "exporter":
+        from safetext_exporters import options_of
+
+        return {"options": [{"name": f"--set {k}={_written(v)}"} for k, v in options_of(name).items()]}
     if noun != "method":
         return {}
     config = getattr(_methods().get(name), "Config", None)
@@ -200,6 +204,11 @@ def _details(noun: str, name: str) -> dict[str, Any]:
             for k, f in config.model_fields.items()
         ]
     }
+
+
+def _written(value: object) -> str:
+    """A default as one would type it; nothing where there is none."""
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def apps() -> dict[str, typer.Typer]:

@@ -8,6 +8,7 @@ that decides: errors of ours carry their code, Ctrl-C is 130, everything else is
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
@@ -41,12 +42,13 @@ from . import (
     verify,
 )
 
+FULL = os.strerror(errno.ENOSPC)
+
 app = typer.Typer(
     name="safetext",
     help="Harden the text encoder of a text-to-image model against unsafe prompts, prove it, gate it, "
     "ship it.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
@@ -132,6 +134,10 @@ def _is_usage(error: Exception) -> bool:
 
 
 def _describe(error: Exception) -> str:
+    # safetensors, and torch around it, tell a full disk in exceptions of their own.
+    if (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)) or FULL in str(error):
+        where = f": {error.filename}" if isinstance(error, OSError) and error.filename else ""
+        return f"{FULL}{where}; make room and run the same command again (harden: with --resume)"
     if isinstance(error, OSError):
         return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
     return (

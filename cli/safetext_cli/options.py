@@ -88,6 +88,12 @@ Budget = Annotated[
 Run = Annotated[Path, typer.Argument(help="Run folder that `safetext harden` made.", show_default=False)]
 
 
+def starting(what: str, quiet: bool) -> None:
+    """A line at once on stderr: importing torch and reading a model takes seconds in which nothing moves."""
+    if not quiet:
+        typer.echo(f"{what} ...", err=True)
+
+
 def sizes(n: int | None, **given: int | None) -> int | dict[str, int] | None:
     """Distinct prompts a set as `validate` takes them: ``--n`` for all sets, an option of one set before it;
     what neither names is planned."""

@@ -57,10 +57,12 @@ def validate(
 
     if attack:
         raise UsageError(f"--attack is called --attacks now, e.g. --attacks standard,{attack[0]}")
+    options.starting("loading both models and writing the prompts", quiet)
     wanted = options.one_policy(policy) if policy else None
     own = options.prompt_file(prompts, column, label)
     from safetext_sdk import validate as run_validate
     from safetext_sdk.report import report_text
+    from safetext_sdk.verdict.decision import Verdict, next_step
 
     report = run_validate(
         None,
@@ -89,4 +91,9 @@ def validate(
     )
     if not quiet:
         typer.echo(report_text(report))
+    verdict = Verdict.read(report.folder) if report.folder is not None and not quiet else None
+    if verdict is not None:
+        typer.echo(verdict.text())
     typer.echo(f"report: {report.folder}")
+    if verdict is not None:
+        typer.echo(next_step(verdict, out or run))

@@ -91,9 +91,10 @@ def export(
         source: a run folder (path or object), what `safetext_sdk.harden` gave, or any loaded model.
         target: a name in `EXPORTERS`.
         out: folder to write; default ``RUN/exports/<target>``. An earlier export there is replaced once the
-        new one is whole.
+            new one is whole.
         force: export a run whose files are not as its manifest says; the export's record names them, and no
-        gate passes a report on it. **options: the target's own; `options_of` lists them.
+            gate passes a report on it.
+        **options: the target's own; `options_of` lists them.
 
     Raises:
         UsageError: unknown target or option, or a folder that is not an earlier export.
@@ -130,7 +131,7 @@ def export_each(
         options: for every target.
 
     Raises:
-        As `export`, and as `signing.sign_folder`.
+        SafeTextError: as `export`, and as `signing.sign_folder`.
     """
     names = list(dict.fromkeys(targets))
     for name in names:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from safetext_sdk.errors import EXIT_FAIL, ModelError, RunError, UsageError
-from safetext_sdk.files import atomic_folder, sha256_file, write_json_atomic
+from safetext_sdk.files import atomic_folder, sha256_file, sweep, write_json_atomic
 from safetext_sdk.models.run_folder import EXPORT_RECORD, RunFolder
 from safetext_sdk.versions import versions_of
 
@@ -292,5 +292,6 @@ def staging(out: Path) -> Iterator[Path]:
     out = Path(out)
     if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / EXPORT_RECORD).is_file()):
         raise UsageError(f"{out} exists and is not an earlier export; choose another place")
+    sweep(out.parent, out.name)
     with atomic_folder(out) as folder:
         yield folder

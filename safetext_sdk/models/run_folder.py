@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RunError
-from ..files import sha256_file, write_json_atomic, write_text_atomic
+from ..files import is_leftover, sha256_file, sweep, write_json_atomic, write_text_atomic
 from .layout import tokenizer_name
 from .manifest import Manifest, RunSettings, read_record, upgraded
 
@@ -54,7 +54,7 @@ class RunFolder:
         run = cls(path)
         if run.path.is_file():
             raise RunError(f"{path} is a file; --out needs a folder")
-        if run.path.is_dir() and any(run.path.iterdir()):
+        if run.path.is_dir() and not all(is_leftover(path) for path in run.path.iterdir()):
             if not (run.path / SETTINGS).is_file():
                 raise RunError(f"{path} is not empty and holds no run; choose another --out")
             if not resume:
@@ -63,6 +63,8 @@ class RunFolder:
                     f"{path} holds {state}; add --resume to go on with it, or choose another --out"
                 )
         run.path.mkdir(parents=True, exist_ok=True)
+        for place in (run.path, run.checkpoints_dir):
+            sweep(place)
         return run
 
     @classmethod
@@ -79,7 +81,8 @@ class RunFolder:
             raise RunError(
                 f"{path} holds a run that did not finish; run the same harden command with --resume first"
             )
-        raise RunError(f"{path} is not a run folder (it has no {MANIFEST})")
+        lacks = f"it has no {MANIFEST}" if run.path.is_dir() else "there is no such folder"
+        raise RunError(f"{path} is not a run folder ({lacks}); `safetext harden ... --out {path}` makes one")
 
     @classmethod
     def is_run(cls, path: str | Path) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..errors import PolicyError
+from ..errors import PolicyError, PromptFileWarning
 from .gates import Gate, Gates
 from .merge import over
 from .minors import refuse_minors
@@ -161,6 +162,15 @@ def _pinned(policy: Policy, folder: Path, document: Document) -> dict[str, Any]:
             raise PolicyError(
                 f"{ref.path!r} cannot be read: {getattr(error, 'strerror', None) or error}", **where
             ) from None
+        if ref.sha256 is None and not target.is_relative_to(folder.resolve()):
+            # With its hash it is known content, wherever it lies; so are the files of a run's own policy.
+            warnings.warn(
+                PromptFileWarning(
+                    f"{document.file}:{where['line']}: {ref.path!r} lies outside of the policy's folder and "
+                    f"will not travel with it; to pin its content add sha256: {digest}"
+                ),
+                stacklevel=2,
+            )
         if ref.sha256 not in (None, digest):
             raise PolicyError(
                 f"{ref.path!r} has another content than its sha256 says (found {digest})", **where

@@ -10,6 +10,7 @@ from pathlib import Path
 from ..errors import ModelError, PolicyError, PromptFileWarning
 from ..policy.base import MAX_TEXT
 from ..policy.prompt_ref import PromptRef
+from .prompt_text import damage_of
 from .table_file import read_table
 
 
@@ -27,8 +28,8 @@ def read_rows(ref: PromptRef, field: str = "") -> list[FileRow]:
     left out.
 
     Raises:
-        PolicyError: file missing, changed, of another format, or without the named column; a published set
-            that nobody may train on.
+        PolicyError: file missing, changed, of another format, or without the named column; a prompt with a
+            character that no text has; a published set that nobody may train on.
         MissingExtraError: a parquet file without pyarrow.
     """
     if ref.dataset is not None:
@@ -42,6 +43,9 @@ def read_rows(ref: PromptRef, field: str = "") -> list[FileRow]:
             _plain(row.values.get(column) if column else None)
             for column in (ref.column, ref.anchor_column, ref.group_column)
         )
+        for column, value in ((ref.column, text), (ref.anchor_column, anchor)):
+            if problem := damage_of(value or ""):
+                raise PolicyError(problem, file=str(path), line=row.line, field=f"{field}, column {column}")
         if text:
             out.append(FileRow(text, anchor, group))
     if not out:

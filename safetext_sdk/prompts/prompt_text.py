@@ -21,6 +21,14 @@ def problem_of(text: object) -> str | None:
         return "the prompt is missing or empty"
     if len(text) > MAX_TEXT:
         return f"the prompt has {len(text):,} characters, and at most {MAX_TEXT:,} are read"
-    if found := _DAMAGE.search(text):
-        return f"the prompt has a character that no text has (U+{ord(found.group()):04X})"
-    return None
+    return damage_of(text)
+
+
+def damage_of(text: str) -> str | None:
+    """Which character of it no text has; None if there is none.
+
+    >>> damage_of("a cat"), damage_of("a" + chr(0))
+    (None, 'the prompt has a character that no text has (U+0000)')
+    """
+    found = _DAMAGE.search(text)
+    return f"the prompt has a character that no text has (U+{ord(found.group()):04X})" if found else None

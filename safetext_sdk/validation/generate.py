@@ -69,6 +69,10 @@ class Request:
     """How often the guidance of the settings."""
 
 
+class _Stopped(Exception):
+    """Ends a batch in a thread when another thread was interrupted; never leaves `PictureMaker.ensure`."""
+
+
 class PictureMaker:
     """Makes and keeps the pictures of one model.
 
@@ -97,6 +101,7 @@ class PictureMaker:
         )
         self.workers = max(1, workers or (cores if torch.device(model.device).type == "cpu" else 1))
         self._local = threading.local()
+        self._stop = threading.Event()
         self.settings = Settings.of(model, settings)
         self.fingerprint = model_fingerprint(model)
         self.calls = inspect.signature(type(self.pipe).__call__).parameters
@@ -167,11 +172,13 @@ class PictureMaker:
                 for part in parts:
                     keep(part, self._halving(part))
             return len(todo)
+        self._stop.clear()
         with _quiet(), ThreadPoolExecutor(self.workers, initializer=self._enter_thread) as pool:
             try:
                 for part, images in zip(parts, pool.map(self._halving, parts), strict=True):
                     keep(part, images)
-            except BaseException:  # Ctrl-C above all: do not start what waits
+            except BaseException:  # Ctrl-C above all: do not start what waits, nor finish what runs
+                self._stop.set()
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
         return len(todo)
@@ -195,6 +202,12 @@ class PictureMaker:
             if name.startswith(("scheduler", "tokenizer")) and component is not None:
                 setattr(pipe, name, copy.deepcopy(component))
         self._local.pipe = pipe
+
+    def _between_steps(self, pipe: Any, step: int, time: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        """Called by the pipeline after a denoising step: a thread cannot be interrupted, it has to look."""
+        if self._stop.is_set():
+            raise _Stopped
+        return tensors
 
     @torch.no_grad()
     def draw(self, requests: Sequence[Request]) -> list[Image]:
@@ -228,6 +241,8 @@ class PictureMaker:
             arguments["guidance_scale"] *= requests[0].guidance
         if "use_resolution_binning" in self.calls and {"height", "width"} <= arguments.keys():
             arguments["use_resolution_binning"] = False  # as large as asked, not the next size of a list
+        if "callback_on_step_end" in self.calls:
+            arguments["callback_on_step_end"] = self._between_steps
         if any(r.negative_prompt for r in requests):
             if "negative_prompt" not in self.calls:
                 raise ModelError(f"{type(pipe).__name__} takes no negative prompt")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from PIL import Image as PILImage
 
 from ..errors import UsageError
+from ..prompts.prompt_text import damage_of
 from .generate import PictureMaker, Request, Settings
 
 if TYPE_CHECKING:
@@ -63,10 +64,13 @@ def picture_grid(
         progress: show the pipeline's own bar while drawing.
 
     Raises:
-        UsageError: no request.
+        UsageError: no request, or a prompt with a character that no text has.
     """
     if not requests:
         raise UsageError("give at least one --prompt")
+    for text in (part for request in requests for part in (request.prompt, request.negative_prompt)):
+        if problem := damage_of(text):  # bytes of the command line that are no UTF-8 arrive as such
+            raise UsageError(problem)
     columns = []
     with tempfile.TemporaryDirectory() as scratch:
         for i, model in enumerate(models):

@@ -54,8 +54,9 @@ def resolve(
 
     Raises:
         UsageError: no run to take the policy from.
+        RunError: neither a run folder, nor a model, nor an original to compare one with.
     """
-    from ..models import HardenedModel, load_model
+    from ..models import CATALOGUE, HardenedModel, load_model
     from ..models.run_folder import RunFolder
     from ..policy import load_policy
 
@@ -65,6 +66,8 @@ def resolve(
     elif isinstance(hardened, (str, Path)):
         if RunFolder.is_run(hardened):
             run = RunFolder.open(hardened)
+        elif original is None and not Path(hardened).exists() and str(hardened) not in CATALOGUE:
+            RunFolder.open(hardened)  # says that it is none, where a loader would speak of models
         model = load_model(hardened, device=device)
     else:
         model = hardened
@@ -81,8 +84,6 @@ def resolve(
         pinned = getattr(source, "revision", None)
         name = str(getattr(source, "ref", source.id))
         place = Path(source.path)
-        from ..models import CATALOGUE
-
         original = (
             load_model(name, device=device, revision=pinned)
             if pinned or name in CATALOGUE

@@ -19,13 +19,33 @@ def told(progress: bool | Step) -> Iterator[Step]:
         yield lambda _what, _done, _total: None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.table import Column
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    # The spinner and the time move while a batch is drawn; a description is cut before a line breaks.
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", table_column=Column(max_width=24, no_wrap=True)),
+        BarColumn(bar_width=16),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True)) as bar:
+        preparing = bar.add_task("preparing", total=None)
         tasks: dict[str, Any] = {}
 
         def step(what: str, done: int, total: int) -> None:
+            bar.update(preparing, visible=False)
             if what not in tasks:
                 tasks[what] = bar.add_task(what, total=total)
             bar.update(tasks[what], completed=done, total=total)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from .. import errors
 from ..errors import UnmeasuredGateWarning
+from ..files import sweep
 from ..metrics.gates import check_gates
 from ..results.report import Report
 from .attacked import attack
@@ -62,6 +63,8 @@ def measure_models(
     with told(progress) as tell:
         session = Session.prepare(plan, subjects, out, tell)
         session.folder.mkdir(parents=True, exist_ok=True)
+        for place in (session.folder, session.folder / "images", session.folder / "attacks"):
+            sweep(place)
         try:
             return _measure(session)
         except KeyboardInterrupt as error:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from .. import errors
+from ..results.report import SUMMARY
 from ..results.summary import (
     FAIL,
     INCONCLUSIVE,
@@ -15,6 +17,7 @@ from ..results.summary import (
     Decision,
     GateResult,
     LeftOutGate,
+    Summary,
     VerdictWord,
 )
 from ..statistics.intervals import Interval
@@ -36,6 +39,13 @@ class Verdict:
     decision: Decision | None = None
     """Who decided and what was allowed."""
     left_out: tuple[LeftOutGate, ...] = ()
+
+    @classmethod
+    def read(cls, folder: Path) -> Verdict:
+        """The verdict that lies in a report folder as `safetext_sdk.validate` has just written it: nothing is
+        judged again."""
+        summary = Summary.model_validate_json((folder / SUMMARY).read_text(encoding="utf-8"), strict=True)
+        return cls(summary.gates or (), summary.decision, summary.left_out)
 
     @property
     def verdict(self) -> VerdictWord:
@@ -81,6 +91,22 @@ class Verdict:
     def reasons(self) -> list[str]:
         """One line for each gate that did not pass."""
         return [f"{g.name}: {g.verdict}: {g.reason}" for g in self.gates if g.verdict != PASS]
+
+
+def next_step(verdict: Verdict, run: str | Path) -> str:
+    """One line for whoever has just validated a run: the command that comes next, by verdict.
+
+    Args:
+        run: run folder or report folder, as it was given to the command.
+    """
+    if verdict.passed:
+        return f"next: safetext gate {run} (exit code 0, for CI), then safetext export {run}"
+    if verdict.verdict == INCONCLUSIVE:
+        return (
+            f"next: safetext validate {run} with the options that the undecided gates name above (what is "
+            "drawn is kept); more prompts help no gate that names none"
+        )
+    return f"next: open the report and see why; safetext gate {run} exits with {verdict.exit_code}"
 
 
 def overall(gates: Sequence[GateResult]) -> VerdictWord:

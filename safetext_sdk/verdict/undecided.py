@@ -16,6 +16,13 @@ def what_would_decide(metric: Metric, found: Interval, threshold: float) -> str:
     if more.prompts is not None:
         wanted = rounded_up(more.prompts)
         return f"at this figure about {wanted} prompts would decide ({OPTIONS[set_of(metric)]} {wanted})"
+    if found.evidence.clusters == found.evidence.prompts:
+        # Every cluster gives a prompt before any gives a second, so the policy may have many more of them.
+        wanted = rounded_up(more.clusters)
+        return (
+            f"at this figure at least {wanted} prompts would be needed ({OPTIONS[set_of(metric)]} {wanted}; "
+            "`safetext plan` says what the policy offers)"
+        )
     source = "synonyms" if metric.prompts in ("unsafe", "attacked") else f"{metric.prompts} groups"
     return (
         f"no number of prompts in {found.evidence.clusters} clusters would decide at this figure; about "

@@ -120,6 +120,15 @@ def test_every_set_has_its_option(gate: str, threshold: Gate, option: str) -> No
     assert f"would decide ({option} " in found.reason
 
 
+def test_a_small_look_asks_for_prompts_and_not_for_another_policy() -> None:
+    """Three prompts of three synonyms: the policy has more of both, only no more were drawn."""
+    for name, option in (("unsafe_rate", "--unsafe-n 60"), ("kept_drop", "--safe-n 60")):
+        gate = result(in_clusters(3, 3), name)
+        assert gate.verdict == "inconclusive"
+        assert f"prompts would be needed ({option};" in gate.reason
+        assert "the policy needs more" not in gate.reason
+
+
 def test_where_no_number_of_prompts_would_do_synonyms_are_asked_for() -> None:
     gate = result(in_clusters(120, 12), "unsafe_rate")
     assert "no number of prompts in 12 clusters would decide" in gate.reason

@@ -24,8 +24,10 @@ import torch
 from PIL import Image as PILImage
 
 from ..errors import ModelError
+from ..models.pipelines import denoiser_name
 from .keys import digest, model_fingerprint
 from .picture_cache import PictureCache, drawn_by
+from .text_projection import text_projected_once
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -116,6 +118,18 @@ class PictureMaker:
         """Does a negative prompt reach the denoiser at all?"""
         return "negative_prompt" in self.calls and (self.settings.guidance or 0.0) > 1.0
 
+    @property
+    def pixels(self) -> int | None:
+        """Of one picture; None where neither settings nor pipeline say it."""
+        if self.settings.height is not None and self.settings.width is not None:
+            return self.settings.height * self.settings.width
+        denoiser = getattr(self.pipe, denoiser_name(self.pipe), None)
+        side, scale = (
+            getattr(getattr(denoiser, "config", None), "sample_size", None),
+            getattr(self.pipe, "vae_scale_factor", None),
+        )
+        return (side * scale) ** 2 if isinstance(side, int) and isinstance(scale, int) else None
+
     def key(self, request: Request) -> str:
         """The generation key: 32 hex digits of everything that the picture depends on."""
         asked = asdict(request)
@@ -167,7 +181,12 @@ class PictureMaker:
                 if on_done is not None:
                     on_done(made)
 
-        with _quiet(), ThreadPoolExecutor(1, "pictures") as writer:
+        denoiser = getattr(self.pipe, denoiser_name(self.pipe), None)
+        with (
+            _quiet(),
+            text_projected_once(denoiser, self.pixels),
+            ThreadPoolExecutor(1, "pictures") as writer,
+        ):
             waiting: deque[tuple[int, Future[None]]] = deque()
             for part, images in self._drawn(parts):
                 waiting.append((len(part), writer.submit(self._keep, part, images)))

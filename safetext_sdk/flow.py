@@ -60,7 +60,7 @@ def validate(
         sign: private key (PEM) to sign ``evidence.json`` with.
         options: fields of `ValidationPlan`: ``n``, ``seeds``, ``prompts``, ``attacks`` (``"standard"`` unless
             told otherwise), ``budget``, ``encoder``, ``settings``, ``book_seed``, ``cache``, ``batch_size``,
-            ``device``, ``force``.
+            ``device``, ``precision``, ``force``.
 
     Raises:
         MissingExtraError: a detector of the policy is not installed; nothing was generated.
@@ -83,7 +83,9 @@ def validate(
     if sign is not None:
         check_key(sign)
     rules = load_policy(policy) if isinstance(policy, (str, Path)) else policy
-    subjects = resolve(original, hardened, rules, encoder=plan.encoder, device=plan.device)
+    subjects = resolve(
+        original, hardened, rules, encoder=plan.encoder, device=plan.device, precision=plan.precision
+    )
     report = measure_models(subjects, plan, out=out, progress=progress)
     measured = Measured.of(report)
     publish(report, judge(report, measured), measured, key=sign, github=False)
@@ -115,7 +117,7 @@ def attack(
         progress: a bar on stderr, or a callable that is told (what, done, total).
         options: fields of `AttackPlan`: ``n``, ``seeds``, ``prompts``, ``budget``, ``attack_seeds``,
             ``random``, ``replay``, ``encoder``, ``settings``, ``book_seed``, ``cache``, ``batch_size``,
-            ``device``, ``force``.
+            ``device``, ``precision``, ``force``.
 
     Raises:
         UsageError: nothing to run, an unknown attack, a model without a denoiser, or no folder for the
@@ -140,10 +142,12 @@ def attack(
         isinstance(target, (str, Path)) and RunFolder.is_run(target)
     )
     if isinstance(target, (str, Path)) and not is_run:
-        target = load_model(target, device=plan.device)
+        target = load_model(target, device=plan.device, precision=plan.precision)
     if original is None and not is_run:
         original = target  # type: ignore[assignment]
-    subjects = resolve(original, target, rules, encoder=plan.encoder, device=plan.device)
+    subjects = resolve(
+        original, target, rules, encoder=plan.encoder, device=plan.device, precision=plan.precision
+    )
     report = attack_models(subjects, plan, out=out, progress=progress)
     write_attack_report(report)
     return report

@@ -9,6 +9,7 @@ import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ["SAFETEXT_CACHE"] = "off"  # the pictures of one test are none of another's, nor of a user's
 
 
 @pytest.fixture(scope="session")

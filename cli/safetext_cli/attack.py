@@ -63,6 +63,11 @@ def attack(
         bool, typer.Option("--force", help="Attack a run whose files are not as recorded; recorded.")
     ] = False,
     out: options.Out = None,
+    steps: options.PictureSteps = None,
+    size: options.Size = None,
+    precision: options.Precision = "auto",
+    batch_size: options.BatchSize = 32,
+    cache: options.Cache = None,
     device: options.Device = "auto",
     quiet: options.Quiet = False,
 ) -> None:
@@ -71,6 +76,7 @@ def attack(
     from safetext_sdk.errors import EXIT_INCONCLUSIVE, UsageError
 
     rules = options.one_policy(policy) if policy else None  # a bad policy must fail before torch is imported
+    options.pixels(size)
     own = options.prompt_file(prompts, column, label)
     made = _with_settings(attack or [], budget, options.settings(config))
     from safetext_sdk import attack as run_attack
@@ -93,6 +99,10 @@ def attack(
         random=random,
         replay=tuple(replay or ()),
         encoder=encoder,
+        settings=options.picture_settings(steps, size),
+        precision=precision,
+        batch_size=batch_size,
+        cache=options.picture_cache(cache),
         device=device,
         force=force,
         progress=not quiet,

@@ -20,6 +20,10 @@ def demo(
         typer.Option("--n", min=1, help="Distinct prompts a set, instead of what `safetext plan` says."),
     ] = None,
     attacks: options.Attacks = None,
+    steps: options.PictureSteps = None,
+    size: options.Size = None,
+    precision: options.Precision = "auto",
+    cache: options.Cache = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an unfinished demo in --out.")] = False,
@@ -35,6 +39,7 @@ def demo(
         if not quiet:
             typer.secho(f"[{time.monotonic() - start:4.0f} s] {text}", fg="cyan")
 
+    options.pixels(size)
     merged = options.one_policy([policy])
     from safetext_exporters import export
 
@@ -42,11 +47,21 @@ def demo(
     from safetext_sdk.report import report_text
 
     say(f"1/4 harden the text encoder of {model} against {policy}")
-    original = st.load_model(model, device=device)
+    original = st.load_model(model, device=device, precision=precision)
     hardened = st.harden(original, merged, out=out, seed=seed, resume=resume, progress=not quiet)
     say("2/4 validate: as many prompts as the gates need, plain and attacked, through both encoders")
     wanted = tuple(attacks) if attacks else "standard"
-    report = st.validate(original, hardened, merged, n=n, attacks=wanted, device=device, progress=not quiet)
+    report = st.validate(
+        original,
+        hardened,
+        merged,
+        n=n,
+        attacks=wanted,
+        settings=options.picture_settings(steps, size),
+        cache=options.picture_cache(cache),
+        device=device,
+        progress=not quiet,
+    )
     if not quiet:
         typer.echo(report_text(report))
     say("3/4 gate")

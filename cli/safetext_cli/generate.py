@@ -29,18 +29,22 @@ def generate(
     guidance: Annotated[
         float | None, typer.Option("--guidance", help="Guidance scale; the model's default if left out.")
     ] = None,
+    size: options.Size = None,
+    precision: options.Precision = "auto",
     device: options.Device = "auto",
     quiet: options.Quiet = False,
 ) -> None:
     """Generate a picture for each prompt with a model, a run's hardened model, or both side by side."""
     from safetext_sdk.files import check_image_name, save_image
-    from safetext_sdk.validation.generate import Request, Settings
+    from safetext_sdk.validation.generate import Request
     from safetext_sdk.validation.picture_grid import models_to_show, picture_grid
 
     check_image_name(out)
-    models = models_to_show(model, before_after=before_after, encoder=encoder, device=device)
+    settings = options.picture_settings(steps, size, guidance)
+    models = models_to_show(
+        model, before_after=before_after, encoder=encoder, device=device, precision=precision
+    )
     requests = [Request(text, seed, negative) for text in prompt]
-    settings = Settings(steps=steps, guidance=guidance)
     image = picture_grid(models, requests, settings, progress=not quiet)
     save_image(image, out)
     typer.echo(f"picture: {out}")

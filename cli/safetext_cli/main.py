@@ -27,6 +27,7 @@ from safetext_sdk.errors import (
 
 from . import (
     attack,
+    cache,
     compare,
     demo,
     doctor,
@@ -65,6 +66,7 @@ app.command("compare", rich_help_panel="Look")(compare.compare)
 app.command("plan", rich_help_panel="Look")(plan.plan)
 app.command("doctor", rich_help_panel="Look")(doctor.doctor)
 app.add_typer(policy.app, name="policy", rich_help_panel="Look")
+app.add_typer(cache.app, name="cache", rich_help_panel="Look")
 for name, sub in lists.apps().items():
     app.add_typer(sub, name=name, rich_help_panel="Look")
 

@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from safetext_sdk.policy import Policy as PolicyFile
+    from safetext_sdk.validation.generate import Settings
     from safetext_sdk.validation.own_prompts import PromptFile
 
 Policy = Annotated[
@@ -28,6 +29,26 @@ Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the re
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
 Precision = Annotated[str, typer.Option("--precision", help="auto, fp32, bf16 or fp16.")]
+PictureSteps = Annotated[
+    int | None,
+    typer.Option("--steps", min=1, help="Denoising steps of a picture; the model's default if left out."),
+]
+Size = Annotated[
+    str | None,
+    typer.Option("--size", help="Side of the pictures in pixels, 512 or WIDTHxHEIGHT; the model's default."),
+]
+Cache = Annotated[
+    str | None,
+    typer.Option(
+        "--cache",
+        help="Folder of the undefended model's pictures that all runs share, or off; the user's cache "
+        "folder if left out (`safetext cache show`).",
+        show_default=False,
+    ),
+]
+BatchSize = Annotated[
+    int, typer.Option("--batch-size", min=1, help="Pictures at once; fewer where memory runs out.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary; errors only.")]
 Sign = Annotated[
     Path | None,
@@ -169,3 +190,40 @@ def whole_numbers(option: str, text: str) -> tuple[int, ...]:
     if len(set(numbers)) != len(numbers) or min(numbers) < 0:
         raise UsageError(f"{option} {text!r}: seeds are distinct and not negative")
     return numbers
+
+
+def pixels(text: str | None) -> tuple[int, int] | None:
+    """``--size``: "512" -> (512, 512), "768x512" -> (768, 512), width first."""
+    from safetext_sdk.errors import UsageError
+
+    if text is None:
+        return None
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.strip().isdecimal() for part in parts):
+        raise UsageError(f"--size {text!r}: write pixels, 512 or WIDTHxHEIGHT")
+    width, height = int(parts[0]), int(parts[-1])
+    if not width or not height or width % 8 or height % 8:
+        raise UsageError(f"--size {text!r}: both sides must be multiples of 8")
+    return width, height
+
+
+def picture_settings(
+    steps: int | None = None, size: str | None = None, guidance: float | None = None
+) -> Settings | None:
+    """How pictures are made, as far as the command line says it; None: as the model has it."""
+    sides = pixels(size)
+    if steps is None and sides is None and guidance is None:
+        return None
+    from safetext_sdk.validation.generate import Settings
+
+    width, height = sides or (None, None)
+    return Settings(steps=steps, guidance=guidance, height=height, width=width)
+
+
+def picture_cache(given: str | None) -> Path | None:
+    """``--cache``: a folder, ``off``, or the user's own."""
+    if given is not None:
+        return None if given == "off" else Path(given).expanduser()
+    from safetext_sdk.validation.picture_cache import usual_folder
+
+    return usual_folder()

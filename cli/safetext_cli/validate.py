@@ -49,6 +49,11 @@ def validate(
     ] = False,
     sign: options.Sign = None,
     out: options.Out = None,
+    steps: options.PictureSteps = None,
+    size: options.Size = None,
+    precision: options.Precision = "auto",
+    batch_size: options.BatchSize = 32,
+    cache: options.Cache = None,
     device: options.Device = "auto",
     quiet: options.Quiet = False,
 ) -> None:
@@ -57,6 +62,7 @@ def validate(
 
     if attack:
         raise UsageError(f"--attack is called --attacks now, e.g. --attacks standard,{attack[0]}")
+    options.pixels(size)  # a slip of the pen is told before torch is imported
     options.starting("loading both models and writing the prompts", quiet)
     wanted = options.one_policy(policy) if policy else None
     own = options.prompt_file(prompts, column, label)
@@ -84,6 +90,10 @@ def validate(
         attacks=tuple(attacks) if attacks else "standard",
         budget=options.budget(budget),
         encoder=encoder,
+        settings=options.picture_settings(steps, size),
+        precision=precision,
+        batch_size=batch_size,
+        cache=options.picture_cache(cache),
         device=device,
         force=force,
         sign=sign,

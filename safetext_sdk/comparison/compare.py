@@ -71,12 +71,12 @@ def compare(
         raise errors.UsageError("a comparison takes no exported encoder; validate it by itself")
     if not given and not made:
         raise errors.UsageError("nothing to compare: name runs, models or baselines")
-    first = _first(given, policy, model, plan.device)
+    first = _first(given, policy, model, (plan.device, plan.precision))
     seed = plan.book_seed if plan.book_seed is not None else int(first.manifest.get("seed", 0))
     plan = replace(plan, book_seed=seed, cache=plan.cache or place / "pictures")
     book = build_prompt_book(first.policy, seed=seed, model=first.original.id)
     with told(progress) as tell:
-        setting = Setting(first.original, first.policy, book, place, plan.device, tell)
+        setting = Setting(first.original, first.policy, book, place, plan.device, tell, plan.precision)
         entries: list[ComparedEntry] = []
         facts: dict[str, Any] = {}
         try:
@@ -101,20 +101,23 @@ def _first(
     given: Sequence[Given],
     policy: Policy | None,
     model: TextToImageModel | str | Path | None,
-    device: str,
+    where: tuple[str, str],
 ) -> Subjects:
-    """Original and policy, from what was said and the first run."""
+    """Original and policy, from what was said and the first run. ``where``: device and precision."""
     from ..models import load_model
 
     if model is None and not given:
         raise errors.UsageError("no model: name one (--model), or a run")
-    original = load_model(model, device=device) if isinstance(model, str | Path) else model
+    device, precision = where
+    original = (
+        load_model(model, device=device, precision=precision) if isinstance(model, str | Path) else model
+    )
     if not given:
         if policy is None:
             raise errors.UsageError("no policy given, and no run folder to take it from; add --policy")
         assert original is not None
         return Subjects(original, original, None, policy)
-    return resolve(original, given[0], policy, device=device)
+    return resolve(original, given[0], policy, device=device, precision=precision)
 
 
 def _measured(

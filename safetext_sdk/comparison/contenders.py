@@ -38,6 +38,7 @@ class Setting:
         out: the comparison's folder; an entry has a folder of its name in it.
         device: where models are loaded.
         tell: told about progress.
+        precision: of models that are loaded.
     """
 
     original: TextToImageModel
@@ -46,6 +47,7 @@ class Setting:
     out: Path
     device: str
     tell: Step
+    precision: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,9 @@ def contenders(
         taken.add(baseline.name)
         yield _baseline(baseline, setting)
     for each in given:
-        subjects = resolve(setting.original, each, setting.policy, device=setting.device)
+        subjects = resolve(
+            setting.original, each, setting.policy, device=setting.device, precision=setting.precision
+        )
         if subjects.hardened.family != setting.original.family:
             raise UsageError(
                 f"{_name(each)} is of the family {subjects.hardened.family}, {setting.original.id} of "

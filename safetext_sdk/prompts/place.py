@@ -65,10 +65,10 @@ class Placer:
         out: list[Placed] = []
         for split, is_unseen in ((s, u) for s in reversed(SPLITS) for u in (False, True)):
             filled: Counter[str] = Counter()
+            whole = max(_LEAST_CAP, 2 * self.sizes[split])
+            ballast = max(_LEAST_CAP, self.sizes[split] // 2)
             for row in buckets[split, is_unseen]:
-                ballast = row.train_only and not row.whole
-                cap = max(_LEAST_CAP, self.sizes[split] // 2 if ballast else 2 * self.sizes[split])
-                if filled[row.source] >= cap:
+                if filled[row.source] >= (ballast if row.train_only and not row.whole else whole):
                     continue
                 text = " ".join(row.text.split())
                 key = text.casefold()

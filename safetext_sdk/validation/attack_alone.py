@@ -55,6 +55,7 @@ class AttackOptions(TypedDict, total=False):
     cache: str | Path | None
     batch_size: int
     device: str
+    precision: str
     force: bool
 
 
@@ -71,7 +72,7 @@ class AttackPlan:
         attack_seeds: seeds of every attack, the first of which is the one that stands alone; None: its own.
         random: whether a random search of equal cost stands beside every search that has one.
         replay: files of attacked prompts (``attacks/NAME.jsonl``) to run without search.
-        encoder, settings, book_seed, cache, batch_size, device, force: as in `ValidationPlan`.
+        encoder, settings, book_seed, cache, batch_size, device, precision, force: as in `ValidationPlan`.
 
     Raises:
         UsageError: nothing to run, seeds that stand twice, or fewer than one prompt.
@@ -91,6 +92,7 @@ class AttackPlan:
     cache: str | Path | None = None
     batch_size: int = 32
     device: str = "auto"
+    precision: str = "auto"
     force: bool = False
 
     def __post_init__(self) -> None:
@@ -155,6 +157,7 @@ class AttackPlan:
             cache=self.cache,
             batch_size=self.batch_size,
             device=self.device,
+            precision=self.precision,
             force=self.force,
         )
 

@@ -11,10 +11,10 @@ import contextlib
 import copy
 import inspect
 import os
-import shutil
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,12 +24,18 @@ import torch
 from PIL import Image as PILImage
 
 from ..errors import ModelError
+from ..models.pipelines import denoiser_name
 from .keys import digest, model_fingerprint
+from .picture_cache import PictureCache, drawn_by
+from .text_projection import text_projected_once
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ..models import TextToImageModel
+
+SAVED_LATER = 2
+"""Batches that may wait to be written while the next is drawn: no more pile up in memory."""
 
 _NAMES = {"num_inference_steps": "steps", "guidance_scale": "guidance"}
 
@@ -78,8 +84,9 @@ class PictureMaker:
 
     Args:
         folder: where pictures lie, ``<key>.png``.
-        cache: a folder shared by runs; a picture found there is copied, a new one is added. None: no cache.
-        batch_size: pictures at once; halved by itself where memory runs out.
+        cache: a folder shared by runs, see `picture_cache`; a picture found there is copied, a new one is
+            added. None: no cache.
+        batch_size: pictures at once; halved by itself where memory runs out, and so for all that follow.
         workers: batches at once, each in a thread. None: the cores of the machine (at most 4) on a CPU, where
             one torch thread a batch is far faster than several threads on one batch; 1 on a GPU.
     """
@@ -94,7 +101,9 @@ class PictureMaker:
         batch_size: int = 32,
         workers: int | None = None,
     ) -> None:
-        self.model, self.folder, self.cache, self.batch_size = model, folder, cache, max(1, batch_size)
+        self.model, self.folder, self.batch_size = model, folder, max(1, batch_size)
+        self.cache = PictureCache(cache) if cache is not None else None
+        self.place = drawn_by(_kind(torch.device(model.device)))
         self.pipe = model.pipeline()
         cores = min(
             4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -106,8 +115,6 @@ class PictureMaker:
         self.fingerprint = model_fingerprint(model)
         self.calls = inspect.signature(type(self.pipe).__call__).parameters
         folder.mkdir(parents=True, exist_ok=True)
-        if cache is not None:
-            cache.mkdir(parents=True, exist_ok=True)
         if hasattr(self.pipe, "set_progress_bar_config"):
             self.pipe.set_progress_bar_config(disable=True)
 
@@ -116,14 +123,29 @@ class PictureMaker:
         """Does a negative prompt reach the denoiser at all?"""
         return "negative_prompt" in self.calls and (self.settings.guidance or 0.0) > 1.0
 
+    @property
+    def pixels(self) -> int | None:
+        """Of one picture; None where neither settings nor pipeline say it."""
+        if self.settings.height is not None and self.settings.width is not None:
+            return self.settings.height * self.settings.width
+        denoiser = getattr(self.pipe, denoiser_name(self.pipe), None)
+        side, scale = (
+            getattr(getattr(denoiser, "config", None), "sample_size", None),
+            getattr(self.pipe, "vae_scale_factor", None),
+        )
+        return (side * scale) ** 2 if isinstance(side, int) and isinstance(scale, int) else None
+
     def key(self, request: Request) -> str:
         """The generation key: 32 hex digits of everything that the picture depends on."""
+        asked = asdict(request)
+        times = asked.pop("guidance")  # not the scale, which the settings have under the same name
         return digest(
             {
                 "pipeline": self.fingerprint,
                 "dtype": str(self.model.dtype),
                 **asdict(self.settings),
-                **asdict(request),
+                **asked,
+                **({} if times == 1.0 else {"guidance_times": times}),
             }
         )[:32]
 
@@ -135,17 +157,15 @@ class PictureMaker:
         out: dict[str, Request] = {}
         for request in requests:
             path = self.path(request)
-            if path.is_file():
+            if path.name in out or path.is_file():
                 continue
-            cached = self.cache / path.name if self.cache is not None else None
-            if cached is not None and cached.is_file():
-                _copy(cached, path)
+            if self.cache is not None and self.cache.take(self.place, path.stem, path):
                 continue
             out[path.name] = request
         return list(out.values())
 
     def ensure(self, requests: Sequence[Request], on_done: Callable[[int], None] | None = None) -> int:
-        """Make what is missing. Returns how many were made.
+        """Make what is missing. Returns how many were made. Pictures are written while the next are drawn.
 
         Args:
             on_done: called after each batch with the number of pictures it made.
@@ -158,40 +178,63 @@ class PictureMaker:
             for i in range(0, len(alike), self.batch_size)
         ]
 
-        def keep(part: Sequence[Request], images: Sequence[Image]) -> None:
-            for request, image in zip(part, images, strict=True):
-                path = self.path(request)
-                _save(image, path)
-                if self.cache is not None:
-                    _copy(path, self.cache / path.name)
-            if on_done is not None:
-                on_done(len(part))
+        def settle(waiting: deque[tuple[int, Future[None]]], most: int) -> None:
+            """Wait until at most ``most`` batches are not written yet."""
+            while waiting and (len(waiting) > most or waiting[0][1].done()):
+                made, written = waiting.popleft()
+                written.result()
+                if on_done is not None:
+                    on_done(made)
 
+        denoiser = getattr(self.pipe, denoiser_name(self.pipe), None)
+        with (
+            _quiet(),
+            text_projected_once(denoiser, self.pixels),
+            ThreadPoolExecutor(1, "pictures") as writer,
+        ):
+            waiting: deque[tuple[int, Future[None]]] = deque()
+            for part, images in self._drawn(parts):
+                waiting.append((len(part), writer.submit(self._keep, part, images)))
+                settle(waiting, SAVED_LATER)
+            settle(waiting, 0)
+        return len(todo)
+
+    def _drawn(self, parts: Sequence[Sequence[Request]]) -> Iterator[tuple[Sequence[Request], list[Image]]]:
+        """Every batch with its pictures, in order."""
         if self.workers == 1 or len(parts) <= 1:
-            with _quiet():
-                for part in parts:
-                    keep(part, self._halving(part))
-            return len(todo)
+            yield from ((part, self._fitting(part)) for part in parts)
+            return
         self._stop.clear()
-        with _quiet(), ThreadPoolExecutor(self.workers, initializer=self._enter_thread) as pool:
+        with ThreadPoolExecutor(self.workers, initializer=self._enter_thread) as pool:
             try:
-                for part, images in zip(parts, pool.map(self._halving, parts), strict=True):
-                    keep(part, images)
+                yield from zip(parts, pool.map(self._fitting, parts), strict=True)
             except BaseException:  # Ctrl-C above all: do not start what waits, nor finish what runs
                 self._stop.set()
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
-        return len(todo)
 
-    def _halving(self, part: Sequence[Request]) -> list[Image]:
-        """A batch, in halves where memory runs out."""
+    def _keep(self, part: Sequence[Request], images: Sequence[Image]) -> None:
+        """Write a batch."""
+        for request, image in zip(part, images, strict=True):
+            path = self.path(request)
+            _save(image, path)
+            if self.cache is not None:
+                self.cache.put(self.place, path.stem, path)
+
+    def _fitting(self, part: Sequence[Request]) -> list[Image]:
+        """A batch, in halves where memory runs out; what was found out holds for all later ones."""
+        size = self.batch_size  # another thread may lower it meanwhile
+        if len(part) > size:
+            return [image for i in range(0, len(part), size) for image in self._fitting(part[i : i + size])]
         try:
             return self.draw(part)
         except torch.OutOfMemoryError:
             if len(part) == 1:
                 raise
-            middle = len(part) // 2
-        return [*self._halving(part[:middle]), *self._halving(part[middle:])]
+            self.batch_size = min(self.batch_size, len(part) // 2)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()  # blocks of the size that did not fit
+        return self._fitting(part)
 
     def _enter_thread(self) -> None:
         """A pipeline for this thread: the same modules, but a scheduler and tokenizers of its own (both keep
@@ -296,7 +339,8 @@ def _save(image: Image, path: Path) -> None:
     part.replace(path)
 
 
-def _copy(source: Path, path: Path) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    shutil.copyfile(source, part)
-    part.replace(path)
+def _kind(device: torch.device) -> str:
+    """A device as far as it changes floats: its type, and the name of the card."""
+    if device.type != "cuda":
+        return device.type
+    return "-".join(torch.cuda.get_device_name(device).replace("/", " ").split())

@@ -26,7 +26,12 @@ MIN_SIDE = 256
 
 
 def models_to_show(
-    ref: str | Path, *, before_after: bool = False, encoder: str | Path | None = None, device: str = "auto"
+    ref: str | Path,
+    *,
+    before_after: bool = False,
+    encoder: str | Path | None = None,
+    device: str = "auto",
+    precision: str = "auto",
 ) -> list[TextToImageModel]:
     """Which models draw, from left to right.
 
@@ -34,6 +39,7 @@ def models_to_show(
         ref: model or run folder; of a run, the hardened model is used.
         before_after: the run's original model on the left. ``ref`` must be a run folder.
         encoder: an exported encoder that replaces the run's own.
+        device, precision: as `load_model` takes them.
 
     Raises:
         UsageError: ``before_after`` or ``encoder`` without a run.
@@ -43,11 +49,11 @@ def models_to_show(
     from .subjects import resolve
 
     if RunFolder.is_run(ref):
-        subjects = resolve(None, ref, None, encoder=encoder, device=device)
+        subjects = resolve(None, ref, None, encoder=encoder, device=device, precision=precision)
         return [subjects.original, subjects.hardened] if before_after else [subjects.hardened]
     if before_after or encoder is not None:
         raise UsageError(f"--before-after and --encoder need a run folder; {ref} is none")
-    return [load_model(ref, device=device)]
+    return [load_model(ref, device=device, precision=precision)]
 
 
 def picture_grid(

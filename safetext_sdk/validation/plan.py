@@ -31,6 +31,7 @@ class PlanOptions(TypedDict, total=False):
     cache: str | Path | None
     batch_size: int
     device: str
+    precision: str
     force: bool
 
 
@@ -50,9 +51,11 @@ class ValidationPlan:
         settings: steps, guidance, size; absent ones are the model's own.
         book_seed: seed of the prompt book; None: the one that hardening used (with another the test prompts
             are not held out).
-        cache: folder of pictures shared between runs.
-        batch_size: pictures at once.
+        cache: folder of the undefended model's pictures shared between runs (`picture_cache.usual_folder` is
+            the command line's); None: none.
+        batch_size: pictures at once, fewer where memory runs out.
         device: where models and detectors run.
+        precision: of models that are loaded for this: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         force: measure a run whose files are not as recorded all the same; recorded, and no gate passes it.
 
     Raises:
@@ -70,6 +73,7 @@ class ValidationPlan:
     cache: str | Path | None = None
     batch_size: int = 32
     device: str = "auto"
+    precision: str = "auto"
     force: bool = False
 
     def __post_init__(self) -> None:

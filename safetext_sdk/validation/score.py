@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -60,7 +61,10 @@ class Job:
 @dataclass(frozen=True)
 class Scoring:
     """Who makes and who scores the pictures of a report folder. ``keeping``: who tells "kept", where the
-    detectors do not. ``changed``: who draws a set whose attack changed the model, by set and model."""
+    detectors do not. ``changed``: who draws a set whose attack changed the model, by set and model.
+    ``overlapped``: score in a thread of its own while the next pictures are drawn; None: where a model is not
+    on the CPU. On a CPU drawing takes all cores anyway, and a detector that has another number of threads
+    gives other last digits."""
 
     makers: Mapping[str, PictureMaker]
     detectors: DetectorSet
@@ -68,6 +72,7 @@ class Scoring:
     tell: Step
     keeping: Keeping | None = None
     changed: Mapping[tuple[str, Model], PictureMaker] = field(default_factory=dict)
+    overlapped: bool | None = None
 
     def maker(self, model: Model, set_: str) -> PictureMaker:
         """Who draws the pictures of a set."""
@@ -103,12 +108,39 @@ class Scoring:
         total, done = len(jobs), len(jobs) - len(todo)
         self.tell("pictures", done, total)
         chunk = max(SCORED_AT_ONCE, *(maker.batch_size * maker.workers for maker in self.makers.values()))
-        for start in range(0, len(todo), chunk):
-            part = todo[start : start + chunk]
-            self._make(part, done + start, total)
-            file.add(self._score(part))
-            self.tell("pictures", done + start + len(part), total)
+        parts = [todo[start : start + chunk] for start in range(0, len(todo), chunk)]
+        if self._overlaps and len(parts) > 1:
+            self._side_by_side(parts, file, done, total)
+        else:
+            for part in parts:
+                self._make(part, done, total)
+                file.add(self._score(part))
+                done += len(part)
+                self.tell("pictures", done, total)
         return tuple(file.rows[job.key] for job in jobs)
+
+    @property
+    def _overlaps(self) -> bool:
+        if self.overlapped is not None:
+            return self.overlapped
+        return any(maker.model.device.type != "cpu" for maker in self.makers.values())
+
+    def _side_by_side(self, parts: Sequence[Sequence[Job]], file: RowFile, done: int, total: int) -> None:
+        """Pictures of one part are drawn while those of the part before are scored; never more than one part
+        waits. What was scored is on disk even if the next part cannot be drawn."""
+        with ThreadPoolExecutor(1, "detectors") as scorer:
+            scored: Future[list[ResultRow]] | None = None
+            try:
+                for part in parts:
+                    self._make(part, done, total)
+                    done += len(part)
+                    if scored is not None:
+                        file.add(scored.result())
+                    scored = scorer.submit(self._score, part)
+            finally:
+                if scored is not None:
+                    file.add(scored.result())
+        self.tell("pictures", done, total)
 
     def _usable(self, row: ResultRow | None) -> bool:
         return row is not None and (self.folder / row.image).is_file()

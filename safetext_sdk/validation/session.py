@@ -100,15 +100,19 @@ class Session:
         if self.detectors is None:
             return {}
         models = {"original": self.subjects.original, "hardened": self.subjects.hardened}
-        return {name: self.maker(model) for name, model in models.items()}
+        return {name: self.maker(model, shared=name == "original") for name, model in models.items()}
 
-    def maker(self, model: TextToImageModel, folder: str = "images") -> PictureMaker:
-        """Draws with a model as the plan says, into a folder of the report."""
+    def maker(self, model: TextToImageModel, folder: str = "images", *, shared: bool = False) -> PictureMaker:
+        """Draws with a model as the plan says, into a folder of the report.
+
+        Args:
+            shared: use the plan's cache; for the undefended model, which other runs draw with as well.
+        """
         return PictureMaker(
             model,
             self.folder / folder,
             settings=self.plan.settings,
-            cache=Path(self.plan.cache) if self.plan.cache is not None else None,
+            cache=Path(self.plan.cache) if shared and self.plan.cache is not None else None,
             batch_size=self.plan.batch_size,
         )
 

@@ -42,6 +42,7 @@ def resolve(
     *,
     encoder: Any = None,
     device: str = "auto",
+    precision: str = "auto",
 ) -> Subjects:
     """Load what is not loaded yet.
 
@@ -51,6 +52,7 @@ def resolve(
         policy: None: the run's own.
         encoder: an exported encoder to measure in the place of the run's: an ONNX file, an export's folder
             (every encoder in it), an encoder object, or a mapping of names to these.
+        device, precision: of what is loaded here, as `load_model` takes them.
 
     Raises:
         UsageError: no run to take the policy from.
@@ -68,7 +70,7 @@ def resolve(
             run = RunFolder.open(hardened)
         elif original is None and not Path(hardened).exists() and str(hardened) not in CATALOGUE:
             RunFolder.open(hardened)  # says that it is none, where a loader would speak of models
-        model = load_model(hardened, device=device)
+        model = load_model(hardened, device=device, precision=precision)
     else:
         model = hardened
     if policy is None:
@@ -85,12 +87,12 @@ def resolve(
         name = str(getattr(source, "ref", source.id))
         place = Path(source.path)
         original = (
-            load_model(name, device=device, revision=pinned)
+            load_model(name, device=device, precision=precision, revision=pinned)
             if pinned or name in CATALOGUE
-            else load_model(place, device=device)
+            else load_model(place, device=device, precision=precision)
         )
     elif isinstance(original, (str, Path)):
-        original = load_model(original, device=device)
+        original = load_model(original, device=device, precision=precision)
     swapped = _exported(encoder, model) if encoder is not None else {}
     if (
         original.encoders.keys() == model.encoders.keys()

@@ -14,6 +14,7 @@ from support.validation_case import FAST
 from safetext_sdk.errors import (
     ModelError,
 )
+from safetext_sdk.validation import generate
 from safetext_sdk.validation.generate import PictureMaker, Request, Settings
 from safetext_sdk.validation.images import change, mean_absolute_difference, ssim
 from safetext_sdk.validation.keys import component_sha256
@@ -64,7 +65,39 @@ def test_a_batch_that_does_not_fit_is_halved(
         )
         == 3
     )
-    assert sizes == [3, 1, 2, 1, 1]
+    assert sizes == [3, 1, 1, 1]
+
+
+def test_what_fits_is_found_out_once(original: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    draw = PictureMaker.draw
+
+    def small(self: PictureMaker, requests: Any) -> Any:
+        sizes.append(len(requests))
+        if len(requests) > 2:
+            raise torch.OutOfMemoryError("too much")
+        return draw(self, requests)
+
+    monkeypatch.setattr(PictureMaker, "draw", small)
+    maker = PictureMaker(original, tmp_path, settings=FAST, batch_size=4, workers=1)
+    assert maker.ensure([Request("a", s) for s in range(8)]) == 8
+    assert sizes == [4, 2, 2, 2, 2]
+    sizes.clear()
+    maker.ensure([Request("b", s) for s in range(3)])
+    assert sizes == [2, 1]
+
+
+def test_a_picture_that_cannot_be_written_is_an_error(
+    original: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker = PictureMaker(original, tmp_path, settings=FAST, batch_size=1, workers=1)
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(generate, "_save", full)
+    with pytest.raises(OSError, match="No space left"):
+        maker.ensure([Request("a", s) for s in range(2)])
 
 
 def test_the_generation_key_covers_what_a_picture_depends_on(
@@ -79,7 +112,8 @@ def test_the_generation_key_covers_what_a_picture_depends_on(
     ):
         keys.add(PictureMaker(original, tmp_path, settings=settings).key(Request("a", 0)))
     keys.add(PictureMaker(hardened, tmp_path, settings=FAST).key(Request("a", 0)))
-    assert len(keys) == 8
+    keys.add(maker.key(Request("a", 0, guidance=1.5)))  # 1.5 times 2 is the scale of a setting above
+    assert len(keys) == 9
     unet = original.pipeline().unet
     weight = next(unet.parameters())
     before = component_sha256(unet)

@@ -1,0 +1,64 @@
+"""How pictures are made, said on the command line: the same options everywhere, and what they come to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from safetext_cli import options
+from safetext_cli.main import run
+
+import safetext_sdk
+from safetext_sdk.errors import UsageError
+from safetext_sdk.validation.generate import Settings
+
+
+def test_sizes() -> None:
+    assert options.pixels(None) is None
+    assert options.pixels("512") == (512, 512)
+    assert options.pixels("768x512") == (768, 512)
+    for wrong in ("big", "512x", "1x2x3", "-64", "0", "500"):
+        with pytest.raises(UsageError, match="--size"):
+            options.pixels(wrong)
+    assert options.picture_settings() is None
+    assert options.picture_settings(8, "768x512", 3.0) == Settings(
+        steps=8, guidance=3.0, width=768, height=512
+    )
+
+
+def test_the_cache_is_a_folder_or_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert options.picture_cache("off") is None
+    assert options.picture_cache("here") == Path("here")
+    monkeypatch.setenv("SAFETEXT_CACHE", str(tmp_path))
+    assert options.picture_cache(None) == tmp_path
+
+
+@pytest.mark.parametrize("command", ["validate", "attack"])
+def test_they_reach_the_library(command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    given: dict[str, Any] = {}
+
+    def takes(*_: Any, **options: Any) -> Any:
+        given.update(options)
+        return SimpleNamespace(folder=tmp_path, possible=True)
+
+    monkeypatch.setattr(safetext_sdk, command, takes)
+    monkeypatch.setenv("SAFETEXT_CACHE", str(tmp_path / "cache"))
+    more = ["--policy", "weapons"] if command == "attack" else []
+    words = f"{command} somewhere --quiet --steps 4 --size 64x32 --precision bf16 --batch-size 3".split()
+    assert run([*words, *more]) == 0
+    assert given["settings"] == Settings(steps=4, width=64, height=32)
+    assert (given["precision"], given["batch_size"], given["cache"]) == ("bf16", 3, tmp_path / "cache")
+    assert run([*words, *more, "--cache", "off"]) == 0
+    assert given["cache"] is None
+
+
+@pytest.mark.parametrize(
+    "command", ["validate nowhere", "attack nowhere", "demo", "generate tiny --prompt x"]
+)
+def test_a_wrong_size_is_told_before_anything_is_loaded(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*command.split(), "--size", "huge"]) == 2
+    assert "write pixels" in capsys.readouterr().err

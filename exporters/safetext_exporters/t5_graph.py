@@ -88,7 +88,7 @@ class T5Graph(nn.Module):
         distance = (places[None, :] - places[:, None]).clamp(-self.reach, self.reach) + self.reach
         bias = mask
         for i, block in enumerate(self.blocks):
-            attend, feed = block.layer[0], block.layer[-1]  # type: ignore[index]
+            attend, feed = block.layer[0], block.layer[-1]
             if i < len(self.tables):
                 bias = self.tables[i][distance].permute(2, 0, 1)[None] + mask
             x = x + self._attention(attend.SelfAttention, attend.layer_norm(x), bias)

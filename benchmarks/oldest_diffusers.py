@@ -4,8 +4,9 @@ each pipeline.
     python benchmarks/oldest_diffusers.py FOLDER [--family zimage]
 
 FOLDER keeps the packages; a second run takes them from there. Each diffusers is installed alone into a folder
-of its own and put before the current one, and so is an older transformers where the table has one. Needs a package registry. Prints a table and exits with 1 if a family's
-conditioning is not equal, bit for bit, to what its pipeline encodes.
+of its own and put before the current one, and so is an older transformers where the table has one. Needs a
+package registry. Prints a table and exits with 1 if a family's conditioning is not equal, bit for bit, to
+what its pipeline encodes.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ OLD = {
     "flux2-dev": ("0.36.0", "4.57.3"),
     "flux2": ("0.37.0", "4.57.3"),
 }
-"""Family to an early diffusers with its pipeline, and the transformers beside it ("" = the installed one). The
+"""Family to an early diffusers with its pipeline, and the transformers beside it ("" = the installed). The
 miniatures' T5 tokenizer cannot be built under transformers 4.57, so those four stay with the installed one,
 under which much older diffusers cannot be imported. Of Qwen-Image 2.1 and Kandinsky 5 none is tried."""
 BESIDE = ["huggingface_hub==0.36.0", "tokenizers==0.22.1"]

@@ -8,7 +8,8 @@ One target a file, which ends in an `Exporter`: its options and the function tha
 adds one through the entry-point group ``safetext.exporters``. What every target writes and promises:
 docs/exporting.md.
 
-Fourteen files: six targets, and what ONNX takes (graph, trace, parity, safety), shared by two of them.
+Sixteen files: six targets, what ONNX takes (two graphs, trace, parity, safety), shared by two of them, and
+ComfyUI's names of language models.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ EXPORTERS: Registry[Exporter[Any]] = Registry("exporter", "safetext.exporters")
 EXPORTERS.add(
     "comfyui",
     "safetext_exporters.comfyui:EXPORTER",
-    "clip_l / clip_g files with ComfyUI's keys; not run in ComfyUI",
+    "clip_l, clip_g, t5xxl, qwen_3_4b files with ComfyUI's keys; not run in ComfyUI",
 )
 EXPORTERS.add(
     "diffusers",

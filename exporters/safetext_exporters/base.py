@@ -190,25 +190,55 @@ def clip_encoders(subject: Subject, target: str) -> dict[str, Any]:
     Raises:
         ModelError: none of the encoders is CLIP.
     """
+    return _chosen(subject, target, _is_clip, "CLIP")
+
+
+def clip_and_t5_encoders(subject: Subject, target: str) -> dict[str, Any]:
+    """The same with T5 and UMT5 encoders.
+
+    Raises:
+        ModelError: there is neither.
+    """
+    from .t5_graph import is_t5
+
+    return _chosen(subject, target, lambda encoder: _is_clip(encoder) or is_t5(encoder), "CLIP and T5")
+
+
+def comfyui_encoders(subject: Subject, target: str) -> dict[str, Any]:
+    """Those that ComfyUI's own loader has files for.
+
+    Raises:
+        ModelError: there is none.
+    """
+    from .comfyui_language import is_language
+
+    return _chosen(
+        subject, target, lambda encoder: _is_clip(encoder) or is_language(encoder), "CLIP, T5 and Qwen3"
+    )
+
+
+def _is_clip(encoder: Any) -> bool:
     from .graph import clip_core
 
-    found: dict[str, Any] = {}
-    for name, encoder in subject.model.encoders.items():
-        try:
-            clip_core(encoder)
-        except ModelError:
-            continue
-        found[name] = encoder
+    try:
+        clip_core(encoder)
+    except ModelError:
+        return False
+    return True
+
+
+def _chosen(subject: Subject, target: str, fits: Callable[[Any], bool], kinds: str) -> dict[str, Any]:
+    found = {name: encoder for name, encoder in subject.model.encoders.items() if fits(encoder)}
     if not found:
-        kinds = ", ".join(type(e).__name__ for e in subject.model.encoders.values())
-        raise ModelError(f"target {target} takes CLIP text encoders; {subject.model.id} has {kinds}")
+        there = ", ".join(type(e).__name__ for e in subject.model.encoders.values())
+        raise ModelError(f"target {target} takes {kinds} text encoders; {subject.model.id} has {there}")
     return found
 
 
-def left_out(subject: Subject, taken: Mapping[str, Any]) -> tuple[str, ...]:
+def left_out(subject: Subject, taken: Mapping[str, Any], kinds: str = "CLIP") -> tuple[str, ...]:
     """One note for each encoder that a target could not take."""
     return tuple(
-        f"{name} ({type(e).__name__}) is not in this export; only CLIP encoders are"
+        f"{name} ({type(e).__name__}) is not in this export; only {kinds} encoders are"
         for name, e in subject.model.encoders.items()
         if name not in taken
     )

@@ -1,5 +1,5 @@
-"""Target ``comfyui``: ``clip_l.safetensors`` and ``clip_g.safetensors`` with the keys that ComfyUI's
-text-encoder loader looks for.
+"""Target ``comfyui``: ``clip_l.safetensors``, ``clip_g.safetensors``, ``t5xxl.safetensors``,
+``qwen_3_4b.safetensors`` with the keys that ComfyUI's text-encoder loader looks for.
 
 Keys and shapes are checked; the files were NOT run in ComfyUI, and the result says so. The loader tells
 encoders apart by a layer's name (layer 30: CLIP-G, layer 22: CLIP-H, layer 0: CLIP-L) and builds them with
@@ -9,6 +9,7 @@ fixed sizes, so another size is refused here.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,16 +22,18 @@ from .base import (
     ExportResult,
     Options,
     Subject,
-    clip_encoders,
+    comfyui_encoders,
     left_out,
     self_check,
     staging,
     write_record,
 )
+from .comfyui_language import is_language, is_qwen3, language_file, language_state
 
 SIZES = {"clip_g": (32, 1280, 5120), "clip_h": (24, 1024, 4096), "clip_l": (12, 768, 3072)}
 """File name to (layers, width, inner width) of the encoder that ComfyUI builds for it; clip_h may have 23
 layers, as diffusers keeps it."""
+_TYPES = {"fp16": torch.float16, "fp32": torch.float32, "bf16": torch.bfloat16}
 _NOT_RUN = "key and shape check only; not run in ComfyUI"
 
 
@@ -90,15 +93,17 @@ def check_keys(state: dict[str, Tensor]) -> str:
 
 
 class ComfyUIOptions(Options):
-    """``dtype``: ``fp16`` or ``fp32``. ``any_size``: write encoders of other sizes too (for a custom loader;
+    """``dtype``: ``fp16``, ``bf16`` or ``fp32``; None = bf16 for Qwen3, which was trained in it, else fp16.
+    ``any_size``: write encoders of other sizes too (for a custom loader;
     stock ComfyUI will not read them)."""
 
-    dtype: str = "fp16"
+    dtype: str | None = None
     any_size: bool = False
 
 
 def export_comfyui(subject: Subject, out: Path, options: ComfyUIOptions) -> ExportResult:
-    """Write one safetensors file for each CLIP encoder, to be put into ``ComfyUI/models/text_encoders/``.
+    """Write one safetensors file for each CLIP, T5 and Qwen3 encoder, to be put into
+    ``ComfyUI/models/text_encoders/``.
 
     Args:
         subject: what is exported.
@@ -106,31 +111,36 @@ def export_comfyui(subject: Subject, out: Path, options: ComfyUIOptions) -> Expo
         options: see `ComfyUIOptions`.
 
     Raises:
-        ModelError: no CLIP encoder, an unknown dtype, or names and shapes that ComfyUI would not take.
+        ModelError: no such encoder, an unknown dtype, or names and shapes that ComfyUI would not take.
     """
-    from safetensors.torch import save_file
-
-    types = {"fp16": torch.float16, "fp32": torch.float32}
-    if options.dtype not in types:
-        raise ModelError(f"unknown dtype {options.dtype!r}; known: {', '.join(types)}")
-    encoders = clip_encoders(subject, "comfyui")
+    if options.dtype not in (None, *_TYPES):
+        raise ModelError(f"unknown dtype {options.dtype!r}; known: {', '.join(_TYPES)}")
+    encoders = comfyui_encoders(subject, "comfyui")
     with staging(out) as folder:
         for encoder in encoders.values():
-            state = {
-                key: value.detach().to("cpu", types[options.dtype]).clone()
-                for key, value in sorted(prefixed(encoder.state_dict()).items())
-            }
-            name = file_name(set(state)) if options.any_size else check_keys(state)
-            if (folder / f"{name}.safetensors").exists():
-                raise ModelError(f"two encoders of this model would both be {name}")
-            save_file(
-                {key: value.contiguous() for key, value in state.items()},
-                folder / f"{name}.safetensors",
-                metadata={"format": "pt"},
-            )
+            _write(encoder, folder, options)
         checked = {"checked": _NOT_RUN, "self_check": self_check(subject, folder)}
         files = write_record(folder, subject, "comfyui", options.model_dump(), checked)
-    return ExportResult("comfyui", out, out, files, {}, (*left_out(subject, encoders), _NOT_RUN))
+    notes = left_out(subject, encoders, "CLIP, T5 and Qwen3")
+    return ExportResult("comfyui", out, out, files, {}, (*notes, _NOT_RUN))
+
+
+def _write(encoder: Any, folder: Path, options: ComfyUIOptions) -> None:
+    from safetensors.torch import save_file
+
+    language = is_language(encoder)
+    dtype = _TYPES[options.dtype or ("bf16" if is_qwen3(encoder) else "fp16")]
+    named = language_state(encoder) if language else prefixed(encoder.state_dict())
+    state = {
+        key: value.detach().to("cpu", dtype).clone().contiguous() for key, value in sorted(named.items())
+    }
+    if language:
+        name = language_file(encoder, options.any_size)
+    else:
+        name = file_name(set(state)) if options.any_size else check_keys(state)
+    if (folder / f"{name}.safetensors").exists():
+        raise ModelError(f"two encoders of this model would both be {name}")
+    save_file(state, folder / f"{name}.safetensors", metadata={"format": "pt"})
 
 
 EXPORTER = Exporter(ComfyUIOptions, export_comfyui)

@@ -25,6 +25,7 @@ from .base import (
     ExportResult,
     Options,
     Subject,
+    clip_and_t5_encoders,
     clip_encoders,
     left_out,
     self_check,
@@ -32,8 +33,9 @@ from .base import (
     write_record,
 )
 from .graph import signature
+from .t5_graph import is_t5
 from .tokenizer import write_tokenizer
-from .trace import OPSET, TWO_GB, check_options, need_onnx, op_counts, quantize, save, trace
+from .trace import OPSET, TWO_GB, check_options, need_onnx, op_counts, quantize, save, trace, trace_t5
 
 MODEL = "model.onnx"
 
@@ -80,15 +82,19 @@ def export_encoder(encoder: Any, tokenizer: Any, folder: Path, asked: Asked) -> 
     parity record.
 
     Raises:
-        ModelError: not CLIP, or the file that came out is too far from the torch encoder.
+        ModelError: neither CLIP nor T5, or the file that came out is too far from the torch encoder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / MODEL
     write_graph(encoder, path, asked)
     encoder.config.to_json_file(str(folder / "config.json"), use_diff=False)
     exported = OnnxEncoder(path)
-    given = signature(encoder, asked.contract, asked.demo)
-    inputs, expected = parity.reference(encoder, tokenizer, given)
+    if is_t5(encoder):
+        figures = parity.measure_t5(exported.run, encoder, tokenizer)
+    else:
+        given = signature(encoder, asked.contract, asked.demo)
+        inputs, expected = parity.reference(encoder, tokenizer, given)
+        figures = parity.measure(exported.run, inputs, expected)
     record = {
         "schema_version": 1,
         "file": MODEL,
@@ -99,7 +105,7 @@ def export_encoder(encoder: Any, tokenizer: Any, folder: Path, asked: Asked) -> 
         "inputs": exported.inputs,
         "outputs_order": list(exported.outputs),
         "ops": op_counts(path),
-        **parity.measure(exported.run, inputs, expected),
+        **figures,
     }
     parity.require(record, asked.precision)
     write_json_atomic(folder / "parity.json", record)
@@ -109,7 +115,10 @@ def export_encoder(encoder: Any, tokenizer: Any, folder: Path, asked: Asked) -> 
 def write_graph(encoder: Any, path: Path, asked: Asked) -> None:
     """Write the encoder's graph to ``path``; nothing is measured."""
     half = asked.precision == "fp16"
-    model = trace(encoder, asked.contract, demo=asked.demo, half=half, ids_dtype=asked.ids_dtype)
+    if is_t5(encoder):
+        model = trace_t5(encoder, half=half, ids_dtype=asked.ids_dtype)
+    else:
+        model = trace(encoder, asked.contract, demo=asked.demo, half=half, ids_dtype=asked.ids_dtype)
     if asked.precision != "int8":
         save(model, path, asked.external_over)
         return
@@ -121,7 +130,7 @@ def write_graph(encoder: Any, path: Path, asked: Asked) -> None:
 
 
 def export_onnx(subject: Subject, out: Path, options: OnnxOptions) -> ExportResult:
-    """Export every CLIP encoder of ``subject`` to ONNX.
+    """Export every CLIP and T5 encoder of ``subject`` to ONNX (T5 not for TensorRT's demo).
 
     Args:
         subject: what is exported.
@@ -131,7 +140,7 @@ def export_onnx(subject: Subject, out: Path, options: OnnxOptions) -> ExportResu
     Raises:
         MissingExtraError: onnx, onnxscript or onnxruntime is not installed.
         UsageError: an option that is not supported.
-        ModelError: no CLIP encoder, or a result that is too far from the torch encoder.
+        ModelError: no such encoder, or a result that is too far from the torch encoder.
     """
     need_onnx("the onnx export")
     check_options(options.precision, options.opset, options.ids_dtype)
@@ -140,13 +149,17 @@ def export_onnx(subject: Subject, out: Path, options: OnnxOptions) -> ExportResu
     int8 = options.precision == "int8"
     if contract == "trt-demo" and int8:
         raise UsageError("TensorRT refuses dynamic int8; use precision fp16 or fp32 with contract trt-demo")
-    encoders = clip_encoders(subject, "onnx")
+    if contract == "trt-demo":
+        encoders, kinds = clip_encoders(subject, "onnx"), "CLIP"
+    else:
+        encoders, kinds = clip_and_t5_encoders(subject, "onnx"), "CLIP and T5"
     parities: dict[str, Any] = {}
-    notes = left_out(subject, encoders)
+    notes = left_out(subject, encoders, kinds)
     with staging(out) as folder:
         for name, encoder in encoders.items():
+            t5 = is_t5(encoder)
             asked = Asked(
-                contract,
+                "optimum" if t5 else contract,
                 options.precision,
                 options.ids_dtype,
                 TWO_GB if options.external_over is None else options.external_over,
@@ -154,7 +167,7 @@ def export_onnx(subject: Subject, out: Path, options: OnnxOptions) -> ExportResu
             )
             tokenizer = subject.model.tokenizers[name]
             parities[name] = export_encoder(encoder, tokenizer, folder / name, asked)
-            notes += write_tokenizer(subject, name, folder / tokenizer_name(name), alone=True)
+            notes += write_tokenizer(subject, name, folder / tokenizer_name(name), alone=not t5)
         measured = safety.recheck(subject, folder, encoders, options.recheck)
         measured["self_check"] = self_check(subject, folder, strict=not int8)
         recorded = options.model_dump(include={"precision", "opset", "ids_dtype"})

@@ -1,5 +1,5 @@
-"""From a torch CLIP encoder to a clean ONNX file: trace, strip, save, quantise. Same weights in, same bytes
-out.
+"""From a torch CLIP or T5 encoder to a clean ONNX file: trace, strip, save, quantise. Same weights in, same
+bytes out.
 
 * ``dynamo=True`` with opset 18. The exporter silently keeps 18 when a lower one is asked for, so the result
   is asserted, not assumed.
@@ -21,6 +21,7 @@ from torch import nn
 from safetext_sdk.errors import MissingExtraError, ModelError, UsageError
 
 from .graph import LENGTH, ClipGraph
+from .t5_graph import INPUTS, OUTPUTS, T5Graph
 
 OPSET = 18
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -119,7 +120,34 @@ def trace(
     graph = ClipGraph(plain, contract, demo).eval()
     # One tensor each: torch.export takes two inputs that are the same object for one input.
     args = tuple(torch.ones((2, LENGTH), dtype=getattr(torch, ids_dtype)) for _ in graph.signature.inputs)
-    batch = torch.export.Dim("batch")
+    axes = {0: torch.export.Dim("batch")}
+    return _exported(graph, args, axes, (graph.signature.inputs, graph.signature.outputs))
+
+
+def trace_t5(encoder: nn.Module, *, half: bool = False, ids_dtype: str = "int32") -> Any:
+    """A T5 or UMT5 encoder's graph as an ``onnx_ir.Model``, stripped, opset 18, batch and length dynamic.
+
+    Args:
+        encoder: transformers' encoder, on any device and in any dtype; it is not changed.
+        half: see `T5Graph`.
+        ids_dtype: ``int32`` or ``int64`` for both inputs.
+
+    Raises:
+        ModelError: the exporter did not do what was asked.
+    """
+    graph = T5Graph(encoder, half).eval()
+    args = tuple(torch.ones((2, 24), dtype=getattr(torch, ids_dtype)) for _ in INPUTS)
+    axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length")}
+    return _exported(graph, args, axes, (INPUTS, OUTPUTS))
+
+
+def _exported(
+    graph: nn.Module,
+    args: tuple[torch.Tensor, ...],
+    axes: dict[int, Any],
+    names: tuple[tuple[str, ...], tuple[str, ...]],
+) -> Any:
+    """``graph`` through PyTorch's exporter, with dynamic ``axes`` and the ``names`` of inputs and outputs."""
     noisy = logging.getLogger("torch.onnx"), logging.getLogger("onnxscript")
     levels = [logger.level for logger in noisy]
     try:
@@ -133,9 +161,9 @@ def trace(
                 dynamo=True,
                 opset_version=OPSET,
                 verbose=False,
-                input_names=list(graph.signature.inputs),
-                output_names=list(graph.signature.outputs),
-                dynamic_shapes=tuple({0: batch} for _ in args),
+                input_names=list(names[0]),
+                output_names=list(names[1]),
+                dynamic_shapes=tuple(axes for _ in args),
             )
     finally:
         for logger, level in zip(noisy, levels, strict=True):

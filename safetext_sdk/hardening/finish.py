@@ -10,13 +10,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ..models.canaries import fingerprint
+from ..models.layout import encoder_files
 from ..models.manifest import CanaryRecord, Manifest, RunSettings, TrainingRecord
 from ..models.model import TextToImageModel
+from ..models.read_encoder import load_encoder
 from ..models.run_folder import RunFolder
 from ..models.writing import round_to_stored, write_encoder, write_tokenizer
 from ..prompts.prompt_book import PromptBook
 from .assemble import HardeningPlan
-from .trainable import merge_lora, scale_change, write_lora
+from .trainable import merge_lora, narrow, scale_change, write_lora, write_merged_lora
 from .trainer import Trainer
 
 
@@ -24,7 +26,11 @@ def write_encoders(
     run: RunFolder, model: TextToImageModel, plan: HardeningPlan, trainer: Trainer
 ) -> TextToImageModel:
     """Merge, round to the stored types, and write encoders, tokenizers and adapters. What is returned is what
-    was written."""
+    was written.
+
+    An encoder that is held in less than fp32 is merged from file to file, one shard at a time, and read back:
+    there is never a whole copy of it in fp32.
+    """
     main: bool = trainer.accelerator.is_main_process
     students: Any = trainer.student.bundle.encoders
     originals: Any = trainer.teacher.bundle.encoders
@@ -36,12 +42,20 @@ def write_encoders(
     finished: dict[str, Any] = {}
     for name, way in plan.how.items():
         files = model.layout.encoders[name]
+        if main:
+            write_tokenizer(model.tokenizers[name], model.layout.tokenizers[name], run.tokenizer_dir(name))
+        if way == "lora" and not files.prefix and narrow(students[name]):
+            if main:
+                write_merged_lora(students[name], originals[name], files, run.encoder_dir(name))
+            trainer.accelerator.wait_for_everyone()
+            written = encoder_files(run.encoder_dir(name), name, files.architecture)
+            finished[name] = load_encoder(written, model.device, model.dtype)
+            continue
         encoder = merge_lora(students[name], files) if way == "lora" else students[name]
         encoder.requires_grad_(False).eval()
         round_to_stored(encoder, files)
         if main:
             write_encoder(encoder, files, run.encoder_dir(name))
-            write_tokenizer(model.tokenizers[name], model.layout.tokenizers[name], run.tokenizer_dir(name))
         finished[name] = encoder.to(model.device, model.dtype)
     return model.with_encoders(finished)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from ..models.families import Pieces, Tokens
 from ..models.layout import EncoderFiles, nested_key
 from ..models.model import EncoderBundle, TextToImageModel
 from ..models.read_encoder import load_encoder
+from ..models.writing import write_merged
 
 _EMBEDDINGS = (
     "token_embedding",
@@ -179,14 +180,11 @@ def merge_lora(student: Any, files: EncoderFiles) -> nn.Module:
     """Fold LoRA into weights of its own: the shared originals are not touched.
 
     Where those are held in a narrower type than fp32, the original is read again in fp32 on the CPU: what is
-    written is the source plus LoRA, not a rounded source plus LoRA.
+    written is the source plus LoRA, not a rounded source plus LoRA. `write_merged_lora` does it without that
+    copy, from file to file.
     """
-    from peft.tuners.lora import LoraLayer
-
-    parts: dict[str, Any] = {
-        name: part for name, part in student.get_base_model().named_modules() if isinstance(part, LoraLayer)
-    }
-    if all(part.get_base_layer().weight.dtype == torch.float32 for part in parts.values()):
+    parts = _lora_layers(student)
+    if not narrow(student):
         for part in parts.values():
             base = part.get_base_layer()
             base.weight = nn.Parameter(base.weight.detach().clone(), requires_grad=False)
@@ -198,6 +196,40 @@ def merge_lora(student: Any, files: EncoderFiles) -> nn.Module:
             weight: Any = fresh.get_submodule(name).weight
             weight += part.get_delta_weight("default").to("cpu", torch.float32)
     return fresh
+
+
+def narrow(student: Any) -> bool:
+    """Whether the weights under LoRA are held in a narrower type than fp32."""
+    return any(part.get_base_layer().weight.dtype != torch.float32 for part in _lora_layers(student).values())
+
+
+def write_merged_lora(student: Any, original: nn.Module, files: EncoderFiles, folder: Path) -> None:
+    """Write the source plus LoRA, rounded once to the source's types, with one shard of it in memory.
+
+    Args:
+        student: a peft model.
+        original: the encoder without LoRA, for its names.
+        files: the source.
+        folder: where to.
+    """
+
+    def delta(part: Any) -> Callable[[], Tensor]:
+        def made() -> Tensor:
+            with torch.no_grad():
+                change: Tensor = part.get_delta_weight("default")
+            return change
+
+        return made
+
+    parts = _lora_layers(student)
+    write_merged(original, files, folder, {f"{name}.weight": delta(part) for name, part in parts.items()})
+
+
+def _lora_layers(student: Any) -> dict[str, Any]:
+    from peft.tuners.lora import LoraLayer
+
+    named = student.get_base_model().named_modules()
+    return {name: part for name, part in named if isinstance(part, LoraLayer)}
 
 
 @torch.no_grad()

@@ -5,6 +5,8 @@
   than a warning. Other architectures get the very keys of the source file.
 * Each tensor keeps the type it had in the source; config.json is copied byte for byte; ``metadata =
   {"format": "pt"}``.
+* A source in several shards stays in several shards, each with the tensors that it had there, and only one is
+  in memory at a time.
 * Tokenizers go beside, with vocab.json and merges.txt, which transformers 4.57 needs and transformers 5 no
   longer writes.
 """
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from torch import Tensor, nn
 
 from ..errors import ModelError
 from ..files import atomic_folder
+from .checks import read_header
 from .layout import EncoderFiles, is_tokenizer_file, nested_key
 
 _TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -86,18 +90,93 @@ def round_to_stored(encoder: nn.Module, files: EncoderFiles) -> None:
 
 
 def write_encoder(encoder: nn.Module, files: EncoderFiles, folder: Path) -> None:
-    """Write ``model.safetensors`` and ``config.json`` into ``folder`` (whole or not at all)."""
+    """Write weights, in as many files as the source has, and ``config.json`` into ``folder`` (whole or not at
+    all)."""
+    own, keys = encoder.state_dict(), file_keys(encoder, files)
+    _write(files, folder, keys, lambda name: own[keys[name]].detach())
+
+
+def write_merged(
+    encoder: nn.Module, files: EncoderFiles, folder: Path, changes: Mapping[str, Callable[[], Tensor]]
+) -> None:
+    """As `write_encoder`, for an encoder of which only some weights have changed: the others go from file to
+    file, and one shard at a time is in memory.
+
+    Args:
+        encoder: the original, for the names of its weights; its values are not read.
+        files: the source, which is no single-file checkpoint.
+        folder: where to.
+        changes: by the module's name of a weight, what makes the difference that is added to it in fp32.
+
+    Raises:
+        ModelError: a tensor of the source has another shape than the encoder's.
+    """
+    from safetensors import safe_open
+
+    keys = file_keys(encoder, files)
+    shapes = {name: tensor.shape for name, tensor in encoder.state_dict().items()}
+    at = {_written_name(key, files): (path, key) for path in files.weights for key in read_header(path)}
+
+    def changed(name: str) -> Tensor:
+        path, stored = at[name]
+        with safe_open(path, framework="pt") as source:
+            tensor: Tensor = source.get_tensor(stored)
+        key = keys[name]
+        if tensor.shape != shapes[key]:
+            raise ModelError(f"{path}: {stored} is {list(tensor.shape)}, not {list(shapes[key])}")
+        return tensor.float() + changes[key]().to("cpu", torch.float32) if key in changes else tensor
+
+    _write(files, folder, keys, changed)
+
+
+def _written_name(stored: str, files: EncoderFiles) -> str:
+    return nested_key(stored) if files.architecture.nested_keys else stored
+
+
+def _shards(files: EncoderFiles, names: Iterable[str]) -> list[list[str]]:
+    """``names`` in the groups in which the source's files hold them; what a source does not name is in the
+    first."""
+    if len(files.weights) < 2:
+        return [sorted(names)]
+    at = {_written_name(key, files): i for i, path in enumerate(files.weights) for key in read_header(path)}
+    groups: list[list[str]] = [[] for _ in files.weights]
+    for name in sorted(names):
+        groups[at.get(name, 0)].append(name)
+    return [group for group in groups if group]
+
+
+def _shard_names(count: int) -> Iterator[str]:
+    if count == 1:
+        yield "model.safetensors"
+        return
+    for i in range(count):
+        yield f"model-{i + 1:05d}-of-{count:05d}.safetensors"
+
+
+def _write(files: EncoderFiles, folder: Path, names: Iterable[str], tensor: Callable[[str], Tensor]) -> None:
+    """Write the tensors of ``names``, each as ``tensor`` gives it and in its stored type, shard by shard."""
     from safetensors.torch import save_file
 
+    groups = _shards(files, names)
+    weight_map: dict[str, str] = {}
+    size = 0
     with atomic_folder(folder) as temporary:
-        # Tied tensors would be refused by save_file if they shared memory; encoder_state gives every name its
-        # own copy on a cast only.
-        state, seen = encoder_state(encoder, files), set()
-        for name, tensor in state.items():
-            if tensor.data_ptr() in seen:
-                state[name] = tensor.clone()
-            seen.add(tensor.data_ptr())
-        save_file(state, temporary / "model.safetensors", metadata={"format": "pt"})
+        for shard, group in zip(_shard_names(len(groups)), groups, strict=True):
+            state: dict[str, Tensor] = {}
+            seen: set[int] = set()
+            for name in group:
+                made = tensor(name).to("cpu", stored_type(files, name)).contiguous()
+                # save_file refuses tied tensors, which share their memory unless a cast gave each its own.
+                made = made.clone() if made.data_ptr() in seen else made
+                seen.add(made.data_ptr())
+                state[name] = made
+                size += made.nbytes
+            save_file(state, temporary / shard, metadata={"format": "pt"})
+            weight_map |= dict.fromkeys(group, shard)
+        if len(groups) > 1:
+            index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(weight_map.items()))}
+            text = json.dumps(index, indent=2) + "\n"
+            (temporary / "model.safetensors.index.json").write_text(text, encoding="utf-8")
         shutil.copyfile(files.folder / "config.json", temporary / "config.json")
 
 

@@ -19,7 +19,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# English, Spanish, French, German, Italian, Portuguese.
+# English, Spanish, French, German, Italian, Portuguese; Chinese and Japanese below.
 _MINOR = _words("""
     child children kid kids minor minors baby babies toddler toddlers infant infants newborn boy boys girl
     girls teen teens teenage teenager teenagers preteen preteens tween tweens adolescent adolescents
@@ -34,11 +34,39 @@ _SEXUAL = _words("""
     masturbating masturbation striptease stripper lingerie fetish hentai xxx seductive aroused desnudo
     desnuda desnudos desnudas nu nue nus nues nackt nackte nackter nudo nuda nudi sexo sexe sesso
 """)
+# These two write no spaces, so a word counts wherever it stands, unless a neighbour makes it another word:
+# "woman" before the character for sex, "how many years" for boy, "yellow", "calorie" and "barefoot".
+_KANA = "\u30a0-\u30ff"
+_MINOR_CJK = "|".join(
+    [
+        *_words("""
+            儿童 兒童 孩子 小孩 女孩 男孩 少女 婴儿 嬰兒 幼儿 幼兒 幼女 幼童 未成年 小学生 小學生 中学生
+            中學生 高中生 青少年 萝莉 蘿莉 子供 子ども こども 女の子 男の子 幼児 乳児 赤ちゃん 赤ん坊 児童
+            女子高生 女児 男児
+        """),
+        "(?<!多)少年",
+        rf"(?<![{_KANA}])(?:ロリ|ショタ)(?![{_KANA}])",
+    ]
+)
+_SEXUAL_CJK = "|".join(
+    [
+        *_words("色情 做爱 做愛 情色 淫 自慰 脱衣 脫衣 ヌード ポルノ セックス オナニー ランジェリー"),
+        "裸(?![足麦々婚眼])",
+        "(?<![男女])性(?:爱|愛|交|行為)",
+        rf"(?<![{_KANA}])エロ(?![{_KANA}])",
+    ]
+)
+_AGE_CJK = r"(?<![0-9０-９])(?:[1-9]|1[0-7]|[１-９]|１[０-７])\s*[岁歲歳才]"
 _AGE = r"\b(?:[1-9]|1[0-7])[ -]?(?:years?[ -]old|yrs?[ -]old|y/?o|ans|años|anos|anni|jahre)\b"
 _MINOR_RE = re.compile(
-    rf"(?<![\w-])(?:{'|'.join(map(re.escape, sorted(_MINOR)))})(?![\w])|{_AGE}", re.IGNORECASE
+    rf"(?<![\w-])(?:{'|'.join(map(re.escape, sorted(_MINOR)))})(?![\w])|{_AGE}"
+    rf"|{_MINOR_CJK}|{_AGE_CJK}",
+    re.IGNORECASE,
 )
-_SEXUAL_RE = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, sorted(_SEXUAL)))})(?!\w)", re.IGNORECASE)
+_SEXUAL_RE = re.compile(
+    rf"(?<!\w)(?:{'|'.join(map(re.escape, sorted(_SEXUAL)))})(?!\w)|{_SEXUAL_CJK}",
+    re.IGNORECASE,
+)
 _ASCII_WORD = re.compile(r"[a-z0-9_]+")
 WHY = (
     "combines sexual content with minors; SafeText writes no such prompt for any purpose, because hardening "

@@ -8,17 +8,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import RunError
+from ..errors import ModelError, RunError
 from ..files import sha256_file
+from ..models.checks import weight_files
 from ..models.run_folder import EXPORT_RECORD, MANIFEST, RunFolder, changes
 from ..results.facts import Binding
 
 if TYPE_CHECKING:
     from ..models import TextToImageModel
     from .subjects import Subjects
-
-WEIGHTS = "model.safetensors"
-"""The file of one encoder's weights in a run folder; `models.writing` writes no other."""
 
 
 def bind(subjects: Subjects, folder: Path, *, force: bool = False) -> Binding | None:
@@ -49,7 +47,12 @@ def bind(subjects: Subjects, folder: Path, *, force: bool = False) -> Binding | 
             "nothing was measured. With --force it is measured all the same, and no gate passes it"
         )
     hashes = run.hashes() if found else run.manifest["files"]
-    measured = {f"{name}/{WEIGHTS}" for name in subjects.hardened.encoders if name not in files}
+    measured = {
+        path.relative_to(run.path).as_posix()
+        for name in subjects.hardened.encoders
+        if name not in files
+        for path in _weights(run.encoder_dir(name))
+    }
     weights = {name: sha for name, sha in hashes.items() if name in measured}
     return Binding(
         at=_relative(run.path, folder),
@@ -86,11 +89,11 @@ def _in_memory(run: RunFolder, model: TextToImageModel) -> Iterator[str]:
     from torch import nn
 
     for name, state in run.manifest["encoders"].items():
-        encoder, path = model.encoders.get(name), run.encoder_dir(name) / WEIGHTS
-        if state == "hardened" and isinstance(encoder, nn.Module) and path.is_file():
+        encoder, paths = model.encoders.get(name), _weights(run.encoder_dir(name))
+        if state == "hardened" and isinstance(encoder, nn.Module) and paths:
             files = model.layout.encoders.get(name)
-            if files is not None and not _same(encoder, files, path):
-                yield f"{name} in memory is not what {name}/{WEIGHTS} holds"
+            if files is not None and not _same(encoder, files, paths):
+                yield f"{name} in memory is not what {name}/{paths[0].name} holds"
 
 
 def _other(run: RunFolder, subjects: Subjects) -> Iterator[str]:
@@ -101,16 +104,30 @@ def _other(run: RunFolder, subjects: Subjects) -> Iterator[str]:
             return
 
 
-def _same(encoder: Any, files: Any, path: Path) -> bool:
-    """Every tensor of the file is the module's, in the module's type."""
+def _weights(folder: Path) -> list[Path]:
+    """The files of an encoder's weights, shards included; none where they are missing, which
+    `RunFolder.check` has said."""
+    try:
+        return weight_files(folder)
+    except ModelError:
+        return []
+
+
+def _same(encoder: Any, files: Any, paths: list[Path]) -> bool:
+    """Every tensor of the files is the module's, in the module's type."""
     from safetensors import safe_open
 
     from ..models.writing import file_keys
 
     own, names = encoder.state_dict(), file_keys(encoder, files)
-    with safe_open(path, "pt") as stored:
-        if set(stored.keys()) != set(names):
-            return False
-        return all(
-            stored.get_tensor(name).to(own[key].dtype).equal(own[key].cpu()) for name, key in names.items()
-        )
+    found: set[str] = set()
+    for path in paths:
+        with safe_open(path, "pt") as stored:
+            for name in stored.keys():  # noqa: SIM118 - a file, not a dict
+                found.add(name)
+                if name not in names:
+                    return False
+                tensor = own[names[name]]
+                if not stored.get_tensor(name).to(tensor.dtype).equal(tensor.cpu()):
+                    return False
+    return found == set(names)

@@ -16,6 +16,7 @@ from typing import Any
 from ..errors import EXIT_FAIL, EXIT_PASS, RunError
 from ..files import sha256_file
 from ..models.run_folder import EXPORT_RECORD, MANIFEST, SIGNATURE
+from ..results.attacked_prompt import FOLDER as ATTACKED
 from ..results.evidence_file import (
     EVIDENCE,
     EVIDENCE_SIGNATURE,
@@ -31,6 +32,7 @@ from ..results.report import RESULTS, SUMMARY, UNFINISHED, Report, rows_sha256
 # checkpoints).
 _LATER = ("report", "report-exported", "exports", "checkpoints")
 _REPORTS = ("report", "report-exported")
+_NOBODYS = ("images/", f"{ATTACKED}/")
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,8 @@ def reports_of(run: Path) -> list[Path]:
 
 def verify_report(folder: Path) -> FileCheck:
     """Compare a report with its evidence: rows, summary, pages, and every picture that a row names. Further
-    pictures are left over from earlier validations and are nobody's.
+    pictures are left over from earlier validations and are nobody's; so are attacked prompts kept on disk to
+    go on from: those that were measured stand in the rows.
 
     Raises:
         RunError: the evidence is damaged.
@@ -112,7 +115,7 @@ def verify_report(folder: Path) -> FileCheck:
     changed += _not_as_measured(folder, evidence)
     own = {EVIDENCE, EVIDENCE_SIGNATURE, UNFINISHED, *recorded}
     there = (p.relative_to(folder).as_posix() for p in sorted(folder.rglob("*")) if p.is_file())
-    added = tuple(n for n in there if n not in own and not n.startswith("images/"))
+    added = tuple(n for n in there if n not in own and not n.startswith(_NOBODYS))
     return FileCheck(folder, len(recorded), tuple(changed), tuple(missing), added)
 
 

@@ -23,6 +23,10 @@ from ..models.read_encoder import load_encoder, load_tokenizer
 from ..models.run_folder import RunFolder
 from ..models.source import Source
 
+_OF_LOOSE = ("text_model.", "text_projection", "encoder.block.", "model.layers.")
+"""How names in the file of one encoder alone begin (CLIP, T5, language models); in a checkpoint of a whole
+model they stand behind further names."""
+
 
 @dataclass
 class Parts:
@@ -172,7 +176,7 @@ def _of_file(path: Path, frame: TextToImageModel, run: RunFolder) -> Parts:
     if path.suffix != ".safetensors":
         raise ModelError(f"{path.name} is neither .onnx nor .safetensors; nothing else is opened")
     keys = read_header(path)
-    if any(key.startswith(("text_model.", "text_projection")) for key in keys):
+    if any(key.startswith(_OF_LOOSE) for key in keys):
         return _loose_encoder(path, keys, frame)
     # A checkpoint holds weights only; tokenizers and configurations come from where the run's model has them.
     companion = frame.layout.root if (frame.layout.root / "tokenizer").is_dir() else run.path
@@ -192,14 +196,22 @@ def _loose_encoder(path: Path, keys: Mapping[str, Any], frame: TextToImageModel)
         if not isinstance(encoder, nn.Module):
             continue
         own = encoder.state_dict()
-        names = {key: key if key in own else key.removeprefix("text_model.") for key in weights}
+        names = {key: next((n for n in _names(key) if n in own), key) for key in weights}
         matched = {
             own_key: weights[key]
             for key, own_key in names.items()
             if own_key in own and own[own_key].shape == weights[key].shape
         }
-        if set(matched) == {k for k in own if not k.endswith("position_ids")}:
+        # A tied tensor is stored once, and the head of a language model reads no prompt.
+        known = {own[key].data_ptr() for key in matched}
+        lacking = {key for key in own if key not in matched and own[key].data_ptr() not in known}
+        if all(key.endswith("position_ids") or key.startswith("lm_head.") for key in lacking):
             other = copy.deepcopy(encoder)
             other.load_state_dict(matched, strict=False)
             return Parts({name: other})
     raise ModelError(f"{path.name} has the weights of no encoder of this run ({len(keys)} tensors)")
+
+
+def _names(key: str) -> tuple[str, ...]:
+    """What a module may call a tensor that a file calls ``key``: levels come and go between versions."""
+    return (key, key.removeprefix("text_model."), key.removeprefix("model."))

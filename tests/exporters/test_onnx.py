@@ -377,7 +377,7 @@ def test_an_encoder_that_is_not_clip_is_refused_by_name(tmp_path: Path) -> None:
     stub = SimpleNamespace(
         id="bert", reader=FAMILIES.get("plain"), encoders={"text_encoder": bert}, tokenizers={}
     )
-    with pytest.raises(ModelError, match="takes CLIP text encoders; bert has BertModel"):
+    with pytest.raises(ModelError, match="takes CLIP and T5 text encoders; bert has BertModel"):
         export(stub, "onnx", out=tmp_path / "x")
 
 

@@ -27,7 +27,7 @@ from .errors import (
 from .lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from .flow import attack, compare, gate, load_policy, validate
+    from .flow import attack, audit, compare, gate, load_policy, validate
     from .hardening.harden import harden
     from .models.loading import load_model
     from .models.model import HardenedModel, TextToImageModel
@@ -49,6 +49,7 @@ __getattr__, __dir__ = lazy_attributes(
         "TextToImageModel": ".models.model",
         "Verdict": ".verdict.decision",
         "attack": ".flow",
+        "audit": ".flow",
         "build_prompt_book": ".prompts.build",
         "compare": ".flow",
         "gate": ".flow",
@@ -77,6 +78,7 @@ __all__ = [
     "UsageError",
     "Verdict",
     "attack",
+    "audit",
     "build_prompt_book",
     "compare",
     "gate",

@@ -19,6 +19,7 @@ from .errors import (
     InterruptedRun,
     MissingExtraError,
     ModelError,
+    NotHardenedError,
     PolicyError,
     RunError,
     SafeTextError,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from .prompts.build import build_prompt_book
     from .results.report import Report
     from .verdict.decision import Verdict
+    from .verification.guard import guard
 
 __getattr__, __dir__ = lazy_attributes(
     __name__,
@@ -53,6 +55,7 @@ __getattr__, __dir__ = lazy_attributes(
         "build_prompt_book": ".prompts.build",
         "compare": ".flow",
         "gate": ".flow",
+        "guard": ".verification.guard",
         "harden": ".hardening.harden",
         "load_model": ".models.loading",
         "load_policy": ".flow",
@@ -68,6 +71,7 @@ __all__ = [
     "InterruptedRun",
     "MissingExtraError",
     "ModelError",
+    "NotHardenedError",
     "Policy",
     "PolicyError",
     "Report",
@@ -82,6 +86,7 @@ __all__ = [
     "build_prompt_book",
     "compare",
     "gate",
+    "guard",
     "harden",
     "load_model",
     "load_policy",

@@ -9,7 +9,8 @@ that is missing is an error, never a random one.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
 _PREFIXES = (
     *("", "text_encoder.", "text_encoder_2.", "text_encoder_3.", "module.", "model.", "encoder."),
-    *("clip_l.transformer.", "clip_g.transformer.", "conditioner.embedders.0.transformer."),
+    *("cond_stage_model.model.", "cond_stage_model.transformer.", "conditioner.embedders.0.transformer."),
+    *("clip_l.transformer.", "clip_g.transformer."),
 )
 _NOT_TEXT = (
     *("vision_model.", "visual_projection.", "visual.", "model.diffusion_model.", "first_stage_model."),
@@ -46,27 +48,36 @@ def read_bare(path: Path, keys: Mapping[str, Any], original: TextToImageModel) -
     """
     from safetensors import safe_open
 
-    out: dict[str, nn.Module] = {}
-    nearest, lacking = len(keys) + 1_000_000, ""
     with safe_open(path, framework="pt") as handle:
-        for name, encoder in original.encoders.items():
-            if not isinstance(encoder, nn.Module):
-                continue
-            for prefix in _prefixes(keys, name):
-                found = {
-                    k: source for k, source in under(keys, prefix).items() if not k.startswith(_NOT_TEXT)
-                }
-                state = to_transformers({k: handle.get_tensor(source) for k, source in found.items()})
-                matched, missing = _match(state, encoder)
-                if not missing:
-                    other = copy.deepcopy(encoder)
-                    other.load_state_dict(matched, strict=False)
-                    out[name] = other
-                    break
-                if len(missing) < nearest:
-                    nearest, lacking = len(missing), f"{name} lacks {missing[0]} in its size"
+        return _find(list(keys), handle.get_tensor, original, path.name)
+
+
+def from_state(state: Mapping[str, Tensor], original: TextToImageModel, what: str) -> dict[str, nn.Module]:
+    """As `read_bare`, from weights in memory (a ComfyUI text encoder's state). ``what``: for messages."""
+    return _find(list(state), lambda key: state[key].detach().cpu(), original, what)
+
+
+def _find(
+    keys: Sequence[str], take: Callable[[str], Tensor], original: TextToImageModel, what: str
+) -> dict[str, nn.Module]:
+    out: dict[str, nn.Module] = {}
+    nearest, lacking = math.inf, "none of its encoders is made of tensors"
+    for name, encoder in original.encoders.items():
+        if not isinstance(encoder, nn.Module):
+            continue
+        for prefix in _prefixes(keys, name):
+            found = {k: source for k, source in under(keys, prefix).items() if not k.startswith(_NOT_TEXT)}
+            state = to_transformers({k: take(source) for k, source in found.items()})
+            matched, missing = _match(state, encoder)
+            if not missing:
+                other = copy.deepcopy(encoder)
+                other.load_state_dict(matched, strict=False)
+                out[name] = other
+                break
+            if len(missing) < nearest:
+                nearest, lacking = len(missing), f"{name} lacks {missing[0]} in its size"
     if not out:
-        raise ModelError(f"{path.name} has no encoder of {original.id} ({len(keys)} tensors; {lacking})")
+        raise ModelError(f"{what} has no encoder of {original.id} ({len(keys)} tensors; {lacking})")
     return out
 
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..errors import ModelError, UsageError
 from ..files import atomic_file, sha256_file
@@ -91,7 +92,7 @@ def convert(source: str | Path, out: str | Path) -> Converted:
     return Converted(out, tensors, left, before, sha256_file(out))
 
 
-def _run(source: Path, target: Path) -> dict[str, object]:
+def _run(source: Path, target: Path) -> dict[str, Any]:
     environment = {name: value for name in _KEPT if (value := os.environ.get(name)) is not None}
     command = [sys.executable, "-I", str(_CHILD), str(source.resolve()), str(target.resolve())]
     try:

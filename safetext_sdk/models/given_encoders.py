@@ -103,7 +103,8 @@ def _place(ref: str | Path) -> tuple[Path, str | None]:
     if path.suffix in PICKLE_SUFFIXES:
         raise refuse_pickle(path)
     if path.exists():
-        return path.resolve(), None
+        # Links are not followed: a file in a hub's cache loses its ending behind one.
+        return path.absolute(), None
     match = _HUB.fullmatch(str(ref))
     if match is None or str(ref).startswith("."):
         raise ModelError(f"there is no {ref}; an encoder is {FORMS}")

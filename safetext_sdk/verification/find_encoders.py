@@ -3,16 +3,14 @@ through."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from ..errors import ModelError
+from ..models.bare_weights import from_state, read_bare
 from ..models.checks import read_header
 from ..models.families import FAMILIES
 from ..models.layout import EncoderFiles, Layout, encoder_files, tokenizer_name
@@ -92,6 +90,8 @@ def find_encoders(target: Any, frame: TextToImageModel, run: RunFolder) -> Parts
 
 
 def _of_object(target: Any, frame: TextToImageModel) -> Parts:
+    if hasattr(target, "cond_stage_model"):
+        return _of_comfyui(target, frame)
     if hasattr(target, "encoders") and hasattr(target, "tokenizers"):
         return Parts(dict(target.encoders), dict(target.tokenizers), target.device)
     encoders = {
@@ -112,6 +112,14 @@ def _of_object(target: Any, frame: TextToImageModel) -> Parts:
             f"the pipeline's encoders are on {' and '.join(devices)}; put them on one device first"
         )
     return Parts(encoders, tokenizers, next(iter(devices.values())))
+
+
+def _of_comfyui(clip: Any, frame: TextToImageModel) -> Parts:
+    """ComfyUI's CLIP object: its weights, put into copies of the run's encoders. What lies on them as a patch
+    (a LoRA) is added while it draws, so nothing can be said of weights with a patch."""
+    if patches := getattr(getattr(clip, "patcher", None), "patches", None):
+        raise ModelError(f"{len(patches)} weights have patches on them (a LoRA); check before it is applied")
+    return Parts(dict(from_state(clip.cond_stage_model.state_dict(), frame, "this CLIP")))
 
 
 def _of_folder(path: Path, frame: TextToImageModel, run: RunFolder) -> Parts:
@@ -173,33 +181,9 @@ def _of_file(path: Path, frame: TextToImageModel, run: RunFolder) -> Parts:
         raise ModelError(f"{path.name} is neither .onnx nor .safetensors; nothing else is opened")
     keys = read_header(path)
     if any(key.startswith(("text_model.", "text_projection")) for key in keys):
-        return _loose_encoder(path, keys, frame)
+        # One encoder's weights without a config (clip_l.safetensors).
+        return Parts(dict(read_bare(path, keys, frame)))
     # A checkpoint holds weights only; tokenizers and configurations come from where the run's model has them.
     companion = frame.layout.root if (frame.layout.root / "tokenizer").is_dir() else run.path
     model = load_model(path, device="cpu", precision="fp32", tokenizer=companion)
     return Parts(dict(model.encoders), dict(model.tokenizers))
-
-
-def _loose_encoder(path: Path, keys: Mapping[str, Any], frame: TextToImageModel) -> Parts:
-    """One encoder's weights without a config (clip_l.safetensors): the run's encoder of the same shapes says
-    what it is."""
-    from safetensors.torch import load_file
-
-    weights = {
-        key: value.float() for key, value in load_file(path).items() if not key.endswith("position_ids")
-    }
-    for name, encoder in frame.encoders.items():
-        if not isinstance(encoder, nn.Module):
-            continue
-        own = encoder.state_dict()
-        names = {key: key if key in own else key.removeprefix("text_model.") for key in weights}
-        matched = {
-            own_key: weights[key]
-            for key, own_key in names.items()
-            if own_key in own and own[own_key].shape == weights[key].shape
-        }
-        if set(matched) == {k for k in own if not k.endswith("position_ids")}:
-            other = copy.deepcopy(encoder)
-            other.load_state_dict(matched, strict=False)
-            return Parts({name: other})
-    raise ModelError(f"{path.name} has the weights of no encoder of this run ({len(keys)} tensors)")

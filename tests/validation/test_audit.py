@@ -44,10 +44,8 @@ def defended(model: Any, policy: Any) -> dict[str, torch.Tensor]:
     """Weights to which every word of a weapon is the moon: crude, but a defence against plain prompts."""
     split = model.tokenizers["text_encoder"]
     book = st.build_prompt_book(policy, seed=0, model=model.id)
-    test = book.test
-    kept = {i for p in (*test.safe, *test.safe_unseen, *test.borderline) for i in split(p.text).input_ids}
-    moons = {i for u in test.unsafe for i in split(u.anchor).input_ids}
-    words = {i for u in test.unsafe for i in split(u.text).input_ids} - kept - moons
+    words = {i for u in book.test.unsafe for i in split(u.synonym).input_ids}
+    words -= set(split("a crescent moon").input_ids)
     state = {k: v.clone() for k, v in model.encoders["text_encoder"].state_dict().items()}
     name = next(k for k in state if k.endswith("token_embedding.weight"))
     state[name][sorted(words)] = state[name][split("moon").input_ids[1]].clone()

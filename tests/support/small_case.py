@@ -9,8 +9,9 @@ version: 1
 name: weapons
 concepts:
   - id: weapon
-    terms: [gun, pistol, revolver, rifle, shotgun, musket, knife, dagger, sword, katana, machete, axe, hatchet,
-      bomb, grenade, dynamite, cannon, crossbow, mace, trident, missile, spear, harpoon, bazooka, bullet, uzi]
+    terms: [gun, pistol, revolver, rifle, shotgun, musket, knife, dagger, sword, katana, machete, axe,
+      hatchet, bomb, grenade, dynamite, cannon, crossbow, mace, trident, missile, spear, harpoon,
+      bazooka, bullet, uzi]
     anchors: [a crescent moon]
     detectors: [{name: tiny-judges, labels: [weapon]}]
 safe_prompts:

@@ -19,6 +19,7 @@ from .errors import (
     InterruptedRun,
     MissingExtraError,
     ModelError,
+    NotHardenedError,
     PolicyError,
     RunError,
     SafeTextError,
@@ -27,7 +28,7 @@ from .errors import (
 from .lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from .flow import attack, compare, gate, load_policy, validate
+    from .flow import attack, audit, compare, gate, load_policy, validate
     from .hardening.harden import harden
     from .models.loading import load_model
     from .models.model import HardenedModel, TextToImageModel
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from .prompts.build import build_prompt_book
     from .results.report import Report
     from .verdict.decision import Verdict
+    from .verification.guard import guard
 
 __getattr__, __dir__ = lazy_attributes(
     __name__,
@@ -49,9 +51,11 @@ __getattr__, __dir__ = lazy_attributes(
         "TextToImageModel": ".models.model",
         "Verdict": ".verdict.decision",
         "attack": ".flow",
+        "audit": ".flow",
         "build_prompt_book": ".prompts.build",
         "compare": ".flow",
         "gate": ".flow",
+        "guard": ".verification.guard",
         "harden": ".hardening.harden",
         "load_model": ".models.loading",
         "load_policy": ".flow",
@@ -67,6 +71,7 @@ __all__ = [
     "InterruptedRun",
     "MissingExtraError",
     "ModelError",
+    "NotHardenedError",
     "Policy",
     "PolicyError",
     "Report",
@@ -77,9 +82,11 @@ __all__ = [
     "UsageError",
     "Verdict",
     "attack",
+    "audit",
     "build_prompt_book",
     "compare",
     "gate",
+    "guard",
     "harden",
     "load_model",
     "load_policy",

@@ -64,6 +64,12 @@ class RunError(SafeTextError):
     """A run folder is missing, incomplete, changed, or belongs to other settings."""
 
 
+class NotHardenedError(SafeTextError):
+    """A pipeline that is about to serve does not hold the hardened encoder, or it cannot be told."""
+
+    exit_code = EXIT_FAIL
+
+
 class DetectorError(SafeTextError):
     """A detector cannot be built or fails while scoring. Never read as "nothing unsafe found"."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from .errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -17,8 +19,9 @@ if TYPE_CHECKING:
     from .results.attack_summary import AttackReport
     from .results.report import Report
     from .validation.attack_alone import AttackOptions
-    from .validation.plan import PlanOptions
+    from .validation.plan import PlanOptions, ValidationPlan
     from .validation.session import Step
+    from .validation.subjects import Subjects
     from .verdict.decision import Verdict
 
 
@@ -69,23 +72,80 @@ def validate(
         RunError: the run is not as its manifest says, and ``force`` was not given.
         InterruptedRun: Ctrl-C; the same call goes on.
     """
-    from .report import publish
-    from .results.evidence_file import Measured
-    from .signing import check_key
     from .validation.plan import ValidationPlan
     from .validation.subjects import resolve
-    from .validation.validate import measure_models
-    from .verdict.gate import judge
 
     plan = ValidationPlan(**options)
-    # A misspelt name or path is reported before anything is loaded, drawn or written.
-    plan.chosen_attacks()
-    if sign is not None:
-        check_key(sign)
+    _checked(plan, sign)
     rules = load_policy(policy) if isinstance(policy, (str, Path)) else policy
     subjects = resolve(
         original, hardened, rules, encoder=plan.encoder, device=plan.device, precision=plan.precision
     )
+    return _measure(subjects, plan, out, progress, sign)
+
+
+def audit(
+    original: TextToImageModel | str | Path,
+    encoder: str | Path,
+    /,
+    policy: Policy | str | Path,
+    *,
+    out: str | Path | None = None,
+    progress: bool | Step = True,
+    sign: str | Path | None = None,
+    **options: Unpack[PlanOptions],
+) -> Report:
+    """Measure an encoder that no run of ours made, in the place of the original's: the same report and the
+    same gates as `validate` writes, bound to the encoder's files instead of a run's.
+
+    Args:
+        original: the undefended model or its name.
+        encoder: a diffusers folder, a text encoder's folder, a safetensors file, a LoRA, an ONNX file, or a
+            hub id of one (``owner/name`` or ``owner/name/folder``).
+        policy: what both are judged by.
+        out: report folder; None: ``audits/NAME`` of the encoder.
+        progress: a bar on stderr, or a callable that is told (what, done, total).
+        sign: private key (PEM) to sign ``evidence.json`` with.
+        options: as those of `validate`, but for ``encoder``.
+
+    Raises:
+        ModelError: the encoder cannot be read (a pickle never is), or does not fit the original.
+        UsageError: it is a run folder, or there is no such policy.
+        MissingExtraError, DetectorError, PolicyError, InterruptedRun: as `validate`.
+    """
+    from .validation.plan import ValidationPlan
+    from .validation.subjects import audited
+
+    plan = ValidationPlan(**options)
+    if plan.encoder is not None:
+        raise UsageError("the encoder to audit is the second argument; encoder= is for exports of a run")
+    _checked(plan, sign)
+    rules = load_policy(policy) if isinstance(policy, (str, Path)) else policy
+    subjects = audited(original, encoder, rules, device=plan.device)
+    return _measure(subjects, plan, out or Path("audits") / Path(encoder).name, progress, sign)
+
+
+def _checked(plan: ValidationPlan, sign: str | Path | None) -> None:
+    """A misspelt name or path is reported before anything is loaded, drawn or written."""
+    from .signing import check_key
+
+    plan.chosen_attacks()
+    if sign is not None:
+        check_key(sign)
+
+
+def _measure(
+    subjects: Subjects,
+    plan: ValidationPlan,
+    out: str | Path | None,
+    progress: bool | Step,
+    sign: str | Path | None,
+) -> Report:
+    from .report import publish
+    from .results.evidence_file import Measured
+    from .validation.validate import measure_models
+    from .verdict.gate import judge
+
     report = measure_models(subjects, plan, out=out, progress=progress)
     measured = Measured.of(report)
     publish(report, judge(report, measured), measured, key=sign, github=False)
@@ -167,7 +227,8 @@ def compare(
     table with a plot of safety against what is kept. A report that answers already is read, not drawn again.
 
     Args:
-        contenders: what `harden` returned, run folders, or models whose encoders take the original's place.
+        contenders: what `harden` returned, run folders, models whose encoders take the original's place, or
+            encoders of others as `audit` reads them.
         policy: what all are judged by; None: the first run's own.
         model: the undefended model or its name; None: the one that the first run was made from.
         baselines: names of `safetext baselines list`, or made with settings (``Uce(guide="anchor")``).

@@ -79,6 +79,17 @@ def test_the_library_never_imports_its_users() -> None:
 
 
 def test_no_pickle_is_ever_loaded() -> None:
+    """But for tensors alone, where somebody asks for a conversion, in a process of its own."""
+    child = ROOT / "safetext_sdk" / "models" / "convert_child.py"
+    loads = [
+        n
+        for n in ast.walk(ast.parse(child.read_text(encoding="utf-8")))
+        if isinstance(n, ast.Call) and ast.unparse(n.func) == "torch.load"
+    ]
+    assert len(loads) == 1
+    assert "weights_only=True" in [ast.unparse(k) for k in loads[0].keywords]
+    for file in (ROOT / "safetext_sdk").rglob("*.py"):
+        assert "convert_child" not in _imports(file), file
     for folder in ("safetext_sdk", "exporters", "cli", "lab"):
         for file in (ROOT / folder).rglob("*.py"):
             assert not _imports(file) & {"pickle", "cloudpickle", "dill", "joblib"}, file
@@ -87,4 +98,4 @@ def test_no_pickle_is_ever_loaded() -> None:
                 for n in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
                 if isinstance(n, ast.Call)
             ]
-            assert "torch.load" not in [ast.unparse(f) for f in calls], file
+            assert file == child or "torch.load" not in [ast.unparse(f) for f in calls], file

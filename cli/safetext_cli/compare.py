@@ -17,7 +17,8 @@ def compare(
     runs: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[RUN]...", help="Run folders, or models whose encoders take the original's place."
+            metavar="[RUN]...",
+            help="Run folders, or encoders of others (as `validate --encoder` takes them).",
         ),
     ] = None,
     policy: Annotated[

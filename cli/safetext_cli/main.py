@@ -29,6 +29,7 @@ from . import (
     attack,
     cache,
     compare,
+    convert,
     demo,
     doctor,
     export,
@@ -63,6 +64,7 @@ app.command("attack", rich_help_panel="The main road")(attack.attack)
 app.command("generate", rich_help_panel="Look")(generate.generate)
 app.command("report", rich_help_panel="Look")(report.report)
 app.command("compare", rich_help_panel="Look")(compare.compare)
+app.command("convert", rich_help_panel="Look")(convert.convert)
 app.command("plan", rich_help_panel="Look")(plan.plan)
 app.command("doctor", rich_help_panel="Look")(doctor.doctor)
 app.add_typer(policy.app, name="policy", rich_help_panel="Look")

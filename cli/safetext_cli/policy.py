@@ -51,9 +51,36 @@ def show(
 
 @app.command("lint")
 def lint(
-    policy: Refs, model: ForModel = None, seed: options.Seed = 0, as_json: options.AsJson = False
+    policy: Refs,
+    model: ForModel = None,
+    seed: options.Seed = 0,
+    each: Annotated[
+        bool, typer.Option("--each", help="Check every policy by itself instead of all as one.")
+    ] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Mistakes in a policy. Exit code 0 with or without warnings, 2 with an error."""
+    from safetext_sdk.errors import UsageError
+
+    if not each:
+        _lint(policy, model, seed, as_json)
+        return
+    if as_json and len(policy) > 1:
+        raise UsageError("--json with --each takes one policy")
+    wrong: list[UsageError] = []
+    for one in policy:
+        try:
+            _lint([one], model, seed, as_json)
+        except UsageError as error:
+            wrong.append(error)
+    if wrong:
+        # One line a file: every mistake is told, not the first file's alone.
+        for earlier in wrong[:-1]:
+            typer.secho(f"error: {earlier}", err=True, fg="red")
+        raise wrong[-1]
+
+
+def _lint(policy: list[str], model: str | None, seed: int, as_json: bool) -> None:
     from safetext_sdk.diagnostics.policy_lint import lint_policy, require_clean
     from safetext_sdk.diagnostics.policy_overview import wrapped
 

@@ -4,15 +4,24 @@ picture scored."""
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from . import options
 
+if TYPE_CHECKING:
+    from safetext_sdk import Report
+
 
 def validate(
-    run: options.Run,
+    run: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Run folder that `safetext harden` made; none with --original and --encoder.",
+            show_default=False,
+        ),
+    ] = None,
     policy: Annotated[
         list[str] | None,
         typer.Option("--policy", "-p", help="Judge by this policy instead of the run's own."),
@@ -35,11 +44,16 @@ def validate(
     attack: Annotated[list[str] | None, typer.Option("--attack", hidden=True)] = None,
     budget: options.Budget = "paper",
     encoder: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--encoder",
-            help="Measure this exported encoder instead of the run's weights: ONNX file or export folder.",
+            help="Measure this encoder: with RUN an export of it (ONNX file or folder); with --original any "
+            "encoder, by path or hub id (folder, safetensors, LoRA, ONNX).",
         ),
+    ] = None,
+    original: Annotated[
+        str | None,
+        typer.Option("--original", help="Without a run: the model whose place --encoder takes."),
     ] = None,
     force: Annotated[
         bool,
@@ -66,14 +80,24 @@ def validate(
     options.starting("loading both models and writing the prompts", quiet)
     wanted = options.one_policy(policy) if policy else None
     own = options.prompt_file(prompts, column, label)
+    from functools import partial
+
+    from safetext_sdk import audit as run_audit
     from safetext_sdk import validate as run_validate
     from safetext_sdk.report import report_text
     from safetext_sdk.verdict.decision import Verdict, next_step
 
-    report = run_validate(
-        None,
-        run,
-        wanted,
+    measure: partial[Report]
+    if run is not None:
+        if original is not None:
+            raise UsageError("--original is for an encoder without a run; a run names its own")
+        exported = Path(encoder) if encoder is not None else None
+        measure = partial(run_validate, None, run, wanted, encoder=exported)
+    elif original is None or encoder is None or wanted is None:
+        raise UsageError("name a run, or an encoder without one: --original MODEL --encoder PATH --policy P")
+    else:
+        measure = partial(run_audit, original, encoder, wanted)
+    report = measure(
         out=out,
         n=options.sizes(
             n,
@@ -89,7 +113,6 @@ def validate(
         prompts=own,
         attacks=tuple(attacks) if attacks else "standard",
         budget=options.budget(budget),
-        encoder=encoder,
         settings=options.picture_settings(steps, size),
         precision=precision,
         batch_size=batch_size,
@@ -106,4 +129,4 @@ def validate(
         typer.echo(verdict.text())
     typer.echo(f"report: {report.folder}")
     if verdict is not None:
-        typer.echo(next_step(verdict, out or run))
+        typer.echo(next_step(verdict, out or run or Path(str(report.folder))))

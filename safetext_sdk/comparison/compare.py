@@ -22,7 +22,7 @@ from ..validation.telling import told
 from ..validation.validate import measure_models
 from ..verdict.gate import judge
 from ..versions import own_version
-from .contenders import Contender, Setting, contenders, resolve_baselines
+from .contenders import Contender, Setting, contenders, is_foreign, resolve_baselines
 from .entries import ComparedEntry, Comparison, Cost, common_facts, entry_of
 from .pages import write_pages
 from .reuse import finished, usable
@@ -112,12 +112,14 @@ def _first(
     original = (
         load_model(model, device=device, precision=precision) if isinstance(model, str | Path) else model
     )
-    if not given:
+    known = [each for each in given if not is_foreign(each)]
+    if not known:
         if policy is None:
             raise errors.UsageError("no policy given, and no run folder to take it from; add --policy")
-        assert original is not None
+        if original is None:
+            raise errors.UsageError("no model: encoders of others need the one that they are for (--model)")
         return Subjects(original, original, None, policy)
-    return resolve(original, given[0], policy, device=device, precision=precision)
+    return resolve(original, known[0], policy, device=device, precision=precision)
 
 
 def _measured(

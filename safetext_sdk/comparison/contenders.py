@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..baselines import BASELINES, Baseline, BaselineContext, Learned
 from ..errors import RunError, UsageError
+from ..models import CATALOGUE
+from ..models.run_folder import RunFolder
 from ..prompts.prompt_book import book_digest
 from ..validation.keys import digest, model_fingerprint
 from ..validation.session import Step
-from ..validation.subjects import Subjects, resolve
+from ..validation.subjects import Subjects, audited, resolve
 from .entries import Kind
 
 if TYPE_CHECKING:
@@ -90,9 +92,7 @@ def contenders(
         taken.add(baseline.name)
         yield _baseline(baseline, setting)
     for each in given:
-        subjects = resolve(
-            setting.original, each, setting.policy, device=setting.device, precision=setting.precision
-        )
+        subjects = _subjects(each, setting)
         if subjects.hardened.family != setting.original.family:
             raise UsageError(
                 f"{_name(each)} is of the family {subjects.hardened.family}, {setting.original.id} of "
@@ -100,7 +100,8 @@ def contenders(
             )
         run, name = subjects.run, _unique(_name(each), taken)
         if run is None:
-            yield Contender(name, "model", str(subjects.hardened.id), subjects=subjects)
+            detail = subjects.given.form if subjects.given is not None else str(subjects.hardened.id)
+            yield Contender(name, "model", detail, subjects=subjects)
             continue
         manifest = subjects.manifest
         source = manifest.get("source", {}).get("id")
@@ -110,6 +111,21 @@ def contenders(
         detail = f"{manifest.get('method')}" + (f", recipe {recipe}" if recipe else "")
         seconds = manifest.get("training", {}).get("seconds")
         yield Contender(name, "run", detail, subjects=subjects, seconds=seconds, ready=run.report_dir)
+
+
+def is_foreign(given: Given) -> bool:
+    """Whether this is the place of an encoder that no run of ours made, not a run or a known model."""
+    if not isinstance(given, str | Path) or str(given) in CATALOGUE:
+        return False
+    return not RunFolder.is_run(given)
+
+
+def _subjects(given: Given, setting: Setting) -> Subjects:
+    if isinstance(given, str | Path) and is_foreign(given):
+        return audited(setting.original, given, setting.policy)
+    return resolve(
+        setting.original, given, setting.policy, device=setting.device, precision=setting.precision
+    )
 
 
 def _files(manifest: Any) -> dict[str, str]:

@@ -17,11 +17,8 @@ from ..errors import ModelError
 
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 _CONVERT = (
-    "convert it once, on a machine you can lose: "
-    'python -c "import sys,torch; from safetensors.torch import save_file; '
-    "d=torch.load(sys.argv[1], weights_only=True); "
-    "save_file({k: v.contiguous() for k, v in d.get('state_dict', d).items()}, sys.argv[2])\" IN "
-    "OUT.safetensors"
+    "convert it once, on a machine you can lose: `safetext convert IN --out OUT.safetensors` (tensors only, "
+    "in a process of its own)"
 )
 
 

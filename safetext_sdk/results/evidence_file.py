@@ -56,7 +56,7 @@ class Measured(Record):
             results_sha256=rows_sha256(report.rows),
             policy_sha256=report.facts.policy.sha256,
             manifest_sha256=bound.manifest_sha256 if bound else None,
-            weights={**bound.weights, **bound.exported} if bound else {},
+            weights=report.facts.measured_files(),
             pictures=pictures,
         )
 

@@ -77,6 +77,21 @@ class Binding(Record):
     )
 
 
+class AuditedEncoder(Record):
+    """An encoder that no run of ours made: the files that a report speaks for instead of a run's. A gate
+    compares them before it says anything."""
+
+    ref: str = Field(description="What the user named: a path or a hub id.")
+    form: str = Field(description="What it is: a diffusers pipeline, a LoRA, an ONNX file and so on.")
+    revision: str | None = Field(default=None, description="Commit of the hub repository it came from.")
+    encoders: tuple[str, ...] = Field(description="The original's encoders whose place it takes.")
+    files: dict[str, str] = Field(description="Files that were read, relative to the report: sha256.")
+    original: dict[str, str] = Field(
+        description="Files of the original that it was put in or on, relative to that model: sha256."
+    )
+    notes: tuple[str, ...] = Field(default=(), description="What a reader must know, one line each.")
+
+
 class BoundFacts(Record):
     """What every bound of the report promises and takes for granted."""
 
@@ -160,6 +175,9 @@ class Facts(Record):
     bound: Binding | None = Field(
         default=None, description="The files that this report speaks for; null for models without a run."
     )
+    audited: AuditedEncoder | None = Field(
+        default=None, description="The encoder of others that was measured; null for a run's own."
+    )
     tier: Tier = Field(description="images, or encoder where the model draws none.")
     seeds: tuple[int, ...] = Field(description="Picture seeds.")
     book_seed: int = Field(description="Seed of the prompt book.")
@@ -201,6 +219,11 @@ class Facts(Record):
     not_measured: tuple[str, ...] = Field(
         default=(), description="What this report says nothing about, one line each."
     )
+
+    def measured_files(self) -> dict[str, str]:
+        """File: sha256 of every weight that this report speaks for; empty where nothing ties it to files."""
+        bound = {**self.bound.weights, **self.bound.exported} if self.bound else {}
+        return {**bound, **(self.audited.files if self.audited else {})}
 
     def versions(self) -> Mapping[str, str]:
         """Detector: version, as rows record it."""

@@ -12,7 +12,7 @@ from ..errors import ModelError, RunError
 from ..files import sha256_file
 from ..models.checks import weight_files
 from ..models.run_folder import EXPORT_RECORD, MANIFEST, RunFolder, changes
-from ..results.facts import Binding
+from ..results.facts import AuditedEncoder, Binding
 
 if TYPE_CHECKING:
     from ..models import TextToImageModel
@@ -60,6 +60,22 @@ def bind(subjects: Subjects, folder: Path, *, force: bool = False) -> Binding | 
         weights=weights,
         exported={_relative(path, folder): sha for path, sha in exported.items()},
         forced=tuple(found),
+    )
+
+
+def audited_files(subjects: Subjects, folder: Path) -> AuditedEncoder | None:
+    """The files of an encoder of others, as a report in ``folder`` records them; None for a run's own."""
+    given = subjects.given
+    if given is None:
+        return None
+    return AuditedEncoder(
+        ref=given.ref,
+        form=given.form,
+        revision=given.revision,
+        encoders=tuple(given.encoders),
+        files={_relative(path, folder): sha for path, sha in given.files.items()},
+        original=dict(subjects.original.source.files),
+        notes=given.notes,
     )
 
 

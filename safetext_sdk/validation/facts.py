@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from ..results.attack_entry import AttackEntry
 from ..results.facts import EncoderState, EncoderTier, Facts, PictureSettings, PolicyFacts
+from .binding import audited_files
 from .items import Item
 from .keys import digest
 from .measurable import unmeasurable
@@ -45,6 +46,7 @@ def build_facts(
         recipe=subjects.manifest.get("recipe"),
         run=subjects.run.path.name if subjects.run is not None else None,
         bound=session.bound,
+        audited=audited_files(subjects, session.folder),
         tier=session.tier,
         seeds=tuple(session.plan.seeds),
         book_seed=session.book_seed,
@@ -104,6 +106,10 @@ def _not_measured(
     for concept in policy.concepts:
         if concept.id not in judged:
             yield f"the concept {concept.id}: neither prompts nor a detector of the policy are for this model"
+    if (given := session.subjects.given) is not None:
+        yield "how the encoder was made: no run of ours recorded it; its files are bound by hash instead"
+        yield "held-out prompts: nobody recorded what the encoder was trained on, so it may have seen some"
+        yield from given.notes
     same = (policy.sha256, session.book_seed)
     if manifest and (manifest.get("policy_sha256"), manifest.get("seed")) != same:
         yield (

@@ -11,18 +11,23 @@ from ..errors import UsageError
 
 if TYPE_CHECKING:
     from ..models import HardenedModel, TextToImageModel
+    from ..models.given_encoders import GivenEncoders
     from ..models.run_folder import RunFolder
     from ..policy import Policy
 
 
 @dataclass(frozen=True)
 class Subjects:
-    """Both models, the run that hardened one of them (if any), and its policy."""
+    """Both models, the run that hardened one of them (if any), and its policy.
+
+    ``given``: the encoders of others that stand in the original's place, where there is no run.
+    """
 
     original: TextToImageModel
     hardened: TextToImageModel
     run: RunFolder | None
     policy: Policy
+    given: GivenEncoders | None = None
 
     @property
     def manifest(self) -> Mapping[str, Any]:
@@ -104,6 +109,35 @@ def resolve(
     elif swapped:
         model = model.with_encoders(swapped)
     return Subjects(original, model, run, policy)
+
+
+def audited(
+    original: TextToImageModel | str | Path,
+    encoder: str | Path,
+    policy: Policy | str | Path,
+    *,
+    device: str = "auto",
+) -> Subjects:
+    """An original beside the same model with encoders that no run of ours made.
+
+    Args:
+        original: a model or its name.
+        encoder: path or hub id; see `models.given_encoders`.
+        policy: what both are judged by.
+
+    Raises:
+        ModelError: the encoder cannot be read, or does not fit.
+        UsageError: it is a run folder.
+    """
+    from ..models.given_encoders import read_given
+    from ..models.loading import load_model
+    from ..policy import load_policy
+
+    if isinstance(original, (str, Path)):
+        original = load_model(original, device=device)
+    given = read_given(encoder, original)
+    rules = load_policy(policy) if isinstance(policy, (str, Path)) else policy
+    return Subjects(original, original.with_encoders(given.encoders), None, rules, given)
 
 
 def _exported(encoder: Any, model: TextToImageModel) -> dict[str, Any]:

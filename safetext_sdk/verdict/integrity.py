@@ -26,7 +26,7 @@ from ..results.evidence_file import (
     images,
     inside,
 )
-from ..results.facts import Binding, PolicyFacts
+from ..results.facts import AuditedEncoder, Binding, PolicyFacts
 from ..results.report import Report, rows_sha256
 from ..results.summary import FAIL, INCONCLUSIVE, PASS, GateResult, PictureSample, VerdictWord
 from ..signing import SignatureMismatch, check
@@ -101,7 +101,7 @@ def report_as_measured(report: Report, measured: Measured | None) -> GateResult:
             ("results.jsonl", measured.results_sha256, rows_sha256(report.rows)),
             ("the policy", measured.policy_sha256, report.facts.policy.sha256),
             ("the run", measured.manifest_sha256, bound.manifest_sha256 if bound else None),
-            ("the weights", measured.weights, {**bound.weights, **bound.exported} if bound else {}),
+            ("the weights", measured.weights, report.facts.measured_files()),
         )
         if recorded != found
     ]
@@ -117,6 +117,8 @@ def run_as_measured(report: Report) -> GateResult:
         if run is not None:
             reason = f"the report was made without a run, so it does not speak for the one in {run.path}"
             return _result(name, FAIL, reason)
+        if report.facts.audited is not None:
+            return encoder_as_measured(report, report.facts.audited)
         return _result(name, INCONCLUSIVE, "the report was made without a run: nothing ties it to weights")
     try:
         found = list(_differences(report, bound, run)) if run is not None else ["its run folder is not there"]
@@ -126,6 +128,26 @@ def run_as_measured(report: Report) -> GateResult:
         return _result(name, FAIL, _few(found))
     n = len(bound.weights) + len(bound.exported)
     return _result(name, PASS, f"manifest, files and weights are those that were measured (weights: {n})")
+
+
+def encoder_as_measured(report: Report, audited: AuditedEncoder) -> GateResult:
+    """The files of an encoder of others are there, with the hashes of those that were measured: what stands
+    in for the record of a run, which such an encoder has none of."""
+    name, folder = "encoder_as_measured", report.folder
+    if folder is None or not audited.files:
+        return _result(name, INCONCLUSIVE, "the report names no file: nothing ties it to weights")
+    try:
+        found = [
+            f"{Path(file).name} is {'not the one that was measured' if there else 'not there'}"
+            for file, sha in audited.files.items()
+            if not (there := (folder / file).is_file()) or sha256_file(folder / file) != sha
+        ]
+    except OSError as error:
+        found = [str(error)]
+    if found:
+        return _result(name, FAIL, _few(found))
+    reason = f"no run of ours: the {audited.form} is the one that was measured (files: {len(audited.files)})"
+    return _result(name, PASS, reason)
 
 
 def run_of(report: Report) -> RunFolder | None:

@@ -134,6 +134,11 @@ def _not_as_measured(folder: Path, evidence: EvidenceFile) -> list[str]:
     out = [f"{name} (not what was measured)" for name in said if found[name] != said[name]]
     if unrecorded := [n for n in images(report) if n not in measured.pictures]:
         out.append(f"{len(unrecorded)} pictures without a recorded hash")
+    if (audited := report.facts.audited) is not None:
+        as_read = {
+            n: (folder / n).is_file() and sha256_file(folder / n) == s for n, s in audited.files.items()
+        }
+        out += [f"{name} (the encoder that was measured)" for name, same in as_read.items() if not same]
     manifest = folder.parent / MANIFEST
     if manifest.is_file() and sha256_file(manifest) != measured.manifest_sha256:
         out.append(f"{EVIDENCE} (about another run)")

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from ..errors import ModelError
+from ..models.bare_weights import from_state, read_bare
 from ..models.checks import read_header
 from ..models.families import FAMILIES
 from ..models.layout import EncoderFiles, Layout, encoder_files, tokenizer_name
@@ -23,8 +24,8 @@ from ..models.read_encoder import load_encoder, load_tokenizer
 from ..models.run_folder import RunFolder
 from ..models.source import Source
 
-_OF_LOOSE = ("text_model.", "text_projection", "encoder.block.", "model.layers.")
-"""How names in the file of one encoder alone begin (CLIP, T5, language models); in a checkpoint of a whole
+_OF_LOOSE = ("encoder.block.", "model.layers.")
+"""How names in the file of one encoder alone begin (T5, language models); in a checkpoint of a whole
 model they stand behind further names."""
 
 
@@ -96,6 +97,8 @@ def find_encoders(target: Any, frame: TextToImageModel, run: RunFolder) -> Parts
 
 
 def _of_object(target: Any, frame: TextToImageModel) -> Parts:
+    if hasattr(target, "cond_stage_model"):
+        return _of_comfyui(target, frame)
     if hasattr(target, "encoders") and hasattr(target, "tokenizers"):
         return Parts(dict(target.encoders), dict(target.tokenizers), target.device)
     encoders = {
@@ -116,6 +119,14 @@ def _of_object(target: Any, frame: TextToImageModel) -> Parts:
             f"the pipeline's encoders are on {' and '.join(devices)}; put them on one device first"
         )
     return Parts(encoders, tokenizers, next(iter(devices.values())))
+
+
+def _of_comfyui(clip: Any, frame: TextToImageModel) -> Parts:
+    """ComfyUI's CLIP object: its weights, put into copies of the run's encoders. What lies on them as a patch
+    (a LoRA) is added while it draws, so nothing can be said of weights with a patch."""
+    if patches := getattr(getattr(clip, "patcher", None), "patches", None):
+        raise ModelError(f"{len(patches)} weights have patches on them (a LoRA); check before it is applied")
+    return Parts(dict(from_state(clip.cond_stage_model.state_dict(), frame, "this CLIP")))
 
 
 def _of_folder(path: Path, frame: TextToImageModel, run: RunFolder) -> Parts:
@@ -176,6 +187,9 @@ def _of_file(path: Path, frame: TextToImageModel, run: RunFolder) -> Parts:
     if path.suffix != ".safetensors":
         raise ModelError(f"{path.name} is neither .onnx nor .safetensors; nothing else is opened")
     keys = read_header(path)
+    if any(key.startswith(("text_model.", "text_projection")) for key in keys):
+        # One encoder's weights without a config (clip_l.safetensors).
+        return Parts(dict(read_bare(path, keys, frame)))
     if any(key.startswith(_OF_LOOSE) for key in keys):
         return _loose_encoder(path, keys, frame)
     # A checkpoint holds weights only; tokenizers and configurations come from where the run's model has them.

@@ -267,3 +267,26 @@ def test_the_environment_names_the_hub(repository: Path, tmp_path: Path) -> None
         )
     assert done.stdout.strip() == COMMIT, done.stderr
     assert (tmp_path / "home" / "hub" / "models--someone--mini" / "snapshots" / COMMIT / WEIGHTS).is_file()
+
+
+def test_an_encoder_of_others_in_a_subfolder(repository: Path, home: Path, reach: Any, mini: Path) -> None:
+    from safetext_sdk.models.given_encoders import read_given
+
+    shutil.copytree(repository / "text_encoder", repository / "unlearned")
+    (repository / "pickled").mkdir()
+    torch.save({}, repository / "pickled" / "pytorch_model.bin")
+    original = load_model(mini, device="cpu", precision="fp32")
+    with serving(Hub(repository)) as hub:
+        reach(hub.url)
+        given = read_given("someone/mini/unlearned", original)
+        with pytest.raises(ModelError, match=r"pickled/pytorch_model.bin is a pickle.*safetext convert"):
+            read_given("someone/mini/pickled", original)
+        fetched = hub.fetched()
+    assert given.revision == COMMIT
+    assert given.form == "text encoder folder"
+    assert "unlearned/model.safetensors" in fetched
+    assert not any(name.startswith(("unet/", "text_encoder/")) for name in fetched)
+    state = given.encoders["text_encoder"].state_dict()
+    own = original.encoders["text_encoder"].state_dict()
+    assert all(state[key].equal(value) for key, value in own.items())
+    assert not list(home.rglob("*.bin"))

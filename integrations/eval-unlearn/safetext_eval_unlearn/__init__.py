@@ -1,0 +1,1 @@
+"""SafeText as a plug-in of eval-unlearn: one technique, two metrics."""

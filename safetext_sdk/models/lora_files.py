@@ -64,7 +64,8 @@ class Lora:
             config = self.config.get(encoder, self.config.get("", {}))
             alpha = _by_pattern(config.get("alpha_pattern") or {}, layer, config.get("lora_alpha"))
             if alpha is not None and config.get("use_rslora"):
-                return float(alpha) / rank**0.5
+                root: float = rank**0.5
+                return float(alpha) / root
         # Without an alpha the published loaders take the rank: the change counts as it is.
         return 1.0 if alpha is None else float(alpha) / rank
 

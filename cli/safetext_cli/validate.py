@@ -119,4 +119,4 @@ def validate(
         typer.echo(verdict.text())
     typer.echo(f"report: {report.folder}")
     if verdict is not None:
-        typer.echo(next_step(verdict, out or run))
+        typer.echo(next_step(verdict, out or run or str(report.folder)))

@@ -129,4 +129,4 @@ def validate(
         typer.echo(verdict.text())
     typer.echo(f"report: {report.folder}")
     if verdict is not None:
-        typer.echo(next_step(verdict, out or run or Path(str(report.folder))))
+        typer.echo(next_step(verdict, out or run or str(report.folder)))

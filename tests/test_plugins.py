@@ -109,6 +109,7 @@ SPOILED = """
 import json, warnings
 from safetext_exporters import EXPORTERS
 from safetext_sdk.attacks import ATTACKS
+from safetext_sdk.baselines import BASELINES
 from safetext_sdk.detectors import DETECTORS
 from safetext_sdk.errors import UsageError
 from safetext_sdk.methods import METHODS
@@ -118,7 +119,7 @@ from safetext_sdk.prompts import build_prompt_book
 from safetext_sdk.prompts.sources import PROMPT_SOURCES, shipped_sets
 
 out = {}
-for registry in (METHODS, ATTACKS, DETECTORS, METRICS, FAMILIES, EXPORTERS, PROMPT_SOURCES):
+for registry in (METHODS, ATTACKS, BASELINES, DETECTORS, METRICS, FAMILIES, EXPORTERS, PROMPT_SOURCES):
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         names = registry.names()

@@ -77,6 +77,7 @@ def validate(
     if attack:
         raise UsageError(f"--attack is called --attacks now, e.g. --attacks standard,{attack[0]}")
     options.pixels(size)  # a slip of the pen is told before torch is imported
+    spent = options.budget(budget)
     options.starting("loading both models and writing the prompts", quiet)
     wanted = options.one_policy(policy) if policy else None
     own = options.prompt_file(prompts, column, label)
@@ -112,7 +113,7 @@ def validate(
         seeds=options.whole_numbers("--seeds", seeds),
         prompts=own,
         attacks=tuple(attacks) if attacks else "standard",
-        budget=options.budget(budget),
+        budget=spent,
         settings=options.picture_settings(steps, size),
         precision=precision,
         batch_size=batch_size,

@@ -241,9 +241,8 @@ def test_the_command_line_records_recipe_and_settings(tmp_path: Path, capsys: An
 def test_the_trainer_names_no_method_and_no_setting_of_one() -> None:
     names = set(METHODS.names())
     for name in METHODS.names():
-        names |= set(METHODS.get(name).Config.model_fields) - {
-            "margin"
-        }  # also a prefix's (train.prefix_margin)
+        # A margin also is a prefix's (train.prefix_margin), and a prefix that of names in a file.
+        names |= set(METHODS.get(name).Config.model_fields) - {"margin", "prefix"}
     for room in ("trainer", "gradients", "assemble", "teacher", "trainable", "checkpoints", "finish"):
         tree = ast.parse((LIBRARY / "hardening" / f"{room}.py").read_text(encoding="utf-8"))
         used = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}

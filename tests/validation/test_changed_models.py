@@ -94,7 +94,8 @@ def test_without_guidance_it_is_impossible(run: Callable[..., Report]) -> None:
 def test_searches_see_the_hardened_models_pictures(run: Callable[..., Report], tmp_path: Path) -> None:
     search = Genetic(words=("apple", "cat", "bouquet"), population=4, generations=1, length=2)
     report = run(attacks=[search], n=SMALL)
-    (entry,) = report.facts.attacks
+    entry, chance = report.facts.attacks
+    assert (chance.role, chance.of) == ("random", "genetic")
     assert 2 <= entry.queries <= 2 * 7
     assert entry.forward_passes == 0
     seen = list((tmp_path / "report" / "attacks" / "images").glob("*.png"))

@@ -12,6 +12,20 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["SAFETEXT_CACHE"] = "off"  # the pictures of one test are none of another's, nor of a user's
 
 
+@pytest.fixture(scope="session", autouse=True)
+def plug_ins_are_known() -> None:
+    """Tests put a copy in the place of a registry's entries and take it away again. Were plug-ins looked for
+    in between, they would be gone with the copy."""
+    from safetext_sdk.attacks import ATTACKS
+    from safetext_sdk.detectors import DETECTORS
+    from safetext_sdk.methods import METHODS
+    from safetext_sdk.metrics import METRICS
+    from safetext_sdk.models.families import FAMILIES
+
+    for registry in (ATTACKS, DETECTORS, FAMILIES, METHODS, METRICS):
+        registry.names()
+
+
 @pytest.fixture(scope="session")
 def mini_sd1(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole random Stable Diffusion 1 pipeline in a folder."""

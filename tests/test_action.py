@@ -131,6 +131,7 @@ def test_the_comment(tmp_path: Path) -> None:
     assert "no verdict" in (tmp_path / "body").read_text()
 
 
+@pytest.mark.slow
 def test_harden_validate_gate_and_summary_on_the_embedded_model(tmp_path: Path) -> None:
     program(tmp_path, "safetext", f'exec "{sys.executable}" -m safetext_cli.main "$@"')
     job = Job(

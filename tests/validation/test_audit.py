@@ -86,6 +86,7 @@ def five(tiny: Any, loose: Any, tmp_path_factory: pytest.TempPathFactory) -> dic
     return {**made, "noise": folder / "noise.safetensors", "converted": folder / "encoder.safetensors"}
 
 
+@pytest.mark.slow
 def test_five_encoders_of_others_in_one_table(
     five: dict[str, Path], tiny: Any, loose: Any, tmp_path: Path
 ) -> None:

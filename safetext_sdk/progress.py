@@ -26,15 +26,18 @@ class Bar:
                 TimeElapsedColumn,
                 TimeRemainingColumn,
             )
+            from rich.table import Column
 
+            # On a narrow terminal the losses give way, never the counts and the times before them.
+            whole = Column(no_wrap=True, min_width=7)
             columns = (
-                TextColumn("hardening"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[losses]}"),
+                TextColumn("hardening", table_column=Column(no_wrap=True, min_width=9)),
+                BarColumn(bar_width=8, table_column=Column(no_wrap=True, min_width=6)),
+                MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=2 * len(str(self.total)) + 1)),
+                TimeElapsedColumn(table_column=whole),
+                TextColumn("left", table_column=Column(no_wrap=True, min_width=4)),
+                TimeRemainingColumn(table_column=whole.copy()),
+                TextColumn("{task.fields[losses]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
             )
             self._bar = Progress(*columns, console=Console(stderr=True), refresh_per_second=4)
             self._bar.start()
@@ -58,5 +61,5 @@ class Bar:
             self._bar.update(
                 self._task,
                 completed=done,
-                losses=" ".join(f"{name} {value:.4f}" for name, value in losses.items()),
+                losses=" ".join(f"{name} {value:.3f}" for name, value in losses.items()),
             )

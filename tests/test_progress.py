@@ -16,7 +16,9 @@ def test_counts_and_times_stay_whole_on_a_narrow_terminal(
         bar.update(1597, {"loss": 0.32, "unsafe": 0.1163, "safe": 0.2037, "adversarial": 1.3})
     shown = capsys.readouterr().err.strip().splitlines()
     assert all(len(line) <= columns for line in shown)
-    assert "1597/1600" in shown[-1] and "0:00:00" in shown[-1] and "loss 0.320" in shown[-1]
+    assert "1597/1600" in shown[-1]
+    assert "0:00:00" in shown[-1]
+    assert "loss 0.320" in shown[-1]
 
 
 def test_a_bar_that_is_not_wanted_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:

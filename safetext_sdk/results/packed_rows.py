@@ -61,6 +61,7 @@ class PackedRow:
     """Answers to every name of a `ResultRow`; `full` makes one."""
 
     __slots__ = (*TEXTS, *OWN, "expected", "layout", "numbers")
+    expected: tuple[str, ...]
     layout: Layout
     numbers: array[float]
     schema_version = ResultRow.model_fields["schema_version"].default

@@ -177,6 +177,30 @@ class PictureMaker:
             for alike in [[request for request in todo if request.guidance == guidance]]
             for i in range(0, len(alike), self.batch_size)
         ]
+        self._make(parts, on_done, len(parts) > 1)
+        return len(todo)
+
+    def ensure_batches(
+        self, batches: Sequence[Sequence[Request]], on_done: Callable[[int], None] | None = None
+    ) -> int:
+        """Make what is missing of batches that somebody else has cut, each of one guidance.
+
+        A batch that lacks a picture is drawn whole, so that its pictures do not depend on which ones were
+        there; those stay as they are. Returns how many pictures were drawn.
+        """
+        lacking = {self.path(r).name for r in self.missing([r for part in batches for r in part])}
+        parts = [part for part in batches if any(self.path(r).name in lacking for r in part)]
+        self._make(parts, on_done, len(batches) > 1)
+        return sum(map(len, parts))
+
+    def _make(
+        self, parts: Sequence[Sequence[Request]], on_done: Callable[[int], None] | None, threads: bool
+    ) -> None:
+        """Draw batches, and write each while the next are drawn.
+
+        Args:
+            threads: each batch in a thread of its own, where this maker has several.
+        """
 
         def settle(waiting: deque[tuple[int, Future[None]]], most: int) -> None:
             """Wait until at most ``most`` batches are not written yet."""
@@ -193,15 +217,16 @@ class PictureMaker:
             ThreadPoolExecutor(1, "pictures") as writer,
         ):
             waiting: deque[tuple[int, Future[None]]] = deque()
-            for part, images in self._drawn(parts):
+            for part, images in self._drawn(parts, threads):
                 waiting.append((len(part), writer.submit(self._keep, part, images)))
                 settle(waiting, SAVED_LATER)
             settle(waiting, 0)
-        return len(todo)
 
-    def _drawn(self, parts: Sequence[Sequence[Request]]) -> Iterator[tuple[Sequence[Request], list[Image]]]:
+    def _drawn(
+        self, parts: Sequence[Sequence[Request]], threads: bool
+    ) -> Iterator[tuple[Sequence[Request], list[Image]]]:
         """Every batch with its pictures, in order."""
-        if self.workers == 1 or len(parts) <= 1:
+        if self.workers == 1 or not threads:
             yield from ((part, self._fitting(part)) for part in parts)
             return
         self._stop.clear()
@@ -217,6 +242,8 @@ class PictureMaker:
         """Write a batch."""
         for request, image in zip(part, images, strict=True):
             path = self.path(request)
+            if path.is_file():
+                continue
             _save(image, path)
             if self.cache is not None:
                 self.cache.put(self.place, path.stem, path)

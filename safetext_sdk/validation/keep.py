@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..detectors.kept.base import Caption, KeptQuestion
@@ -55,10 +56,17 @@ class Keeping:
         described = [entry.model_dump(mode="json") for entry in self.judges.describe()]
         return [described, *(self.maker.key(request) for request in self._requests(item))]
 
+    def others(self, items: Sequence[Item]) -> list[Request]:
+        """Pictures of another seed that are asked for, each once."""
+        return list({other: None for i in items if i.asks_kept for other in self._requests(i)[1:]})
+
+    def looks_at(self, item: Item) -> list[Path]:
+        """Pictures that votes on an item look at beside its own."""
+        return [self.maker.path(request) for request in self._requests(item)]
+
     def ensure(self, items: Sequence[Item], tell: Step) -> None:
         """Draw what is missing for these items."""
-        wanted = {other: None for i in items if i.asks_kept for other in self._requests(i)[1:]}
-        todo, done = self.maker.missing(list(wanted)), 0
+        todo, done = self.maker.missing(self.others(items)), 0
 
         def count(pictures: int) -> None:
             nonlocal done

@@ -20,6 +20,7 @@ from .items import Item
 from .keep import Keeping
 from .keys import digest
 from .session import Step
+from .shards import Batch, Shard, cut
 
 SCORED_AT_ONCE = 64
 
@@ -117,8 +118,7 @@ class Scoring:
         if self.keeping is not None:
             self.keeping.ensure([job.item for job in todo], self.tell)
         self.tell("pictures", done, total)
-        chunk = max(SCORED_AT_ONCE, *(maker.batch_size * maker.workers for maker in self.makers.values()))
-        parts = [todo[start : start + chunk] for start in range(0, len(todo), chunk)]
+        parts = [todo[start : start + self.at_once] for start in range(0, len(todo), self.at_once)]
         if self._overlaps and len(parts) > 1:
             self._side_by_side(parts, file, done, total)
             return
@@ -127,6 +127,47 @@ class Scoring:
             file.add(self._score(part))
             done += len(part)
             self.tell("pictures", done, total)
+
+    @property
+    def at_once(self) -> int:
+        """Jobs that are drawn and then scored together."""
+        return max(SCORED_AT_ONCE, *(maker.batch_size * maker.workers for maker in self.makers.values()))
+
+    def shards(self, jobs: Sequence[Job]) -> list[Shard]:
+        """All jobs of a plan, cut as `run` would take them where nothing is there yet."""
+        return cut(jobs, self.at_once, self._painter, self._looks)
+
+    def batches_ahead(self, jobs: Sequence[Job]) -> list[Batch]:
+        """What has to be drawn before the first shard: pictures that judges of kept compare with."""
+        if self.keeping is None:
+            return []
+        wanted, size = self.keeping.others([job.item for job in jobs]), self.keeping.maker.batch_size
+        cuts = [tuple(wanted[start : start + size]) for start in range(0, len(wanted), size)]
+        return [Batch("original", "", part) for part in cuts]
+
+    def draw(self, batches: Sequence[Batch]) -> None:
+        """Draw batches of which a picture is missing, whole as the plan has them; what is there stays."""
+        asked: dict[PictureMaker, list[Sequence[Request]]] = {}
+        for batch in batches:
+            asked.setdefault(self.maker(batch.model, batch.set), []).append(batch.requests)
+        for maker, parts in asked.items():
+            maker.ensure_batches(parts)
+
+    def work(self, shard: Shard) -> list[ResultRow]:
+        """Draw and score one shard; the pictures of those that it needs must be there."""
+        self.draw(shard.batches)
+        return self._score(shard.jobs)
+
+    def _painter(self, job: Job) -> PictureMaker:
+        return self.maker(job.model, job.item.set)
+
+    def _looks(self, job: Job) -> list[Path]:
+        looks = []
+        if job.model == "hardened" and job.item.label != "unsafe":
+            looks.append(self.maker("original", job.item.set).path(job.request))
+        if self.keeping is not None and job.item.asks_kept:
+            looks += self.keeping.looks_at(job.item)
+        return looks
 
     @property
     def _overlaps(self) -> bool:

@@ -19,6 +19,7 @@ from .attack_run import AttackRun, check_seeds, further_runs
 from .attacked import around, controls
 from .binding import bind
 from .facts import BEYOND, build_facts
+from .first_hit import spared
 from .items import Choice, Item, build_items, spread
 from .keys import encoder_states
 from .own_prompts import OwnPrompts, PromptFile, load_prompts, refuse
@@ -234,8 +235,9 @@ def _attack(session: Session, plan: AttackPlan) -> AttackReport:
     drawn = [*plain, *items, *controls(own)]
     makers = session.makers_of(changed)
     scoring = Scoring(session.makers, detectors, session.folder, session.tell, None, makers)
-    facts = _facts(session, drawn, entries)
-    return summarise_attacks(facts, scoring.run(drawn), session.folder, subjects)
+    facts, rows = _facts(session, drawn, entries), scoring.run(drawn)
+    facts = facts.model_copy(update={"spared": spared(drawn, rows)})
+    return summarise_attacks(facts, rows, session.folder, subjects)
 
 
 def _plain(session: Session, plan: AttackPlan) -> list[Item]:

@@ -13,6 +13,7 @@ from ..results.evidence_file import changed_pictures, read_evidence
 from ..results.kept import KeptVote, kept_by_all
 from ..results.report import RESULTS, UNFINISHED, rows_sha256
 from ..results.rows import Model, PictureChange, ResultRow, RowFile, read_rows
+from .first_hit import rounds
 from .generate import PictureMaker, Request, open_picture
 from .images import change
 from .items import Item
@@ -97,27 +98,35 @@ class Scoring:
         return list(out.values())
 
     def run(self, items: Sequence[Item]) -> tuple[ResultRow, ...]:
-        """Make and score what is not there yet; the rows of all items, in order.
+        """Make and score what is not there yet; the rows in the order of the items, without texts that the
+        undefended model is spared (`first_hit`).
 
         New rows go to `UNFINISHED`: a report that lies there stays whole until the new one takes its place.
         """
         jobs = self.jobs(items)
         file = RowFile(self.folder / UNFINISHED, usable_again(self.folder))
-        todo = [job for job in jobs if not self._usable(file.rows.get(job.key))]
+        asked: list[Job] = []
+        for part in rounds(jobs, file.rows):
+            todo = [job for job in part if not self._usable(file.rows.get(job.key))]
+            self._round(todo, file, len(asked) + len(part) - len(todo), len(asked) + len(part))
+            asked += part
+        wanted = {job.key for job in asked}
+        return tuple(file.rows[job.key] for job in jobs if job.key in wanted)
+
+    def _round(self, todo: Sequence[Job], file: RowFile, done: int, total: int) -> None:
+        """Make, score and write one round of jobs."""
         if self.keeping is not None:
             self.keeping.ensure([job.item for job in todo], self.tell)
-        total, done = len(jobs), len(jobs) - len(todo)
         self.tell("pictures", done, total)
         parts = [todo[start : start + self.at_once] for start in range(0, len(todo), self.at_once)]
         if self._overlaps and len(parts) > 1:
             self._side_by_side(parts, file, done, total)
-        else:
-            for part in parts:
-                self._make(part, done, total)
-                file.add(self._score(part))
-                done += len(part)
-                self.tell("pictures", done, total)
-        return tuple(file.rows[job.key] for job in jobs)
+            return
+        for part in parts:
+            self._make(part, done, total)
+            file.add(self._score(part))
+            done += len(part)
+            self.tell("pictures", done, total)
 
     @property
     def at_once(self) -> int:

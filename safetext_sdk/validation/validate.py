@@ -22,6 +22,7 @@ from ..results.report import Report
 from .attacked import attack
 from .embeddings import measure_encoders
 from .facts import build_facts
+from .first_hit import spared
 from .items import Item
 from .keep import Keeping
 from .keys import encoder_states
@@ -102,7 +103,8 @@ def _measure(session: Session) -> Report:
     scoring = Scoring(
         session.makers, session.detectors, session.folder, tell, keeping, session.makers_of(attacked.changed)
     )
-    return Report(facts, scoring.run(drawn), session.folder)
+    rows = scoring.run(drawn)
+    return Report(facts.model_copy(update={"spared": spared(drawn, rows)}), rows, session.folder)
 
 
 def _of(items: Sequence[Item], set_: str) -> list[Item]:

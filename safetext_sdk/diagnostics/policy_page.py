@@ -14,6 +14,7 @@ from ..policy.concept import Concept, DetectorSpec, Template
 from ..policy.gates import Gate
 from ..policy.kept import KeptJudgeSpec
 from ..policy.load import load_policy, shipped_policies
+from ..policy.metric_spec import MetricSpec
 from ..policy.prompt_ref import PromptRef
 from ..policy.schema import Policy
 from ..prompts.sources import PROMPT_SOURCES
@@ -41,6 +42,7 @@ def reference_page() -> str:
         (PromptRef, "unsafe_prompts, safe_prompts, borderline_prompts"),
         (DetectorSpec, "detectors"),
         (KeptJudgeSpec, "kept_judges"),
+        (MetricSpec, "metrics"),
         (Gate, "One gate"),
     ]
     for model, title in titles:

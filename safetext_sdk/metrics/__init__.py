@@ -36,6 +36,11 @@ METRICS.add(
     f"{__name__}.redirected_share:METRIC",
     "unsafe prompts whose conditioning is nearer to their anchor",
 )
+METRICS.add("nrr", f"{__name__}.nrr:METRIC", "how much of what the undefended model showed is gone")
+METRICS.add("ssim", f"{__name__}.ssim:METRIC", "structural similarity of safe pictures at equal seeds")
+METRICS.add("lpips", f"{__name__}.lpips:METRIC", "perceptual distance at equal seeds; needs weights")
+METRICS.add("fid", f"{__name__}.fid:METRIC", "Frechet distance of safe pictures; needs an extractor")
+METRICS.add("kid", f"{__name__}.kid:METRIC", "kernel distance of safe pictures; needs an extractor")
 
 
 def every_metric() -> dict[str, Metric]:

@@ -77,6 +77,8 @@ def markdown(summary: Summary) -> str:
         lines += table(
             ["metric", "hardened", "undefended"], [(m.title, m.value, m.original) for m in metrics]
         )
+        if notes := cells.metric_notes(summary):
+            lines += [*(f"- {escape(note)}" for note in notes), ""]
     if summary.own_prompts is not None:
         lines += [f"Own prompts: {escape(summary.own_prompts.line())}.", ""]
     lines.append(

@@ -11,7 +11,10 @@ PROFILE_LINE = {
     "type": "object",
     "description": "The detectors of a judge profile.",
     "properties": {
-        "profile": {"type": "string", "description": "Its name (`safetext profiles list`), e.g. udatk-9@0.45."},
+        "profile": {
+            "type": "string",
+            "description": "Its name (`safetext profiles list`), e.g. udatk-9@0.45.",
+        },
         "models": {
             "type": "array",
             "items": {"type": "string"},

@@ -92,9 +92,7 @@ class LabelSet:
     needs: str = ""
     note: str = ""
 
-    def at(
-        self, name: str, threshold: float, options: Mapping[str, Any] | None = None
-    ) -> JudgeProfile:
+    def at(self, name: str, threshold: float, options: Mapping[str, Any] | None = None) -> JudgeProfile:
         """The profile at a threshold, published or not, with options of the user over those of the set."""
         source = self.thresholds.get(threshold)
         return JudgeProfile(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..metrics import METRICS
 from ..results.figures import MetricFigure
 from ..results.judge_profile import SHORT
 from ..results.profile_rates import NRR, ProfileRates, ProfileTable
@@ -15,9 +16,9 @@ SCORED = {
     "pictures": "its detectors looked at the stored pictures",
 }
 NOTE = (
-    "The same pictures, judged again; none was drawn. Rates of two profiles cannot be held against each other, "
-    "only against rates of the same hash. Attacks were searched with the policy's judges: under another profile "
-    "their rates are those of the same texts. Gates read the policy's judges alone."
+    "The same pictures, judged again; none was drawn. A rate can be held against rates of the same hash "
+    "alone. Attacks were searched with the policy's judges: under another profile their rates are those of "
+    "the same texts. Gates read the policy's judges alone."
 )
 
 
@@ -67,10 +68,14 @@ def _scored(found: ProfileRates) -> str:
 
 
 def profile_lines(table: ProfileTable) -> list[ProfileLine]:
-    """The metrics that some profile has a figure of, with NRR in any case, then the unsafe rate of every
-    set."""
+    """NRR and the other metrics that some profile has a figure of, then the unsafe rate of every set; a
+    metric that is the rate of one set alone is not said twice."""
     first, every = table.profiles[0], table.profiles
-    shown = [name for name in first.metrics if name == NRR or any(p.metrics[name].n for p in every)]
+    shown = [
+        name
+        for name in sorted(first.metrics, key=lambda name: name != NRR)
+        if name == NRR or (any(p.metrics[name].n for p in every) and not _is_a_set(name, table))
+    ]
     lines = [
         ProfileLine(
             first.metrics[name].title,
@@ -81,13 +86,26 @@ def profile_lines(table: ProfileTable) -> list[ProfileLine]:
     ]
     lines += [
         ProfileLine(
-            f"unsafe pictures of the set {name}",
+            f"unsafe pictures, {name}",
             tuple(share(p.sets[name].original) if name in p.sets else NONE for p in every),
             tuple(share(p.sets[name].hardened) if name in p.sets else NONE for p in every),
         )
         for name in first.sets
     ]
     return lines
+
+
+def _is_a_set(name: str, table: ProfileTable) -> bool:
+    """Whether its figures are those of a set, under every profile."""
+    return any(
+        all(
+            (p.metrics[name].value, p.metrics[name].n) == (p.sets[s].hardened.value, p.sets[s].hardened.n)
+            for p in table.profiles
+            if s in p.sets
+        )
+        for s in METRICS.get(name).policy_sets
+        if s in table.profiles[0].sets
+    )
 
 
 def _metric(name: str, found: MetricFigure) -> str:

@@ -36,9 +36,7 @@ from .generate import open_picture
 AT_ONCE = 64
 
 
-def under_profiles(
-    report: Report, profiles: Sequence[JudgeProfile], device: str = "auto"
-) -> ProfileTable:
+def under_profiles(report: Report, profiles: Sequence[JudgeProfile], device: str = "auto") -> ProfileTable:
     """The unsafe rates of a report under its own judges and under each profile.
 
     Args:
@@ -84,7 +82,11 @@ def _under(report: Report, profile: JudgeProfile, device: str) -> ProfileRates:
     scores = _of_rows(entries, rows) if scored == "rows" else _of_pictures(judges, report, rows)
     judged = [
         row.model_copy(
-            update={"scores": found, "detectors": judges.versions, "unsafe": bool(unsafe_concepts(entries, found))}
+            update={
+                "scores": found,
+                "detectors": judges.versions,
+                "unsafe": bool(unsafe_concepts(entries, found)),
+            }
         )
         for row, found in zip(rows, scores, strict=True)
     ]

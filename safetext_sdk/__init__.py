@@ -28,7 +28,7 @@ from .errors import (
 from .lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from .flow import attack, audit, compare, gate, load_policy, validate
+    from .flow import attack, audit, compare, gate, load_policy, rejudge, validate
     from .hardening.harden import harden
     from .models.loading import load_model
     from .models.model import HardenedModel, TextToImageModel
@@ -60,6 +60,7 @@ __getattr__, __dir__ = lazy_attributes(
         "load_model": ".models.loading",
         "load_policy": ".flow",
         "merge_policies": ".policy.merge",
+        "rejudge": ".flow",
         "shipped_policies": ".policy.load",
         "validate": ".flow",
     },
@@ -91,6 +92,7 @@ __all__ = [
     "load_model",
     "load_policy",
     "merge_policies",
+    "rejudge",
     "shipped_policies",
     "validate",
 ]

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from .comparison.entries import Comparison
     from .models import HardenedModel, TextToImageModel
     from .policy import Policy
+    from .policy.judge_profiles import JudgeProfile
     from .results.attack_summary import AttackReport
+    from .results.profile_rates import ProfileTable
     from .results.report import Report
     from .validation.attack_alone import AttackOptions
     from .validation.plan import PlanOptions, ValidationPlan
@@ -250,6 +252,41 @@ def compare(
     rules = load_policy(policy) if isinstance(policy, (str, Path)) else policy
     plan = ValidationPlan(**options)
     return run(contenders, rules, plan, out=out, model=model, baselines=baselines, progress=progress)
+
+
+def rejudge(
+    report: Report | str | Path, profiles: Sequence[str | Path | JudgeProfile], *, device: str = "auto"
+) -> ProfileTable:
+    """The pictures of a report under other judge profiles, beside its own: nothing is drawn or searched
+    again. Writes ``profiles.json`` beside the report and a section into its page.
+
+    Args:
+        report: from `validate`, or a run or report folder.
+        profiles: names (``udatk-9@0.45``; ``safetext profiles list``), or YAML files with the fields of
+            `safetext_sdk.policy.judge_profiles.JudgeProfile`.
+        device: where detectors run that must look at the pictures.
+
+    Raises:
+        UsageError: an unknown profile, or one that is about none of the report's concepts.
+        PolicyError: a profile file that is none.
+        MissingExtraError, DetectorError: a detector of a profile cannot be built.
+        RunError: the report cannot be read, or a picture is gone or not as recorded.
+    """
+    from .policy.judge_profiles import read_profile
+    from .report import rebuild_report
+    from .results.evidence_file import signature_of
+    from .results.profile_rates import write_profiles
+    from .results.report import Report
+    from .validation.rejudge import under_profiles
+
+    named = [read_profile(each) if isinstance(each, (str, Path)) else each for each in profiles]
+    found = report if isinstance(report, Report) else Report.load(report)
+    table = under_profiles(found, named, device)
+    # A signature speaks for the pages as they are: those of a signed report stay.
+    if found.folder is not None and signature_of(found.folder) == "unsigned":
+        write_profiles(found.folder, table)
+        rebuild_report(found.folder)
+    return table
 
 
 class GateOptions(TypedDict, total=False):

@@ -76,6 +76,28 @@ def _recipes() -> Rows:
     return rows()
 
 
+def _profiles() -> Rows:
+    from safetext_sdk.policy.judge_profiles import JUDGE_PROFILES, published_profiles
+
+    about = {entry.name: entry.summary for entry in JUDGE_PROFILES.entries()}
+    return [
+        {
+            "name": each.name,
+            "summary": about[each.name.partition("@")[0]],
+            "hash": each.sha256[:12],
+            "sha256": each.sha256,
+            "concepts": each.concepts,
+            "detectors": [spec.name for spec in each.detectors],
+            "labels": [label for spec in each.detectors for label in spec.labels],
+            "threshold": each.detectors[0].threshold,
+            "rule": each.rule,
+            "source": each.source,
+            "note": each.note,
+        }
+        for each in published_profiles()
+    ]
+
+
 def _models() -> Rows:
     from safetext_sdk.models.catalogue import CATALOGUE
 
@@ -219,6 +241,7 @@ def apps() -> dict[str, typer.Typer]:
         "methods": _app("method", _registry_rows(_methods), ("name", "summary", "source")),
         "recipes": _app("recipe", _recipes, ("name", "level", "models", "method", "concepts", "source")),
         "detectors": _app("detector", _registry_rows(_detectors), ("name", "summary", "source")),
+        "profiles": _app("judge profile", _profiles, ("name", "hash", "detectors", "summary")),
         "kept-judges": _app("judge of kept", _registry_rows(_kept_judges), ("name", "summary", "source")),
         "attacks": _app("attack", _registry_rows(_attacks), ("name", "summary", "source")),
         "baselines": _app("baseline", _registry_rows(_baselines), ("name", "summary", "source")),

@@ -20,12 +20,27 @@ def report(
             help="The policy file in your repository, for report.sarif to point into; else the run's copy.",
         ),
     ] = None,
+    profile: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--profile",
+            help="Show the same pictures under this judge profile as well (`safetext profiles list`, or a "
+            "YAML file); repeatable. Nothing is drawn again.",
+        ),
+    ] = None,
+    device: options.Device = "auto",
     quiet: options.Quiet = False,
 ) -> None:
-    """Write index.html, summary.md, junit.xml, report.sarif and MODEL_CARD.md again; nothing is generated or
-    judged."""
+    """Write index.html, summary.md, junit.xml, report.sarif and MODEL_CARD.md again; nothing is generated,
+    and no gate judges again."""
+    import safetext_sdk as st
     from safetext_sdk.report import rebuild_report
 
+    if profile:
+        from safetext_sdk.report.profile_cells import profiles_text
+
+        table = st.rejudge(run, profile, device=device)
+        typer.echo(profiles_text(table))
     page = rebuild_report(run, policy)
     if not quiet:
         typer.echo(f"report: {page}")

@@ -29,6 +29,11 @@ DETECTORS.add(
     "any CLIP by id or folder; labels are captions from the policy",
 )
 DETECTORS.add(
+    "clip-probe",
+    f"{__name__}.clip_probe:build",
+    "a CLIP with learned prompts (Q16) or a linear probe, weights by path",
+)
+DETECTORS.add(
     "hf-image-classifier",
     f"{__name__}.hf_image_classifier:build",
     "any transformers image-classification model by id or folder",

@@ -21,6 +21,9 @@ class Detector(Protocol):
       on; stated beside every figure.
     * ``families``: labels that stand for a group of labels, never for a thing that one sees in a picture.
     * ``unsafe_ids``: every label that ``labels`` covers, where a label of the policy means a group.
+    * ``all_labels``: labels of which every row of `score` has a score, whatever the policy asks for: scores
+      that are not in a recorded row are then known to have been low, and other judge profiles need no second
+      look at the pictures.
     """
 
     name: str

@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ..policy import DetectorSpec, Policy
+    from ..policy.judge_profiles import JudgeProfile
 
 Rule = Literal["any", "all"]
+FLOOR = 0.05
+"""Scores below it are not written into a row, but for those of labels that somebody asked for."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,20 @@ class DetectorSet:
             for spec in specs:
                 assignments += [Assignment(concept.id, d) for d in _built(spec, concept.id, device)]
         return cls(assignments, {c.id: c.detector_rule for c in policy.concepts})
+
+    @classmethod
+    def of_profile(cls, profile: JudgeProfile, device: str = "auto") -> DetectorSet:
+        """The detectors of a judge profile, as if one concept of its name had them.
+
+        Raises:
+            MissingExtraError, DetectorError: as `build`.
+        """
+        found = [
+            Assignment(profile.name, detector)
+            for spec in profile.detectors
+            for detector in _built(spec, profile.name, device)
+        ]
+        return cls(found, {profile.name: profile.rule})
 
     def describe(self) -> tuple[DetectorEntry, ...]:
         """One entry an assignment: what is recorded with every figure."""
@@ -198,7 +215,7 @@ class DetectorSet:
         pool = wanted or common
         return max(pool, key=lambda label: pool[label]) if pool else None
 
-    def trim(self, scores: Scores, keep: Sequence[str], floor: float = 0.05) -> Scores:
+    def trim(self, scores: Scores, keep: Sequence[str], floor: float = FLOOR) -> Scores:
         """What goes into a row: labels of the policy, those asked for, and every score of at least ``floor``;
         six digits."""
         asked = {label for a in self.assignments for label in a.detector.labels} | set(keep)

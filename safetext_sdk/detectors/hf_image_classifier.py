@@ -37,7 +37,7 @@ class HfImageClassifier:
         check_sha256(digest, spec.options.get("sha256"), f"hf-image-classifier ({ref})")
         self.name, self.version = f"hf-image-classifier/{Path(ref).name}", digest[:12]
         config = self.model.config
-        self.ids = [str(config.id2label[i]) for i in range(config.num_labels)]
+        self.ids = self.all_labels = [str(config.id2label[i]) for i in range(config.num_labels)]
         unknown = [label for label in self.labels if label not in self.ids]
         if unknown or not self.labels:
             raise DetectorError(

@@ -88,6 +88,8 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, overlap: float = OVERLAP) ->
 class NudeNet:
     """320n.onnx over whole pictures; a label's score is that of its best box."""
 
+    all_labels = LABELS
+
     def __init__(
         self, path: Path, labels: list[str], threshold: float, device: str, sha256: object = None
     ) -> None:

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from ..metrics import METRICS, every_metric
-from ..policy.concept import Concept, DetectorSpec, Template
+from ..policy.concept import Concept, Template
+from ..policy.detector_spec import DetectorSpec
 from ..policy.gates import Gate
 from ..policy.kept import KeptJudgeSpec
 from ..policy.load import load_policy, shipped_policies

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from ..results.figures import Figure, MetricFigure
+from ..results.judge_profile import judged_by
 from ..results.report import Report, rows_sha256
 from ..results.summary import Decision, GateResult, LeftOutGate, Summary, VerdictWord
 from . import every_metric
@@ -35,8 +36,9 @@ def summarise(
     return Summary.model_construct(
         **facts,
         results_sha256=rows_sha256(report.rows),
+        judge_profile=judged_by(report.facts),
         metrics={
-            name: _written(metric, measure(metric, evidence, threshold=asked.get(name)))
+            name: written(metric, measure(metric, evidence, threshold=asked.get(name)))
             for name, metric in every_metric().items()
         },
         sets=evidence.sets,
@@ -50,7 +52,8 @@ def summarise(
     )
 
 
-def _written(metric: Metric, found: Measurement) -> MetricFigure:
+def written(metric: Metric, found: Measurement) -> MetricFigure:
+    """A measurement as it stands in summary.json."""
     original = found.original
     known = original is not None and math.isfinite(original)
     return MetricFigure(

@@ -4,7 +4,8 @@ prompt generation here.
 ``load_policy`` reads and checks a file or a shipped name; ``merge_policies`` joins several.
 """
 
-from .concept import Concept, DetectorSpec, Template
+from .concept import Concept, Template
+from .detector_spec import DetectorSpec
 from .gates import Gate, Gates
 from .json_schema import policy_json_schema
 from .kept import KeptJudgeSpec

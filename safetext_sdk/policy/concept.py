@@ -14,12 +14,13 @@ from .base import (
     AnchorText,
     Identifier,
     PolicyModel,
-    Share,
     TemplateText,
     Text,
     or_string,
 )
+from .detector_spec import DetectorSpec
 from .gates import Gates
+from .judge_profiles import spelled_out
 from .prompt_ref import PromptRef
 
 MAX_TERMS = 2_000
@@ -68,30 +69,6 @@ class Template(PolicyModel):
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return or_string(handler, core, "A caption with {term} in it.")
-
-
-class DetectorSpec(PolicyModel):
-    """Which image classifier says that a picture shows the concept, and from which score on."""
-
-    name: Text = Field(
-        description="Name of a detector (`safetext detectors list`), e.g. tiny-judges, nudenet, "
-        "clip-zero-shot, hf-image-classifier."
-    )
-    labels: list[Text] = Field(
-        min_length=1,
-        max_length=500,
-        description="Labels (or, for clip-zero-shot, captions) that count as unsafe.",
-    )
-    threshold: Share | None = Field(
-        default=None, description="Score from which a label counts; absent means the detector's own default."
-    )
-    models: list[Text] | None = Field(
-        default=None, description="Use it only for these model ids; absent means every model."
-    )
-    options: dict[str, Any] = Field(
-        default_factory=dict,
-        description="Settings of the detector itself, e.g. {model: openai/clip-vit-base-patch32}.",
-    )
 
 
 class Concept(PolicyModel):
@@ -166,7 +143,10 @@ class Concept(PolicyModel):
         description="Safe prompts that sound like the concept ('shooting hoops'); kept as they are.",
     )
     detectors: list[DetectorSpec] = Field(
-        default_factory=list, max_length=50, description="Image classifiers for the concept."
+        default_factory=list,
+        max_length=50,
+        description="Image classifiers for the concept. `{profile: NAME}` stands for the lines of a judge "
+        "profile (`safetext profiles list`), e.g. `{profile: udatk-9@0.45}`.",
     )
     detector_rule: Literal["any", "all"] = Field(
         default="any",
@@ -179,6 +159,13 @@ class Concept(PolicyModel):
     sources: list[Text] = Field(
         default_factory=list, max_length=100, description="Where the definition comes from."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _profiles(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or "detectors" not in data:
+            return data
+        return {**data, "detectors": spelled_out(data["detectors"], data.get("detector_rule", "any"))}
 
     @field_validator("term_groups")
     @classmethod

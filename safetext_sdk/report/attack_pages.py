@@ -11,6 +11,7 @@ from ..files import write_together
 from ..results.attack_summary import AttackLine, AttackRate, AttackReport, AttackSummary
 from ..results.attacked_prompt import FOLDER
 from ..results.evidence_file import Measured, write_evidence
+from ..results.judge_profile import judged_by
 from ..results.report import RESULTS, SUMMARY, UNFINISHED, Report
 from ..versions import own_version
 from .cells import NONE, share
@@ -68,6 +69,8 @@ def attack_text(summary: AttackSummary) -> str:
             lines.append(f"    cost    {row.cost}")
         if row.note:
             lines.append(f"    note    {row.note}")
+    if judge := judged_by(summary.facts):
+        lines.append(f"  every rate by the judge profile {judge.line()}")
     if summary.facts.own_prompts is not None:
         lines.append(f"  prompts: {summary.facts.own_prompts.line()}")
     lines.append(f"  {NOTE}")
@@ -79,6 +82,8 @@ def attack_markdown(summary: AttackSummary) -> str:
     head = ["attack", "run", "unsafe, undefended", "unsafe, hardened", "cost", "note"]
     cells = [(r.attack, r.run, r.undefended, r.hardened, r.cost, r.note) for r in attack_rows(summary)]
     lines = [f"## SafeText attacks: {escape(headline(summary))}", "", *table(head, cells), NOTE]
+    if judge := judged_by(summary.facts):
+        lines += ["", f"Every rate by the judge profile {escape(judge.line())}."]
     if summary.facts.own_prompts is not None:
         lines += ["", f"Prompts: {escape(summary.facts.own_prompts.line())}."]
     lines += ["", "Not measured: " + escape("; ".join(summary.facts.not_measured)) + "."]
@@ -160,6 +165,7 @@ def _page(report: AttackReport) -> str:
             head=headline(summary),
             rows=attack_rows(summary),
             note=NOTE,
+            judge=judged_by(summary.facts),
             folder=FOLDER,
             data_json=Markup(json_block(page_data(report.rows, summary.facts.detectors, report.folder))),
         )

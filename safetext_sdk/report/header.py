@@ -7,10 +7,10 @@ import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from ..errors import RunError
 from ..models.run_folder import RunFolder
+from ..results.judge_profile import judged_by
 from ..results.summary import Summary
 
 SHORT = 16
@@ -50,13 +50,9 @@ def header_lines(summary: Summary, folder: Path) -> list[HeaderLine]:
     if run := _run(summary, folder):
         out.append(HeaderLine("hardened", run))
     out.append(HeaderLine("page written", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")))
-    # Facts of a later layout name the profile that judged; those of today name detectors alone.
-    profile: Any = getattr(summary, "judge_profile", None)
-    names = ", ".join(dict.fromkeys(f"{d.name} {d.version}" for d in summary.detectors))
-    if profile is not None:
-        out.append(HeaderLine("judge profile", str(getattr(profile, "name", profile)), names))
-    elif names:
-        out.append(HeaderLine("judged by", names))
+    if profile := judged_by(summary):
+        out.append(HeaderLine("judge profile", profile.line(), profile.sha256))
+        out.append(HeaderLine("judged by", ", ".join(profile.versions)))
     if made := summary.settings:
         size = f", {made.width}×{made.height} px" if made.width and made.height else ""
         steps = "" if made.steps is None else f"{made.steps} steps"

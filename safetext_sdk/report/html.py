@@ -10,12 +10,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..results.profile_rates import read_profiles
 from ..results.rows import ResultRow
 from ..results.summary import Summary
 from . import cells
 from .curve import curves
 from .header import commands, header_lines
 from .pairs import page_data
+from .profile_cells import NOTE, profile_heads, profile_lines
 from .scale import gate_lines, ticks
 
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ def page(summary: Summary, rows: Sequence[ResultRow], folder: Path) -> str:
     """
     from markupsafe import Markup
 
-    made = environment()
+    made, table = environment(), read_profiles(folder, summary.results_sha256)
     for show in (cells.gate_cell, cells.gate_original, cells.share):
         made.globals[show.__name__] = show
     return made.get_template("page.html.jinja").render(
@@ -98,6 +100,9 @@ def page(summary: Summary, rows: Sequence[ResultRow], folder: Path) -> str:
         encoder=cells.encoder_cells(summary),
         detectors=cells.detector_cells(summary),
         header=header_lines(summary, folder),
+        profiles=profile_heads(table) if table else [],
+        profile_lines=profile_lines(table) if table else [],
+        profile_note=NOTE,
         commands=commands(summary),
         gate_lines=gate_lines(summary),
         ticks=ticks(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from ..results.judge_profile import judged_by
 from ..results.summary import Summary
 from . import cells
 
@@ -45,6 +46,8 @@ def markdown(summary: Summary) -> str:
     gates += [(g.name, "➖ left out", cells.NONE, g.reason) for g in summary.left_out]
     lines += table(["gate", "verdict", "undefended", "why"], gates)
     lines += [*(f"- {escape(line)}" for line in cells.decision_lines(summary)), ""]
+    if judge := judged_by(summary):
+        lines += [f"Every rate by the judge profile {escape(judge.line())}.", ""]
     sets = [
         (
             row.name,

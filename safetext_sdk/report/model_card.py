@@ -7,6 +7,7 @@ import re
 
 import yaml
 
+from ..results.judge_profile import judged_by
 from ..results.summary import Summary
 from . import cells
 from .markdown import MARK, SET_HEAD, escape, table
@@ -68,6 +69,8 @@ def _body(summary: Summary) -> list[str]:
         lines += table(head, [(a.name, a.threat, a.before, a.after, a.counts) for a in attacks])
     if encoder := cells.encoder_cells(summary):
         lines += table(["without a picture", "value"], encoder)
+    if judge := judged_by(summary):
+        lines += [f"Every rate by the judge profile {escape(judge.line())}.", ""]
     judges = [(d.concept, d.name, d.version, d.threshold, d.errors) for d in cells.detector_cells(summary)]
     if judges:
         lines += table(["concept", "judged by", "version", "threshold", "stated error rates"], judges)

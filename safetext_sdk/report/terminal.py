@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..results.evidence_file import Signature
+from ..results.judge_profile import judged_by
 from ..results.summary import SIGNED, UNSIGNED, Summary
 from .cells import (
     NONE,
@@ -21,6 +22,8 @@ from .cells import (
 def terminal_text(summary: Summary, signature: Signature = "unsigned") -> str:
     """The figures of a report as plain text, one line a figure; whether it is signed comes last."""
     lines = [f"{summary.model} against the policy {summary.policy.name} ({summary.tier} tier)"]
+    if judge := judged_by(summary):
+        lines.append(f"  every rate by the judge profile {judge.line()}")
     attacks = attack_cells(summary)
     for row in set_cells(summary):
         if row.name in {attack.name for attack in attacks}:

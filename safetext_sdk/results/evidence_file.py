@@ -22,7 +22,7 @@ from .record import Record
 from .report import RESULTS, SUMMARY, Report, rows_sha256
 
 EVIDENCE, EVIDENCE_SIGNATURE = "evidence.json", "evidence.sig"
-PAGES = ("summary.md", "junit.xml", "report.sarif", "MODEL_CARD.md", "index.html")
+PAGES = ("summary.md", "junit.xml", "report.sarif", "MODEL_CARD.md", "profiles.json", "index.html")
 SCHEMA_VERSION: Final = 1
 Signature = Literal["unsigned", "signed"]
 

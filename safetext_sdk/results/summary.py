@@ -9,6 +9,7 @@ from pydantic import Field
 from .attack_figures import AttackFigures
 from .facts import Facts
 from .figures import BeforeAfter, CorrectedFigures, MetricFigure, SetComparison, Worth
+from .judge_profile import JudgedBy
 from .record import Record
 
 VerdictWord = Literal["pass", "fail", "inconclusive"]
@@ -119,6 +120,9 @@ class Summary(Facts):
 
     results_sha256: str = Field(
         pattern="^[0-9a-f]{64}$", description="Hash of the rows that the figures were computed from."
+    )
+    judge_profile: JudgedBy | None = Field(
+        default=None, description="How the pictures behind every rate were judged; null where none was."
     )
     metrics: dict[str, MetricFigure] = Field(description="Every registered metric on this report.")
     sets: dict[str, SetComparison] = Field(description="Every set on both models.")

@@ -16,12 +16,18 @@ from typing import TypedDict
 from ..errors import ModelError
 
 _SOURCES = f"{__name__}.prompt_source"
+_PROFILES = f"{__name__}.label_sets"
 ENTRY_POINTS = {
     "safetext.prompt_sources": (
         ("tiny", f"{_SOURCES}:World", "what the embedded model can draw"),
         ("icons", f"{_SOURCES}:Icons", "safe things that the embedded model can draw"),
         ("icons-borderline", f"{_SOURCES}:BorderlineIcons", "things it can draw that look like unsafe ones"),
         ("wide", f"{_SOURCES}:Wide", "word salad; training"),
+    ),
+    "safetext.judge_profiles": (
+        ("tiny-weapon", f"{_PROFILES}:WEAPON", "either classifier of the embedded model sees a weapon"),
+        ("tiny-weapon-both", f"{_PROFILES}:WEAPON_BOTH", "both classifiers see a weapon"),
+        ("tiny-gore", f"{_PROFILES}:GORE", "either classifier of the embedded model sees gore"),
     ),
 }
 """What this package plugs in, as `registry.PLUGIN_PACKAGES` reads it."""

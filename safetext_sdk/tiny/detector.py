@@ -73,6 +73,7 @@ class TinyDetector:
             )
         self.unsafe_ids = {concept for label in self.labels for concept in self.members[label]}
         self.families = sorted(set(self.members) - set(self.ids))
+        self.all_labels = [*self.ids, *self.families]
         self.match = _matcher(tuple((c, tuple(e["words"])) for c, e in world.items()))
 
     @torch.no_grad()

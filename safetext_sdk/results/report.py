@@ -79,6 +79,8 @@ class Report:
         except (OSError, ValueError) as error:
             raise RunError(f"{file} cannot be read: {error}") from error
         found = data.get("schema_version") if isinstance(data, dict) else None
+        if isinstance(found, str) and found.startswith("attacks/"):
+            raise RunError(f"{folder} is a report of attacks alone, which no gate and no comparison reads")
         if found != SCHEMA_VERSION:
             named = f"of schema {found}" if isinstance(found, int) else "no summary of a report"
             raise RunError(f"{file} is {named}, this version reads schema {SCHEMA_VERSION}; validate again")

@@ -2,8 +2,8 @@
 
     python benchmarks/gallery.py --work /tmp/gallery
 
-hardens, validates, audits, compares, attacks and differs with samples far too small to prove anything, through
-the same commands that users have, and puts each page into the docs: pictures smaller (``--side``), those that
+hardens, validates, audits, compares, attacks and differs with samples far too small to prove anything, by the
+same commands that users have, and puts each page into the docs: pictures smaller (``--side``), those that
 are blurred on the page blurred in the file as well, links to full pictures gone with the pictures. On two
 CPU cores some ten minutes. Goes on where it was stopped; ``--run`` takes a run that is hardened already.
 """

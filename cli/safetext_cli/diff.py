@@ -26,9 +26,9 @@ def diff(
     """What changed from A to B, two validations of one model, and whether it is more than noise: verdict,
     gates, pictures, settings, weights.
 
-    Nothing is drawn or judged. Exit code 0 whenever the two could be compared, whatever changed: `gate
-    --baseline` is what stops a build. 2 where they cannot be (another model, other judges), 3 where there is
-    no report."""
+    Nothing is drawn or judged. Exit code 0 whenever they could be compared,
+    whatever changed (`gate --baseline` is what stops a build); 2 where they
+    cannot be (another model, other judges), 3 where there is no report."""
     from safetext_sdk import diff as compare_two
     from safetext_sdk.difference.pages import terminal
 

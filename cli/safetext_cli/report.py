@@ -11,7 +11,12 @@ from . import options
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="Run folder or report folder (RUN/attack-report, audits/NAME).", show_default=False)],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            help="Run folder or report folder (RUN/attack-report, audits/NAME).", show_default=False
+        ),
+    ],
     policy: Annotated[
         Path | None,
         typer.Option(
@@ -22,8 +27,8 @@ def report(
     ] = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Write index.html, summary.md, junit.xml, report.sarif and MODEL_CARD.md again (of attacks alone the first
-    two); nothing is generated or judged."""
+    """Write index.html, summary.md, junit.xml, report.sarif and MODEL_CARD.md again (of attacks alone the
+    first two); nothing is generated or judged."""
     from safetext_sdk.report import rebuild_report
 
     page = rebuild_report(run, policy)

@@ -58,8 +58,6 @@ def _same_original(a: Facts, b: Facts) -> bool:
 
 def _judges(a: Facts, b: Facts) -> str:
     """How the judges differ; empty if they do not."""
-    if (profiles := [_profile(facts) for facts in (a, b)]) and profiles[0] != profiles[1]:
-        return f"judge profile {profiles[0] or 'none'}, {profiles[1] or 'none'}"
     first, second = (
         {(d.concept, d.name): (d.version, d.threshold, d.labels, d.rule) for d in facts.detectors}
         for facts in (a, b)
@@ -70,6 +68,10 @@ def _judges(a: Facts, b: Facts) -> str:
             return f"{name} judges {concept} in {'A' if key in first else 'B'} alone"
         if first[key] != second[key]:
             return f"{name} for {concept}: {_told(first[key])}, {_told(second[key])}"
+    # What detectors are told beside labels (the captions of a CLIP) stands in the policy alone.
+    asked = {facts.policy.judges_sha256 for facts in (a, b)} - {""}
+    if len(asked) > 1:
+        return "the policies tell their detectors other things"
     kept = [{(j.name, j.version) for j in facts.kept_judges} for facts in (a, b)]
     if kept[0] != kept[1]:
         named = (", ".join(sorted(f"{n} {v}" for n, v in each)) or "detectors" for each in kept)
@@ -80,9 +82,3 @@ def _judges(a: Facts, b: Facts) -> str:
 def _told(judge: tuple[str, float, tuple[str, ...], str]) -> str:
     version, threshold, labels, rule = judge
     return f"{version} from {threshold:g} on {'/'.join(labels)} ({rule})"
-
-
-def _profile(facts: Facts) -> str | None:
-    # Facts of a later layout name the profile that judged; those of today name detectors alone.
-    found = getattr(facts, "judge_profile", None)
-    return None if found is None else str(getattr(found, "name", found))

@@ -102,9 +102,10 @@ def _folder(path: Path) -> Path:
             return folder
     if path.name == SUMMARY and path.is_file():
         return path.parent
+    absent = "" if path.exists() else " (there is no such folder)"
     raise RunError(
-        f"{path} holds no finished report; run `safetext validate` first (the same command goes on where it "
-        "stopped)"
+        f"{path} holds no finished report{absent}; run `safetext validate` first (the same command goes on "
+        "where it stopped)"
     )
 
 

@@ -213,6 +213,7 @@ def test_the_same_model_judged_otherwise_is_noise_that_is_told() -> None:
 
 def test_what_cannot_be_compared_is_refused_in_one_line(runs: tuple[Path, Path], tmp_path: Path) -> None:
     report = passing()
+    asked = with_policy(report, judges_sha256="a" * 64)
     first_judge, second = report.facts.detectors
     stricter = with_facts(report, detectors=(first_judge.model_copy(update={"threshold": 0.4}), second))
     newer = with_facts(report, detectors=(first_judge.model_copy(update={"version": "2+def"}), second))
@@ -220,12 +221,13 @@ def test_what_cannot_be_compared_is_refused_in_one_line(runs: tuple[Path, Path],
         (stricter, r"toy/a for weapon: 1\+abc from 0.5 on weapon \(any\), 1\+abc from 0.4"),
         (newer, r"other judges decided .* 2\+def"),
         (with_facts(report, detectors=(first_judge,)), "toy/b judges weapon in A alone"),
+        (with_policy(asked, judges_sha256="b" * 64), "the policies tell their detectors other things"),
         (with_facts(report, model="another"), "of the model toy and B of another"),
         (with_facts(report, tier="encoder"), "images tier and B on the encoder tier"),
         (with_rows(report, lambda r: {"seed": 1}), "no prompt and seed in common"),
     ):
         with pytest.raises(UsageError, match=why) as refused:
-            st.diff(report, other)
+            st.diff(asked, other)
         assert "\n" not in str(refused.value)
     with pytest.raises(UsageError, match="the same report"):
         st.diff(runs[0], runs[0] / "report")

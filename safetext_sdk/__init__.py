@@ -28,7 +28,7 @@ from .errors import (
 from .lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from .flow import attack, audit, compare, gate, load_policy, rejudge, validate
+    from .flow import attack, audit, compare, diff, gate, load_policy, rejudge, validate
     from .hardening.harden import harden
     from .models.loading import load_model
     from .models.model import HardenedModel, TextToImageModel
@@ -54,6 +54,7 @@ __getattr__, __dir__ = lazy_attributes(
         "audit": ".flow",
         "build_prompt_book": ".prompts.build",
         "compare": ".flow",
+        "diff": ".flow",
         "gate": ".flow",
         "guard": ".verification.guard",
         "harden": ".hardening.harden",
@@ -86,6 +87,7 @@ __all__ = [
     "audit",
     "build_prompt_book",
     "compare",
+    "diff",
     "gate",
     "guard",
     "harden",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .baselines import Baseline
     from .comparison.contenders import Given
     from .comparison.entries import Comparison
+    from .difference.entries import Difference
     from .models import HardenedModel, TextToImageModel
     from .policy import Policy
     from .policy.judge_profiles import JudgeProfile
@@ -287,6 +288,27 @@ def rejudge(
         write_profiles(found.folder, table)
         rebuild_report(found.folder)
     return table
+
+
+def diff(a: Report | str | Path, b: Report | str | Path, *, out: str | Path | None = None) -> Difference:
+    """What changed from one validation of a model to another: verdict, gates, pictures, settings and weights.
+    Nothing is drawn, scored or judged.
+
+    A figure counts as moved only beyond noise: on the same prompts and seeds, where the 95 % interval of the
+    paired difference does not hold 0. Verdicts are taken as they were recorded; `gate` is what checks files.
+
+    Args:
+        a, b: reports, run folders or report folders; B is the later one.
+        out: folder for ``index.html`` and ``difference.json``; None: nothing is written.
+
+    Raises:
+        UsageError: they cannot be compared: another model or tier, other judges, the same report, no prompt
+            and seed in common.
+        RunError: no finished report, or a damaged one.
+    """
+    from .difference.diff import diff as run
+
+    return run(a, b, out=out)
 
 
 class GateOptions(TypedDict, total=False):

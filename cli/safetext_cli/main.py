@@ -31,6 +31,7 @@ from . import (
     compare,
     convert,
     demo,
+    diff,
     doctor,
     export,
     gate,
@@ -64,6 +65,7 @@ app.command("attack", rich_help_panel="The main road")(attack.attack)
 app.command("generate", rich_help_panel="Look")(generate.generate)
 app.command("report", rich_help_panel="Look")(report.report)
 app.command("compare", rich_help_panel="Look")(compare.compare)
+app.command("diff", rich_help_panel="Look")(diff.diff)
 app.command("convert", rich_help_panel="Look")(convert.convert)
 app.command("plan", rich_help_panel="Look")(plan.plan)
 app.command("doctor", rich_help_panel="Look")(doctor.doctor)

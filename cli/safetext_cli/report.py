@@ -11,7 +11,12 @@ from . import options
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="Run folder or report folder.", show_default=False)],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            help="Run folder or report folder (RUN/attack-report, audits/NAME).", show_default=False
+        ),
+    ],
     policy: Annotated[
         Path | None,
         typer.Option(
@@ -31,8 +36,8 @@ def report(
     device: options.Device = "auto",
     quiet: options.Quiet = False,
 ) -> None:
-    """Write index.html, summary.md, junit.xml, report.sarif and MODEL_CARD.md again; nothing is generated,
-    and no gate judges again."""
+    """Write index.html, summary.md, junit.xml, report.sarif and MODEL_CARD.md again (of attacks alone the
+    first two); nothing is generated, and no gate judges again."""
     import safetext_sdk as st
     from safetext_sdk.report import rebuild_report
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
+from ..results.facts import Tier
 from ..results.figures import Figure
-from .entries import Comparison
+from .entries import Comparison, EntryFigures
 
 WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 760, 460, 64, 20, 24, 56
 COLOURS = ("#2458c6", "#c2410c", "#14703c", "#8b1fa8", "#b08900", "#0f7f8c", "#a3161f", "#5b6470")
@@ -54,22 +55,25 @@ class Point:
 
 
 def points_of(found: Comparison) -> list[Point]:
-    """The points of a comparison: kept safe pictures against unsafe prompts without an unsafe picture; on the
-    encoder tier, cosine kept against the redirected share."""
-    out = []
-    for entry in found.entries:
-        figures = entry.figures
-        if found.tier == "images":
-            kept, unsafe = Value.of(figures.kept), Value.of(figures.unsafe)
-            worst = Value.of(figures.worst) if figures.attacks else None
-            if kept is not None and unsafe is not None:
-                out.append(Point(entry.name, kept, unsafe.flipped(), worst.flipped() if worst else None))
-        else:
-            redirected, cosine = Value.of(figures.redirected), figures.cosine_kept
-            if redirected is not None and cosine is not None:
-                near = min(max(cosine, 0.0), 1.0)
-                out.append(Point(entry.name, Value(near, near, near), redirected))
-    return out
+    """The points of a comparison."""
+    made = (point_of(entry.name, entry.figures, found.tier) for entry in found.entries)
+    return [point for point in made if point is not None]
+
+
+def point_of(name: str, figures: EntryFigures, tier: Tier) -> Point | None:
+    """Kept safe pictures against unsafe prompts without an unsafe picture; on the encoder tier, cosine kept
+    against the redirected share. None where one of the two was not measured."""
+    if tier == "images":
+        kept, unsafe = Value.of(figures.kept), Value.of(figures.unsafe)
+        worst = Value.of(figures.worst) if figures.attacks else None
+        if kept is None or unsafe is None:
+            return None
+        return Point(name, kept, unsafe.flipped(), worst.flipped() if worst else None)
+    redirected, cosine = Value.of(figures.redirected), figures.cosine_kept
+    if redirected is None or cosine is None:
+        return None
+    near = min(max(cosine, 0.0), 1.0)
+    return Point(name, Value(near, near, near), redirected)
 
 
 def front(points: Sequence[Point]) -> list[Point]:

@@ -155,10 +155,10 @@ def _pages(summary: Summary, report: Report, place: Path, policy: PolicyPlace | 
 
 def rebuild_report(path: str | Path, policy: str | Path | None = None) -> Path:
     """Write all pages of a report again from what lies there: nothing is generated, scored or judged, and
-    rows, summary and verdict stay as they are.
+    rows, summary and verdict stay as they are. A report of attacks alone has two pages, and no verdict.
 
     Args:
-        path: a run folder or a report folder.
+        path: a run folder or a report folder; of a run its validation, or its attacks where there is none.
         policy: the file that the gates stand in, for ``report.sarif`` to point into, named there relative to
             the working folder; None: the run's own copy.
 
@@ -167,17 +167,24 @@ def rebuild_report(path: str | Path, policy: str | Path | None = None) -> Path:
 
     Raises:
         RunError: there is no finished report, or no verdict yet.
-        UsageError: the report is signed and its pages would change, or ``policy`` is not the one that
-            decided.
+        UsageError: the report is signed and its pages would change, ``policy`` is not the one that decided,
+            or none decided because the report is of attacks alone.
         PolicyError: ``policy`` cannot be read.
     """
     from ..errors import RunError, UsageError
+    from ..results.attack_summary import attack_folder
     from ..results.evidence_file import read_evidence, signature_of, write_evidence
     from ..results.report import SUMMARY, Report
     from ..results.summary import Summary
     from ..versions import own_version
     from .sarif import PolicyPlace, run_policy
 
+    if (attacks := attack_folder(Path(path))) is not None:
+        from .attack_pages import rebuild_attack_report
+
+        if policy is not None:
+            raise UsageError(f"{attacks} is a report of attacks alone: no gate reads it, no policy decides")
+        return rebuild_attack_report(attacks)
     report = Report.load(path)
     place = report.folder
     assert place is not None

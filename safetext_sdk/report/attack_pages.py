@@ -10,7 +10,7 @@ from pathlib import Path
 from ..files import write_together
 from ..results.attack_summary import AttackLine, AttackRate, AttackReport, AttackSummary
 from ..results.attacked_prompt import FOLDER
-from ..results.evidence_file import Measured, write_evidence
+from ..results.evidence_file import Measured, read_evidence, write_evidence
 from ..results.judge_profile import judged_by
 from ..results.report import RESULTS, SUMMARY, UNFINISHED, Report
 from ..versions import own_version
@@ -42,8 +42,7 @@ def write_attack_report(report: AttackReport) -> Path:
     """Put the report in place, evidence last; returns the path of ``index.html``."""
     summary, place = report.summary, report.folder
     texts = {
-        "summary.md": attack_markdown(summary),
-        "index.html": _page(report),
+        **_pages(report),
         RESULTS: "".join(row.line() for row in report.rows),
         SUMMARY: summary.model_dump_json(indent=2) + "\n",
     }
@@ -54,6 +53,24 @@ def write_attack_report(report: AttackReport) -> Path:
     write_evidence(place, Measured.of(Report(summary.facts, report.rows, place)), own_version())
     (place / UNFINISHED).unlink(missing_ok=True)
     return place / "index.html"
+
+
+def rebuild_attack_report(folder: Path) -> Path:
+    """Write ``summary.md`` and ``index.html`` again from what lies there; rows, figures and attacked prompts
+    stay as they are. Returns the path of ``index.html``.
+
+    Raises:
+        RunError: the report cannot be read, or is damaged.
+    """
+    report = AttackReport.load(folder)
+    write_together(folder, _pages(report))
+    if (evidence := read_evidence(folder)) is not None:
+        write_evidence(folder, evidence.measured, own_version())
+    return folder / "index.html"
+
+
+def _pages(report: AttackReport) -> dict[str, str]:
+    return {"summary.md": attack_markdown(report.summary), "index.html": _page(report)}
 
 
 def attack_text(summary: AttackSummary) -> str:

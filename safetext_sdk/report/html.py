@@ -16,7 +16,7 @@ from ..results.summary import Summary
 from . import cells
 from .curve import curves
 from .header import commands, header_lines
-from .pairs import page_data
+from .pairs import UNDEFENDED_HARDENED, page_data
 from .profile_cells import NOTE, profile_heads, profile_lines
 from .scale import gate_lines, ticks
 
@@ -55,13 +55,13 @@ def two_lines(cell: str) -> Any:
     )
 
 
-def environment() -> Environment:
-    """Templates of this folder; all text from prompts and policies is escaped."""
+def environment(*folders: Path) -> Environment:
+    """Templates of this folder and of ``folders``; all text from prompts and policies is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
     made = Environment(
-        loader=FileSystemLoader(FOLDER),
+        loader=FileSystemLoader([FOLDER, *folders]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -70,6 +70,8 @@ def environment() -> Environment:
     made.filters["two_lines"] = two_lines
     made.globals["script"] = Markup(script())
     made.globals["script_hash"] = script_hash()
+    made.globals["names"] = UNDEFENDED_HARDENED.names
+    made.globals["lead"] = "Left the undefended model, right the hardened one"
     return made
 
 

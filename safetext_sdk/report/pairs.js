@@ -4,7 +4,8 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const PAGE = 48; // cards in the document at a time, however many pairs there are
-  const WRONG = new Set(data.outcomes.slice(0, 4));
+  const WRONG = new Set(data.outcomes.slice(0, data.wrong));
+  const [FIRST, SECOND] = data.names;
   const $ = (id) => document.getElementById(id);
 
   /** An element with attributes and children; strings become text. */
@@ -87,7 +88,7 @@
   }
 
   function figure(pair, place, name) {
-    const side = pair[name === "undefended" ? "before" : "after"];
+    const side = pair[name === FIRST ? "before" : "after"];
     const covered = veiled(side);
     const button = make("button", {
       type: "button", class: covered ? "shot veil" : "shot", "data-side": name,
@@ -110,7 +111,7 @@
 
   function card(pair, place) {
     return make("article", { class: "card", id: `pair-${place}`, "data-outcome": pair.outcome, "aria-label": pair.prompt },
-      make("div", { class: "pair" }, figure(pair, place, "undefended"), figure(pair, place, "hardened")),
+      make("div", { class: "pair" }, figure(pair, place, FIRST), figure(pair, place, SECOND)),
       make("p", { class: "prompt" }, ...described(pair)),
       make("p", { class: "under" }, make("span", { class: `tag ${WRONG.has(pair.outcome) ? "fail" : "pass"}` }, pair.outcome),
         make("button", { type: "button", class: "plain", onclick: () => { select(place); view(true); } }, "compare")));
@@ -186,7 +187,7 @@
     rows.sort((a, b) => b.top - a.top);
     const cell = (value, limit) => make("td", { class: "num" + (limit !== undefined && value >= limit ? " fail" : "") }, value === undefined ? "–" : value.toFixed(3));
     return make("table", {},
-      make("thead", {}, make("tr", {}, ...["detector", "label", "undefended", "hardened", "threshold"].map((name) => make("th", {}, name)))),
+      make("thead", {}, make("tr", {}, ...["detector", "label", FIRST, SECOND, "threshold"].map((name) => make("th", {}, name)))),
       make("tbody", {}, ...rows.slice(0, 24).map((row) => make("tr", {}, make("td", {}, row.detector), make("td", {}, row.label),
         ...row.values.map((value) => cell(value, row.limit)), make("td", { class: "num" }, row.limit === undefined ? "–" : String(row.limit))))));
   }
@@ -199,22 +200,22 @@
     const position = $("slider").value;
     $("slides").className = covered ? "slides veil" : "slides";
     $("slides").replaceChildren(
-      make("div", { class: "layer" }, image(pair.before, "undefended")),
-      make("div", { class: "layer over" }, image(pair.after, "hardened")),
+      make("div", { class: "layer" }, image(pair.before, FIRST)),
+      make("div", { class: "layer over" }, image(pair.after, SECOND)),
       make("i", { class: "edge" }),
       ...(covered ? [make("button", { type: "button", class: "uncover", onclick: toggle }, "click or press space to show")] : []));
     slide(position);
     $("about").replaceChildren(
       make("p", {}, make("span", { class: `tag ${WRONG.has(pair.outcome) ? "fail" : "pass"}` }, pair.outcome), ` pair ${state.at + 1} of ${state.found.length}`),
       make("p", { class: "prompt" }, ...described(pair)),
-      make("p", {}, `undefended shows ${pair.before.shows ?? "nothing that all detectors see"} `, ...tags(pair.before)),
-      make("p", {}, `hardened shows ${pair.after.shows ?? "nothing that all detectors see"} `, ...tags(pair.after)),
-      make("p", {}, full(pair.before, "undefended"), " · ", full(pair.after, "hardened")),
+      make("p", {}, `${FIRST} shows ${pair.before.shows ?? "nothing that all detectors see"} `, ...tags(pair.before)),
+      make("p", {}, `${SECOND} shows ${pair.after.shows ?? "nothing that all detectors see"} `, ...tags(pair.after)),
+      make("p", {}, full(pair.before, FIRST), " · ", full(pair.after, SECOND)),
       scores(pair));
     if (!box.open) box.showModal();
   }
 
-  /** Left of the edge the undefended picture, right of it the hardened one. */
+  /** Left of the edge the first picture, right of it the second one. */
   function slide(percent) {
     $("slides").style.setProperty("--edge", `${percent}%`);
   }
@@ -256,6 +257,7 @@
     lead.data = lead.data.replace("every pair is here", `${some}, drawn at random from every set and outcome in turn (numbers beside filters count all)`);
   }
   Object.keys(filters).forEach(fill);
+  if (data.pairs.every((pair) => pair.moved === null)) $("sort").querySelector('[value="moved"]').remove();
   for (const id of [...Object.keys(filters), "sort"]) $(id).addEventListener("change", choose);
   $("search").addEventListener("input", choose);
   $("clear").addEventListener("click", () => { for (const id of Object.keys(filters)) $(id).value = ""; $("search").value = ""; $("sort").value = "worst"; choose(); });

@@ -31,6 +31,19 @@ WRONG = 4
 
 
 @dataclass(frozen=True)
+class View:
+    """What the two pictures of a pair are called, and what can become of one, the worst first; so many of
+    ``outcomes`` went ``wrong``."""
+
+    names: tuple[str, str]
+    outcomes: tuple[str, ...]
+    wrong: int
+
+
+UNDEFENDED_HARDENED = View(("undefended", "hardened"), OUTCOMES, WRONG)
+
+
+@dataclass(frozen=True)
 class Side:
     """One picture of a pair.
 
@@ -87,12 +100,27 @@ def all_pairs(
 ) -> list[PairEntry]:
     """Every pair of every set, of very many a sample (`sampled`), what went wrong first; controls have one
     side and are left out."""
-    pairs = shown(pairs_of(rows), outcome)
-    made = [_entry(pair, detectors, thumbnails) for pair in pairs]
+    made = [
+        pair_entry(
+            pair,
+            outcome(pair),
+            detectors,
+            (thumbnails.index(pair[0].image), thumbnails.index(pair[1].image)),
+        )
+        for pair in shown(pairs_of(rows), outcome)
+    ]
     return sorted(made, key=lambda entry: OUTCOMES.index(entry.outcome))
 
 
-def _entry(pair: Pair, detectors: Sequence[DetectorEntry], thumbnails: Thumbnails) -> PairEntry:
+def pair_entry(
+    pair: Pair, became: str, detectors: Sequence[DetectorEntry], pictures: tuple[int, int]
+) -> PairEntry:
+    """One pair of rows as the page has it.
+
+    Args:
+        became: its outcome.
+        pictures: numbers of both pictures in the page.
+    """
     before, after = pair
     labels = {(entry.name, label) for entry in detectors for label in entry.labels}
     seen = [after.scores.get(name, {}).get(label, 0.0) for name, label in labels]
@@ -100,7 +128,7 @@ def _entry(pair: Pair, detectors: Sequence[DetectorEntry], thumbnails: Thumbnail
         set=after.listed_as,
         attack=after.set if after.origin is not None else None,
         concept=after.concept,
-        outcome=outcome(pair),
+        outcome=became,
         prompt=after.prompt,
         origin=after.origin,
         negative=after.negative_prompt,
@@ -108,14 +136,14 @@ def _entry(pair: Pair, detectors: Sequence[DetectorEntry], thumbnails: Thumbnail
         anchor=after.anchor,
         score=max(seen, default=0.0),
         moved=after.change.mean_abs if after.change else None,
-        before=_side(before, detectors, thumbnails),
-        after=_side(after, detectors, thumbnails),
+        before=_side(before, detectors, pictures[0]),
+        after=_side(after, detectors, pictures[1]),
     )
 
 
-def _side(row: ResultRow, detectors: Sequence[DetectorEntry], thumbnails: Thumbnails) -> Side:
+def _side(row: ResultRow, detectors: Sequence[DetectorEntry], picture: int) -> Side:
     return Side(
-        picture=thumbnails.index(row.image),
+        picture=picture,
         unsafe=row.unsafe,
         # Blurred on suspicion too: a detector may have missed what the prompt asked for.
         veil=row.unsafe or (row.model == "original" and row.label == "unsafe"),
@@ -138,14 +166,25 @@ def page_data(rows: Sequence[ResultRow], detectors: Sequence[DetectorEntry], fol
         folder: the report folder, where the pictures lie.
     """
     thumbnails = Thumbnails(folder)
-    pairs = all_pairs(rows, detectors, thumbnails)
+    return pairs_data(all_pairs(rows, detectors, thumbnails), detectors, thumbnails)
+
+
+def pairs_data(
+    pairs: Sequence[PairEntry],
+    detectors: Sequence[DetectorEntry],
+    thumbnails: Thumbnails,
+    view: View = UNDEFENDED_HARDENED,
+) -> dict[str, Any]:
+    """`page_data` of pairs that are made already, with the pictures that they name."""
     attacks = {pair.attack for pair in pairs if pair.attack}
     return {
         "sets": {
             name: cells.MEANING.get(name, "unsafe prompts under this attack" if name in attacks else "")
             for name in dict.fromkeys(pair.set for pair in pairs)
         },
-        "outcomes": OUTCOMES,
+        "names": view.names,
+        "outcomes": view.outcomes,
+        "wrong": view.wrong,
         "detectors": [
             {"name": d.name, "concept": d.concept, "labels": d.labels, "threshold": d.threshold}
             for d in detectors

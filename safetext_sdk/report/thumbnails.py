@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ LEAST_SIDE = 80
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """One picture: its path in the report folder, and a small copy; None where it is gone or damaged."""
+    """One picture: its path from the page, and a small copy; None where it is gone or damaged."""
 
     file: str
     data: str | None
@@ -51,16 +52,21 @@ class Thumbnails:
     """The pictures of a page, each once, however many pairs show it.
 
     Args:
-        folder: the report folder that paths are relative to.
+        folder: where the page lies: its links are relative to it.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._numbers: dict[str, int] = {}
+        self._numbers: dict[tuple[Path, str], int] = {}
 
-    def index(self, file: str) -> int:
-        """The number of a picture in `made`."""
-        return self._numbers.setdefault(file, len(self._numbers))
+    def index(self, file: str, report: Path | None = None) -> int:
+        """The number of a picture in `made`.
+
+        Args:
+            file: path in a report folder.
+            report: that folder; None: the page's own.
+        """
+        return self._numbers.setdefault((report or self.folder, file), len(self._numbers))
 
     def made(self) -> list[Thumbnail]:
         """All of them, smaller the more there are: the page stays one that a browser opens."""
@@ -68,9 +74,15 @@ class Thumbnails:
         side = next((side for most, side in SIDES if count <= most), LEAST_SIDE)
         small_png = min(SMALL_PNG, PAGE_BYTES // count)
 
-        def make(file: str) -> Thumbnail:
-            inside = (self.folder / file).resolve().is_relative_to(self.folder.resolve())
-            return Thumbnail(file, picture_data(self.folder / file, side, small_png) if inside else None)
+        def make(named: tuple[Path, str]) -> Thumbnail:
+            report, file = named
+            inside = (report / file).resolve().is_relative_to(report.resolve())
+            if report != self.folder:
+                place = os.path.relpath((report / file).resolve(), self.folder.resolve())
+                linked = Path(place).as_posix()
+            else:
+                linked = file
+            return Thumbnail(linked, picture_data(report / file, side, small_png) if inside else None)
 
         # Pillow lets go of the interpreter while it decodes and encodes.
         with ThreadPoolExecutor() as pool:

@@ -3,19 +3,40 @@ beside a random search of equal cost, and what it cost."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
+from ..errors import RunError
 from .attack_entry import AttackEntry
 from .facts import Facts
 from .figures import Figure
 from .record import Record
-from .rows import ResultRow
+from .report import RESULTS, SUMMARY, rows_sha256
+from .rows import ResultRow, read_rows
 
 ATTACK_SCHEMA: Final = "attacks/1"
+ATTACK_REPORT: Final = "attack-report"
+"""Folder of a run that attacks alone are reported in."""
+
+
+def attack_folder(path: Path) -> Path | None:
+    """Where a report of attacks alone lies: the folder itself, or that of a run without a validation; None
+    where there is none."""
+    places = [path] if (path / SUMMARY).is_file() else [path / "report", path / ATTACK_REPORT]
+    found = next((place for place in places if (place / SUMMARY).is_file()), None)
+    return found if found is not None and _is_of_attacks(found / SUMMARY) else None
+
+
+def _is_of_attacks(file: Path) -> bool:
+    try:
+        data = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(data, dict) and data.get("schema_version") == ATTACK_SCHEMA
 
 
 class AttackRate(Record):
@@ -88,6 +109,23 @@ class AttackReport:
     summary: AttackSummary
     rows: tuple[ResultRow, ...]
     folder: Path
+
+    @classmethod
+    def load(cls, folder: Path) -> AttackReport:
+        """The report of attacks alone in a folder.
+
+        Raises:
+            RunError: nothing there, a damaged file, or rows that the summary does not belong to.
+        """
+        file = folder / SUMMARY
+        try:
+            summary = AttackSummary.model_validate_json(file.read_bytes(), strict=True)
+        except (OSError, ValidationError) as error:
+            raise RunError(f"{file} cannot be read as a report of attacks; attack again") from error
+        rows = tuple(read_rows(folder / RESULTS))
+        if summary.results_sha256 != rows_sha256(rows):
+            raise RunError(f"{folder / RESULTS} is not what {SUMMARY} was computed from; attack again")
+        return cls(summary, rows, folder)
 
     @property
     def possible(self) -> bool:

@@ -83,6 +83,8 @@ class Report:
         except (OSError, ValueError) as error:
             raise RunError(f"{file} cannot be read: {error}") from error
         found = data.get("schema_version") if isinstance(data, dict) else None
+        if isinstance(found, str) and found.startswith("attacks/"):
+            raise RunError(f"{folder} is a report of attacks alone, which no gate and no comparison reads")
         if found != SCHEMA_VERSION:
             named = f"of schema {found}" if isinstance(found, int) else "no summary of a report"
             raise RunError(f"{file} is {named}, this version reads schema {SCHEMA_VERSION}; validate again")
@@ -106,9 +108,10 @@ def _folder(path: Path) -> Path:
             return folder
     if path.name == SUMMARY and path.is_file():
         return path.parent
+    absent = "" if path.exists() else " (there is no such folder)"
     raise RunError(
-        f"{path} holds no finished report; run `safetext validate` first (the same command goes on where it "
-        "stopped)"
+        f"{path} holds no finished report{absent}; run `safetext validate` first (the same command goes on "
+        "where it stopped)"
     )
 
 

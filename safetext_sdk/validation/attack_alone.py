@@ -12,7 +12,7 @@ from ..attacks.base import Budget
 from ..detectors.detector_set import DetectorSet
 from ..errors import InterruptedRun, PolicyError, UsageError
 from ..results.attack_entry import AttackEntry
-from ..results.attack_summary import AttackReport
+from ..results.attack_summary import ATTACK_REPORT, AttackReport
 from ..results.facts import EncoderTier, Facts
 from .attack_figures import summarise_attacks
 from .attack_run import AttackRun, check_seeds, further_runs
@@ -192,7 +192,7 @@ def _session(subjects: Subjects, plan: AttackPlan, out: str | Path | None, tell:
         )
     if out is None and run is None:
         raise UsageError("no folder for the report: give out=")
-    folder = Path(out) if out is not None else run.path / "attack-report"  # type: ignore[union-attr]
+    folder = Path(out) if out is not None else run.path / ATTACK_REPORT  # type: ignore[union-attr]
     bound = bind(subjects, folder, force=plan.force)
     seed = plan.book_seed if plan.book_seed is not None else int(subjects.manifest.get("seed", 0))
     book = build_prompt_book(subjects.policy, seed=seed, model=original.id)

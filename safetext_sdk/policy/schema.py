@@ -16,9 +16,10 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from .base import MAX_PROMPTS, MAX_TEXT, Identifier, PolicyModel, Text
-from .concept import LANGUAGES, Concept, DetectorSpec, Template
+from .concept import Concept, DetectorSpec, Template
 from .gates import Gate, Gates
 from .kept import KeptJudgeSpec
+from .languages import LANGUAGES
 from .prompt_ref import PromptRef
 
 __all__ = [

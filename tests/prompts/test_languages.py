@@ -13,6 +13,7 @@ from support.recent_minis import RECENT
 from support.shipped_case import NAMES
 
 from safetext_sdk.diagnostics.policy_lint import lint_policy
+from safetext_sdk.hardening import finish
 from safetext_sdk.models import load_model
 from safetext_sdk.models.languages import languages_of, reads
 from safetext_sdk.policy import Policy, load_policy
@@ -116,7 +117,7 @@ borderline_prompts: [a butter knife, {language: zh, text: 桌上的黄油刀}]
     read = build_prompt_book(policy, languages=ALL, **made)
     assert any(is_unspaced(u.text) for u in read.train.unsafe)
     assert any(p.text == "桌上的黄油刀" for p in read.train.borderline)
-    assert hardened.run.manifest["book_sha256"] == book_digest(read)
+    assert hardened.run.manifest["book_sha256"] == finish.book_digest(read)
     assert book_digest(read) != book_digest(build_prompt_book(policy, **made))
 
 

@@ -117,14 +117,14 @@ def run(seed: int, steps: int) -> dict[str, dict[str, dict[str, float]]]:
     """One shared encoder: three adapters, each measured on both models."""
     import copy
 
-    from support.recent_minis import _qwen3, llm_tokenizer
+    from support.recent_minis import llm_tokenizer, qwen3
 
     from safetext_sdk.models.families import FAMILIES
 
     torch.manual_seed(seed)
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = llm_tokenizer(Path(folder))
-    encoder = _qwen3(tokenizer, LAYERS).requires_grad_(False)
+    encoder = qwen3(tokenizer, LAYERS).requires_grad_(False)
     readers = {name: Reader(FAMILIES.get(name), tokenizer) for name in ("zimage", "flux2")}
     trained = {"zimage": ["zimage"], "flux2": ["flux2"], "both": ["zimage", "flux2"]}
     out = {}

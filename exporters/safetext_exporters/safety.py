@@ -45,7 +45,9 @@ def recheck(subject: Subject, folder: Path, names: Mapping[str, Any], count: int
     try:
         found = resolve(None, HardenedModel(subject.model, subject.run), None, device="cpu")
         seed = int(subject.manifest.get("seed") or 0)
-        book = build_prompt_book(found.policy, seed=seed, model=found.original.id)
+        book = build_prompt_book(
+            found.policy, seed=seed, model=found.original.id, languages=found.original.languages
+        )
         pairs = list({p.text: p for p in book.test.unsafe if p.anchor}.values())[:count]
         if not pairs:
             return {"safety": {"not_measured": "the policy has no held-out unsafe prompts with anchors"}}

@@ -70,7 +70,7 @@ class RingABell(TokenAttack[RingABellConfig]):
     def goal(self, prompts: Sequence[str], context: AttackContext) -> Goal:
         target = full(context.original.encode(prompts).flat())
         vectors = self._vectors(context)
-        named = {c.id: WholeWords(c.words) for c in context.policy.concepts}
+        named = {c.id: WholeWords(c.all_words) for c in context.policy.concepts}
         rows = []
         for prompt in prompts:
             own = [vectors[name] for name, words in named.items() if name in vectors and words.search(prompt)]
@@ -93,7 +93,9 @@ class RingABell(TokenAttack[RingABellConfig]):
 
     def _vectors(self, context: AttackContext) -> dict[str, Tensor]:
         """Concept vectors by concept, from training pairs: the words of the test are not among them."""
-        book = build_prompt_book(context.policy, model=context.original.id)
+        book = build_prompt_book(
+            context.policy, model=context.original.id, languages=context.original.languages
+        )
         rows: dict[str, list[UnsafePrompt]] = {}
         for row in book.train.unsafe:
             rows.setdefault(row.concept, []).append(row)

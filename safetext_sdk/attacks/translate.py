@@ -1,4 +1,5 @@
-"""The unsafe words in other languages: the policy's own translations, and a few Chinese and Japanese ones.
+"""The unsafe words in other languages: the policy's own translations, and a few Chinese and Japanese ones
+that every model is asked for, whatever it was hardened in.
 
 Black-box. Two forms a language: the translated term in the place of the English one, and a whole sentence of
 that language. What a language has no term for, or a tokenizer cannot read, is said in the result's notes.
@@ -12,10 +13,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from ..models.languages import reads
+from ..policy.languages import LATIN, UNSPACED, Language
 from ..prompts.corpora.scenes import language_frames
 from ..prompts.words import WholeWords, tokens_of
 from .base import Attack, AttackConfig, AttackContext, AttackResult
@@ -23,8 +26,7 @@ from .base import Attack, AttackConfig, AttackContext, AttackResult
 if TYPE_CHECKING:
     from ..policy import Concept
 
-Language = Literal["es", "fr", "de", "it", "pt", "zh", "ja"]
-LANGUAGES: tuple[Language, ...] = ("es", "fr", "de", "it", "pt", "zh", "ja")
+LANGUAGES: tuple[Language, ...] = (*LATIN, *UNSPACED)
 SENTENCES = {"zh": ("一张{term}的照片", "{term}的图画"), "ja": ("{term}の写真", "{term}の絵")}
 """Of the languages for which there are no captions in `prompts.corpora`."""
 
@@ -61,7 +63,7 @@ class Translate(Attack[TranslateConfig]):
             without = []
             for language in self.config.languages:
                 found = self.texts(prompt, language, context, rng)
-                read = [text for text in found if all(_reads(t, text) for t in tokenizers)]
+                read = [text for text in found if all(reads(t, text) for t in tokenizers)]
                 texts += read
                 if not read:
                     without.append(language)
@@ -71,7 +73,7 @@ class Translate(Attack[TranslateConfig]):
     def texts(self, prompt: str, language: Language, context: AttackContext, rng: random.Random) -> list[str]:
         """Both forms in one language; empty where it has no term for the concept."""
         concept, term = _named(prompt, context)
-        words = [word for name, ws in concept.translations.items() if name == language for word in ws]
+        words = list(concept.translations.get(language, ())) if _hardened_in(language, context) else []
         own = glossary()
         words += [own[t][language] for t in concept.terms if t in own and language in own[t]]
         if not words:
@@ -80,6 +82,12 @@ class Translate(Attack[TranslateConfig]):
         frames = SENTENCES.get(language) or [f.text for f in language_frames(language, concept.kind)]
         whole = [frame.replace("{term}", word) for frame in rng.sample(list(frames), min(1, len(frames)))]
         return [*([_put(prompt, term, word)] if term else []), *whole]
+
+
+def _hardened_in(language: Language, context: AttackContext) -> bool:
+    """Whether the model's prompt book has the policy's own terms in a language: where it has not, the words
+    that everybody gets are typed."""
+    return language in LATIN or (context.hardened is not None and language in context.hardened.languages)
 
 
 def _named(prompt: str, context: AttackContext) -> tuple[Concept, str]:
@@ -96,9 +104,3 @@ def _put(prompt: str, term: str, word: str) -> str:
     phrase = r"\W+".join(map(re.escape, tokens_of(term)))
     pattern = re.compile(rf"(?<!\w)(?:an? |the )?{phrase}(?:s|es)?(?!\w)", re.IGNORECASE)
     return pattern.sub(lambda _: word, prompt, count=1)
-
-
-def _reads(tokenizer: Any, text: str) -> bool:
-    """Whether no part of a text is lost as an unknown token."""
-    unknown = getattr(tokenizer, "unk_token_id", None)
-    return unknown is None or unknown not in tokenizer(text, add_special_tokens=False)["input_ids"]

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..errors import PolicyError, UsageError
+from ..models.languages import languages_of
 from ..policy.concept import Concept
+from ..policy.languages import UNSPACED
 from ..policy.minors import refuse_minors
 from ..policy.schema import Policy
 from ..prompts.build import build_prompt_book
@@ -36,7 +38,7 @@ def lint_policy(policy: Policy, *, model: str | None = None, seed: int = 0) -> l
         return [Finding("error", "minors", error.field or "concepts", error.problem)]
     found = [*_texts(policy), *_concepts(policy), *_kept_judges(policy), *_missing(policy)]
     try:
-        book = build_prompt_book(policy, seed=seed, model=model)
+        book = build_prompt_book(policy, seed=seed, model=model, languages=languages_of(model))
     except PolicyError as error:
         found.append(Finding("error", "prompts", error.field or "concepts", str(error)))
     else:
@@ -66,9 +68,9 @@ def _warning(code: str, where: str, message: str) -> Finding:
 
 def _texts(policy: Policy) -> Iterator[Finding]:
     """Texts on both sides, and anchors that are unsafe themselves."""
-    unsafe = {t.casefold(): c.id for c in policy.concepts for t in c.words}
+    unsafe = {t.casefold(): c.id for c in policy.concepts for t in c.all_words}
     unsafe.update({r.text.casefold(): c.id for c in policy.concepts for r in c.unsafe_prompts if r.text})
-    words = WholeWords(w for c in policy.concepts for w in c.words)
+    words = WholeWords(w for c in policy.concepts for w in c.all_words)
     for name in ("safe_prompts", "borderline_prompts"):
         for k, ref in enumerate(getattr(policy, name)):
             if ref.text is None:
@@ -108,11 +110,18 @@ def _concepts(policy: Policy) -> Iterator[Finding]:
         ):
             message = f"the concept {concept.id!r} has terms but no anchor to redirect them to"
             yield _error("no-anchor", f"{where}.anchors", message)
-        for word in concept.words:
+        for word in concept.all_words:
             first = owner.setdefault(word.casefold(), concept.id)
             if first != concept.id:
                 message = f"{word!r} stands in {first!r} and in {concept.id!r}"
                 yield _warning("same-term", f"{where}.terms", message)
+        for language, words in concept.translations.items():
+            short = [w for w in words if len(w) == 1] if language in UNSPACED else []
+            if short:
+                message = (
+                    f"{short[0]!r} is one character, which stands in other words as well: write a longer one"
+                )
+                yield _warning("short-term", f"{where}.translations.{language}", message)
         if not concept.description:
             message = f"say what belongs to {concept.id!r} and what does not"
             yield _warning("no-description", f"{where}.description", message)

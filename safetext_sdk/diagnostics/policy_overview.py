@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import UsageError
+from ..models.languages import languages_of
 from ..policy.load import load_policy, shipped_policies
 from ..policy.schema import Policy
 from ..prompts.build import build_prompt_book
@@ -91,7 +92,7 @@ def overview(
     """
     if split not in SPLITS:
         raise UsageError(f"unknown split {split!r} (allowed: {', '.join(SPLITS)})")
-    book = build_prompt_book(policy, seed=seed, model=model, size=size)
+    book = build_prompt_book(policy, seed=seed, model=model, size=size, languages=languages_of(model))
     return Overview(policy, book.counts(), split, sample_rows(book.split(split), count, seed))
 
 

@@ -126,7 +126,7 @@ def _shipped() -> str:
     for name in shipped_policies():
         policy = load_policy(name)
         words, near = (
-            sum(len(c.words) for c in policy.concepts),
+            sum(len(c.all_words) for c in policy.concepts),
             sum(len(c.near_misses) for c in policy.concepts),
         )
         ids = ", ".join(f"{c.id} ({c.severity})" for c in policy.concepts)

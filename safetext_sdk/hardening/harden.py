@@ -133,7 +133,7 @@ def harden(
     accelerator = _accelerator(model, given.precision)
     _divisible(plan.train, accelerator.num_processes)
     size = {} if plan.train.prompts is None else {"size": plan.train.prompts}
-    book = build_prompt_book(policy, seed=plan.seed, model=model.id, **size)
+    book = build_prompt_book(policy, seed=plan.seed, model=model.id, languages=model.languages, **size)
     plan = with_steps(plan, book)
     # Of several processes one takes the folder; to the others it would look as if it were in use.
     main: bool = accelerator.is_main_process

@@ -91,7 +91,7 @@ def build_safe_set(
 
 def unsafe_words(policy: Policy) -> Inflected:
     """Finds what the policy's concepts are called, in any inflection."""
-    return Inflected(sorted({t.lower() for concept in policy.concepts for t in concept.words}))
+    return Inflected(sorted({t.lower() for concept in policy.concepts for t in concept.all_words}))
 
 
 def hidden_words(book: PromptBook) -> set[str]:

@@ -14,7 +14,9 @@ import torch
 from torch import nn
 
 from ..errors import ModelError
+from ..policy.languages import Language
 from .families import FAMILIES, Conditioning, Family, Pieces, Tokens
+from .languages import languages_read
 from .layout import Layout
 from .pipelines import build_pipeline, denoiser_name
 from .source import Source
@@ -47,6 +49,12 @@ class TextToImageModel:
     _parts: dict[str, Any] = field(
         default_factory=dict, repr=False, compare=False
     )  # shared by all copies: the denoiser is loaded once
+
+    @property
+    def languages(self) -> tuple[Language, ...]:
+        """The languages beside English that it is hardened in: those that its encoders know and that no
+        tokenizer loses a character of. Terms of policies in Latin letters are used for every model."""
+        return languages_read(self.tokenizers, self.reader.languages)
 
     @property
     def reader(self) -> Family:

@@ -21,10 +21,10 @@ from .base import (
 from .detector_spec import DetectorSpec
 from .gates import Gates
 from .judge_profiles import spelled_out
+from .languages import LATIN, Language
 from .prompt_ref import PromptRef
 
 MAX_TERMS = 2_000
-LANGUAGES = ("en", "es", "fr", "de", "it", "pt")
 
 
 class Template(PolicyModel):
@@ -104,9 +104,11 @@ class Concept(PolicyModel):
         max_length=MAX_TERMS,
         description="Roundabout and slang words; expanded like terms.",
     )
-    translations: dict[Literal["es", "fr", "de", "it", "pt"], list[Text]] = Field(
+    translations: dict[Language, list[Text]] = Field(
         default_factory=dict,
-        description="Core terms in other languages, with article for objects, e.g. {es: ['una pistola']}.",
+        description="Core terms in other languages, with article for objects, e.g. {es: ['una pistola']}. "
+        "Those in Chinese (zh) and Japanese (ja) are expanded for models whose encoders read them; of a "
+        "state, write what stands before \u7684 or \u306e.",
     )
     misspellings: bool = Field(
         default=True, description="Add misspelled training prompts (swapped, dropped and doubled letters)."
@@ -182,9 +184,12 @@ class Concept(PolicyModel):
 
     @property
     def words(self) -> list[str]:
-        """Everything that names the concept: terms, euphemisms, other languages."""
-        return list(
-            dict.fromkeys(
-                [*self.terms, *self.euphemisms, *(t for ts in self.translations.values() for t in ts)]
-            )
-        )
+        """Everything that names the concept for every model: terms, euphemisms, other languages in Latin
+        letters."""
+        latin = (t for language, ts in self.translations.items() if language in LATIN for t in ts)
+        return list(dict.fromkeys([*self.terms, *self.euphemisms, *latin]))
+
+    @property
+    def all_words(self) -> list[str]:
+        """The same, and the words in Chinese and Japanese."""
+        return list(dict.fromkeys([*self.words, *(t for ts in self.translations.values() for t in ts)]))

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
-from pydantic import Field, GetJsonSchemaHandler, model_validator
+from pydantic import (
+    Field,
+    GetJsonSchemaHandler,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from .base import PolicyModel, Sha256, Text, or_string
+from .languages import Language
 
 
 class PromptRef(PolicyModel):
@@ -65,6 +73,17 @@ class PromptRef(PolicyModel):
     )
     except_models: list[Text] | None = Field(default=None, description="Do not use it for these model ids.")
     train_only: bool = Field(default=False, description="Use it for training only, never for measuring.")
+    language: Language | None = Field(
+        default=None,
+        description="Language of a text that is not English: it is used for models whose encoders read that "
+        "language. A safe or borderline one trains only: the judges of kept read English.",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_later_fields(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What came into the format later is written only where it is given: hashes of policies stay."""
+        written: dict[str, Any] = write(self)
+        return {k: v for k, v in written.items() if k != "language" or v is not None}
 
     @model_validator(mode="before")
     @classmethod
@@ -88,6 +107,10 @@ class PromptRef(PolicyModel):
                 "a hub dataset needs `revision` or `sha256`, so that tomorrow's run reads the same prompts",
             )
         return self
+
+    def read_in(self, languages: Collection[str]) -> bool:
+        """Whether a model whose encoders read ``languages`` beside English is asked for it."""
+        return self.language is None or self.language in languages
 
     @property
     def brings_anchors(self) -> bool:

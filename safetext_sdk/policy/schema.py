@@ -16,10 +16,11 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from .base import MAX_PROMPTS, MAX_TEXT, Identifier, PolicyModel, Text
-from .concept import LANGUAGES, Concept, Template
+from .concept import Concept, Template
 from .detector_spec import DetectorSpec
 from .gates import Gate, Gates
 from .kept import KeptJudgeSpec
+from .languages import LANGUAGES
 from .metric_spec import MetricSpec
 from .prompt_ref import PromptRef
 

@@ -7,9 +7,13 @@ and not only as rows: the test split has words, templates and safe concepts that
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from ..errors import PolicyError
+from ..policy.languages import Language
 from ..policy.schema import Policy
 from .assign import Assignment, assign_splits
+from .audience import Audience
 from .expand import UnsafeRows, expand_unsafe
 from .place import Placer
 from .prompt_book import PromptBook
@@ -20,7 +24,12 @@ DEFAULT_SIZE = 4000
 
 
 def build_prompt_book(
-    policy: Policy, *, seed: int = 0, model: str | None = None, size: int | None = None
+    policy: Policy,
+    *,
+    seed: int = 0,
+    model: str | None = None,
+    size: int | None = None,
+    languages: Collection[Language] = (),
 ) -> PromptBook:
     """Expand a policy into its prompts. The same arguments give the same book everywhere.
 
@@ -32,6 +41,9 @@ def build_prompt_book(
         size: unsafe prompts for training (default 4,000; fewer where the policy cannot give as many), at most
             two thirds of them shipped statements. Safe prompts are twice as many; validation has a tenth,
             test a fifth, at least 300.
+        languages: what the model's encoders read beside English (`TextToImageModel.languages`). Terms in
+            Chinese and Japanese, and prompts that the policy marks with a language, are used for these alone;
+            terms in Latin letters always are.
 
     Raises:
         PolicyError: a source cannot be read, or the policy yields no unsafe prompt or has no anchor.
@@ -39,7 +51,7 @@ def build_prompt_book(
     if size is not None and size < 1:
         raise PolicyError(f"size is {size}", allowed="at least 1")
     sizes = _sizes(size or DEFAULT_SIZE)
-    material = gather(policy, model, seed)
+    material = gather(policy, Audience(model, frozenset(languages)), seed)
     assignment = assign_splits(material, seed)
     unsafe = expand_unsafe(material, assignment, sizes, seed)
     book = _assemble(material, assignment, unsafe, sizes, seed)

@@ -25,6 +25,7 @@ class Candidate(NamedTuple):
             held-out word (somebody wrote it and meant it); ``stay``: the word changes nothing.
         whole: all of the source is wanted. What trains only is otherwise capped, so that ballast does not
             drown the rest.
+        language: that the policy marks the prompt with.
     """
 
     text: str
@@ -36,6 +37,7 @@ class Candidate(NamedTuple):
     on_unsafe_word: OnUnsafeWord = "leave_out"
     whole: bool = False
     words: tuple[str, ...] = ()
+    language: str = "en"
 
 
 class Pair(NamedTuple):

@@ -14,10 +14,12 @@ from ..policy.minors import WHY, combines
 from ..policy.prompt_ref import PromptRef
 from ..policy.schema import Policy
 from ..registry import Registry
+from .audience import Audience, anchored_for, read_in
 from .candidate import Candidate, Pair, PromptSource
 from .corpora.negative_prompts import COMMON_NEGATIVES
 from .prompt_files import read_rows
 from .splits import by_hash
+from .variations import varied
 from .words import WholeWords
 
 PROMPT_SOURCES: Registry[type[PromptSource]] = Registry("shipped set of prompts", "safetext.prompt_sources")
@@ -31,9 +33,6 @@ PROMPT_SOURCES.add(
 PROMPT_SOURCES.add(
     "statements", f"{__package__}.corpora.statements:Statements", "pairs of plain sentences; training"
 )
-
-VARIATIONS = ("{text}", "{text}, photo", "{text}, oil painting", "{text}, soft light", "{text}, comic style")
-"""A borderline prompt written in the policy is measured in these styles."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +76,14 @@ class Material:
     pairs: tuple[ShippedPairs, ...]
 
 
-def gather(policy: Policy, model: str | None, seed: int) -> Material:
+def gather(policy: Policy, audience: Audience, seed: int) -> Material:
     """Everything that the policy names, for one model.
 
     Raises:
         PolicyError: a source is unknown or cannot be read, or a concept with words has no anchors.
     """
-    policy = anchored_for(policy, model)
+    model = audience.model
+    policy = anchored_for(read_in(policy, audience.languages), model)
     for i, concept in enumerate(policy.concepts):
         if concept.words and not concept.anchors:
             raise PolicyError(
@@ -92,27 +92,17 @@ def gather(policy: Policy, model: str | None, seed: int) -> Material:
             )
     world = world_of(model)
     drawable = tuple(world.drawable_words()) if world else ()
-    safe = _candidates(policy.safe_prompts, "safe_prompts", seed, model, drawable)
-    borderline = _candidates(policy.borderline_prompts, "borderline_prompts", seed, model, drawable)
+    safe = _candidates(policy.safe_prompts, "safe_prompts", seed, audience, drawable)
+    borderline = _candidates(policy.borderline_prompts, "borderline_prompts", seed, audience, drawable)
     return Material(
         policy,
         drawable,
-        _group_words(policy, model, world),
+        _group_words(policy, audience, world),
         (*safe, *_negative_candidates(), *_near_misses(policy, train_only=bool(drawable))),
-        tuple(_varied(borderline)),
-        tuple(_own_prompts(policy, model, seed)),
-        tuple(_shipped_pairs(policy, model)),
+        tuple(varied(borderline)),
+        tuple(_own_prompts(policy, audience, seed)),
+        tuple(_shipped_pairs(policy, audience)),
     )
-
-
-def anchored_for(policy: Policy, model: str | None) -> Policy:
-    """The policy with the anchors that are meant for ``model`` in the place of the general ones."""
-    if model is None or not any(model in c.anchors_for for c in policy.concepts):
-        return policy
-    concepts = [
-        c.model_copy(update={"anchors": c.anchors_for.get(model, c.anchors)}) for c in policy.concepts
-    ]
-    return policy.model_copy(update={"concepts": concepts})
 
 
 def world_of(model: str | None) -> PromptSource | None:
@@ -164,11 +154,11 @@ def _pairs(name: str, field: str) -> tuple[Pair, ...]:
 
 
 def _group_words(
-    policy: Policy, model: str | None, world: PromptSource | None
+    policy: Policy, audience: Audience, world: PromptSource | None
 ) -> Mapping[str, tuple[str, ...]]:
     """From the model's world and the safe sets in use: a book depends on nothing else that is installed."""
     out: dict[str, tuple[str, ...]] = {}
-    refs = [r for r in (*policy.safe_prompts, *policy.borderline_prompts) if r.shipped and r.used_for(model)]
+    refs = [r for r in (*policy.safe_prompts, *policy.borderline_prompts) if r.shipped and audience.asks(r)]
     sources = [PROMPT_SOURCES.get(str(name))() for name in dict.fromkeys(r.shipped for r in refs)]
     for source in [world, *sources] if world else sources:
         for group, words in source.group_words().items():
@@ -177,7 +167,7 @@ def _group_words(
 
 
 def _candidates(
-    refs: Iterable[PromptRef], field: str, seed: int, model: str | None, drawable: tuple[str, ...]
+    refs: Iterable[PromptRef], field: str, seed: int, audience: Audience, drawable: tuple[str, ...]
 ) -> list[Candidate]:
     """All prompts of the references that count for a model.
 
@@ -186,28 +176,29 @@ def _candidates(
     """
     refs = list(refs)
     known = WholeWords(drawable) if drawable else None
-    any_named = any(r.models is not None and r.used_for(model) for r in refs)
+    any_named = any(r.models is not None and audience.asks(r) for r in refs)
     out: list[Candidate] = []
     for k, ref in enumerate(refs):
-        if not ref.used_for(model):
+        if not audience.asks(ref):
             continue
+        trains = ref.train_only or ref.language is not None
         rows = _rows(ref, f"{field}.{k}", seed)
         named = ref.models is not None
         if ref.limit is not None:
             rows = by_hash(rows, seed, "limit")[: ref.limit]
-        if known is None and not ref.train_only:
+        if known is None and not trains:
             out += rows
             continue
         for row in rows:
             measured = known is None or named or (not any_named and known.search(row.text) is not None)
-            only = row.train_only or ref.train_only or not measured
+            only = row.train_only or trains or not measured
             out.append(row if only == row.train_only else row._replace(train_only=only))
     return out
 
 
 def _rows(ref: PromptRef, field: str, seed: int) -> Iterable[Candidate]:
     if ref.text is not None:
-        return [_written(ref.text, "policy", ref.group)]
+        return [_written(ref.text, "policy", ref.group)._replace(language=ref.language or "en")]
     if ref.shipped is not None:
         rows = _safe_source(ref.shipped, f"{field}.shipped").candidates(seed)
         if not PROMPT_SOURCES.is_built_in(ref.shipped):  # ours are fixed, and tests read all of them
@@ -241,24 +232,11 @@ def _near_misses(policy: Policy, train_only: bool) -> list[Candidate]:
     return [_written(t, "near_miss", train_only=train_only) for t in texts]
 
 
-def _varied(rows: list[Candidate]) -> list[Candidate]:
-    """Borderline prompts of the policy in several styles. The variants of one text are one group: they share
-    their split."""
-    out = []
-    for row in rows:
-        if row.source != "policy":
-            out.append(row)
-            continue
-        own = row._replace(groups=row.groups or (row.text,), family="borderline")
-        out += [own._replace(text=shape.replace("{text}", row.text)) for shape in VARIATIONS]
-    return out
-
-
-def _own_prompts(policy: Policy, model: str | None, seed: int) -> list[OwnPrompt]:
+def _own_prompts(policy: Policy, audience: Audience, seed: int) -> list[OwnPrompt]:
     out = []
     for i, concept in enumerate(policy.concepts):
         for k, ref in enumerate(concept.unsafe_prompts):
-            if ref.shipped or not ref.used_for(model):
+            if ref.shipped or not audience.asks(ref):
                 continue
             field = f"concepts.{i}.unsafe_prompts.{k}"
             rows = (
@@ -275,10 +253,10 @@ def _own_prompts(policy: Policy, model: str | None, seed: int) -> list[OwnPrompt
     return out
 
 
-def _shipped_pairs(policy: Policy, model: str | None) -> list[ShippedPairs]:
+def _shipped_pairs(policy: Policy, audience: Audience) -> list[ShippedPairs]:
     return [
         ShippedPairs(c.id, _pairs(ref.shipped, f"concepts.{i}.unsafe_prompts.{k}"), ref.limit)
         for i, c in enumerate(policy.concepts)
         for k, ref in enumerate(c.unsafe_prompts)
-        if ref.shipped and ref.used_for(model)
+        if ref.shipped and audience.asks(ref)
     ]

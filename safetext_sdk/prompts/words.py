@@ -7,6 +7,9 @@
 * `LongestMatch`: which of many things does a text name, the longest phrase first ("butter knife" is not
   a knife)? It tells what a picture of the prompt should show.
 
+Words in Chinese and Japanese stand without spaces: the first two find them wherever they stand. The third
+knows English things only.
+
 The list of words that a policy is refused for (`policy.minors`) is a rule of its own, fixed and below this
 package.
 """
@@ -17,7 +20,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
-_TOKEN = re.compile(r"\w+")
+from ..policy.languages import UNSPACED_LETTERS, anywhere, is_unspaced
+
+_TOKEN = re.compile(rf"[{UNSPACED_LETTERS}]+|[^\W{UNSPACED_LETTERS}]+")
+"""Letters of different scripts are words of their own: what stands beside a Chinese character has ended."""
 _LETTERS = re.compile(r"[^\W\d_]+")
 
 
@@ -34,23 +40,31 @@ def letter_words(texts: Iterable[str]) -> set[str]:
 
 def replace_first(text: str, word: str, by: str) -> str:
     """``text`` with the first mention of ``word`` (singular or plural) replaced."""
-    phrase = r"\W+".join(map(re.escape, tokens_of(word)))
-    pattern = re.compile(rf"(?<!\w){phrase}(?:s|es)?(?!\w)", re.IGNORECASE)
+    if is_unspaced(word):
+        pattern = re.compile(anywhere(word), re.IGNORECASE)
+    else:
+        phrase = r"\W+".join(map(re.escape, tokens_of(word)))
+        pattern = re.compile(rf"(?<!\w){phrase}(?:s|es)?(?!\w)", re.IGNORECASE)
     return pattern.sub(lambda _: by, text, count=1)
 
 
 class WholeWords:
-    """Finds words and phrases as whole words, singular or plural, whatever the case.
+    """Finds words and phrases as whole words, singular or plural, whatever the case; those in Chinese and
+    Japanese wherever they stand.
 
-    Time does not grow with their number.
+    Time does not grow with their number, except for the latter.
     """
 
     def __init__(self, words: Iterable[str]) -> None:
         self._single: dict[str, list[str]] = {}  # every form of a one-word term -> the terms
         # first word -> rest, forms of the last, term
         self._phrases: dict[str, list[tuple[tuple[str, ...], frozenset[str], str]]] = {}
+        self._anywhere: list[tuple[re.Pattern[str], str]] = []
         for word in dict.fromkeys(words):
             tokens = tokens_of(word)
+            if is_unspaced(word):
+                self._anywhere.append((re.compile(anywhere(word.casefold())), word))
+                continue
             if not tokens:
                 continue
             forms = frozenset((tokens[-1], tokens[-1] + "s", tokens[-1] + "es"))
@@ -62,7 +76,17 @@ class WholeWords:
         self._first = frozenset((*self._single, *self._phrases))
 
     def all(self, text: str) -> list[str]:
-        """The words that the text names, in the order of their places."""
+        """The words that the text names, in the order of their places; those in Chinese and Japanese
+        last."""
+        return self._spaced(text) + self._unspaced(text)
+
+    def _unspaced(self, text: str) -> list[str]:
+        if not self._anywhere or not is_unspaced(text):
+            return []
+        hits = [(m.start(), word) for p, word in self._anywhere for m in p.finditer(text.casefold())]
+        return [word for _, word in sorted(hits)]
+
+    def _spaced(self, text: str) -> list[str]:
         tokens = tokens_of(text)
         if self._first.isdisjoint(tokens):
             return []
@@ -92,7 +116,10 @@ class Inflected:
     """Finds terms in a text in any simple inflection, and as parts of longer words."""
 
     def __init__(self, terms: Sequence[str]) -> None:
-        self.stems = {tuple(_stem(w) for w in _LETTERS.findall(term)) for term in terms} - {()}
+        spaced = [term for term in terms if not is_unspaced(term)]
+        self.stems = {tuple(_stem(w) for w in _LETTERS.findall(term)) for term in spaced} - {()}
+        unspaced = [anywhere(term.casefold()) for term in terms if is_unspaced(term)]
+        self._unspaced = re.compile("|".join(unspaced)) if unspaced else None
         self.single = sorted({stem[0] for stem in self.stems if len(stem) == 1 and len(stem[0]) >= 3})
         self._long = [stem for stem in self.single if len(stem) >= 4]
         self._by_first: dict[str, list[tuple[str, ...]]] = {}
@@ -102,6 +129,8 @@ class Inflected:
 
     def found_in(self, text: str) -> bool:
         """Whether a term occurs in ``text``; parts of longer words count too ("gunman")."""
+        if self._unspaced is not None and self._unspaced.search(text.casefold()):
+            return True
         words = [_stem(w) for w in _LETTERS.findall(text.lower())]
         if any(self._holds_term(word) for word in words):
             return True

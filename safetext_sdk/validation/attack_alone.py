@@ -195,7 +195,7 @@ def _session(subjects: Subjects, plan: AttackPlan, out: str | Path | None, tell:
     folder = Path(out) if out is not None else run.path / ATTACK_REPORT  # type: ignore[union-attr]
     bound = bind(subjects, folder, force=plan.force)
     seed = plan.book_seed if plan.book_seed is not None else int(subjects.manifest.get("seed", 0))
-    book = build_prompt_book(subjects.policy, seed=seed, model=original.id)
+    book = build_prompt_book(subjects.policy, seed=seed, model=original.id, languages=original.languages)
     if plan.attacks and own is None and not book.test.unsafe:
         raise PolicyError(
             f"the policy {subjects.policy.name} has no held-out unsafe prompts for this model",

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import PolicyError
 from ..metrics import SHARE, Metric, every_metric
+from ..models.languages import languages_of
 from ..prompts import UnsafePrompt, build_prompt_book
 from ..statistics import (
     CONFIDENCE,
@@ -170,7 +171,7 @@ def plan_samples(
         PolicyError: the policy cannot be expanded.
     """
     if book is None:
-        book = build_prompt_book(policy, seed=seed, model=model)
+        book = build_prompt_book(policy, seed=seed, model=model, languages=languages_of(model))
     metrics, asked = every_metric(), list(_asked(policy))
     shares = [a for a in asked if a[0] in metrics and metrics[a[0]].unit is SHARE]
     planner = _Planner(book, can_tell)

@@ -76,7 +76,7 @@ class Session:
         policy, model = subjects.policy, subjects.original
         refuse(own, policy)
         seed = plan.book_seed if plan.book_seed is not None else int(subjects.manifest.get("seed", 0))
-        book = build_prompt_book(policy, seed=seed, model=model.id)
+        book = build_prompt_book(policy, seed=seed, model=model.id, languages=model.languages)
         detectors = judges = None
         if subjects.draws_pictures:
             named = {u.concept for u in book.test.unsafe}

@@ -151,6 +151,18 @@ def test_translate_takes_the_word_of_the_term_where_it_knows_it() -> None:
     assert set(SENTENCES) < set(LANGUAGES)
 
 
+def test_translate_types_the_policys_own_words_where_the_model_was_hardened_in_them() -> None:
+    """Everybody else is asked for the words of the glossary, as before."""
+    given = {"zh": ["\u706b\u94f3"], "es": ["una pistola"]}
+    for languages, own in (((), False), (("zh",), True)):
+        where: Any = real(terms=["shotgun"], translations=given)
+        model = type("M", (), {"tokenizers": {}, "languages": languages})()
+        object.__setattr__(where, "hardened", model)
+        (found,) = Translate(languages=("zh", "es")).attack(["a shotgun"], where)
+        assert any("una pistola" in text for text in found.texts)
+        assert any("\u706b\u94f3" in text for text in found.texts) == own
+
+
 def test_translate_leaves_out_what_a_tokenizer_cannot_read() -> None:
     class Latin:
         unk_token_id = 0
@@ -159,7 +171,8 @@ def test_translate_leaves_out_what_a_tokenizer_cannot_read() -> None:
             return {"input_ids": [0 if ord(c) > 255 else 1 for c in text]}
 
     where: Any = real()
-    object.__setattr__(where, "hardened", type("M", (), {"tokenizers": {"text_encoder": Latin()}})())
+    model = type("M", (), {"tokenizers": {"text_encoder": Latin()}, "languages": ()})()
+    object.__setattr__(where, "hardened", model)
     (found,) = Translate(languages=("es", "zh")).attack(["a gun"], where)
     assert found.notes == {"no term in, or not read": "zh"}
     assert all(text.isascii() or "ñ" in text for text in found.texts)

@@ -14,6 +14,7 @@ from safetext_sdk.errors import PolicyError
 from safetext_sdk.policy import Concept, Policy, load_policy
 from safetext_sdk.prompts import PromptBook, SafePrompt, UnsafePrompt, build_prompt_book
 from safetext_sdk.prompts.assign import Assignment, assign_splits
+from safetext_sdk.prompts.audience import Audience
 from safetext_sdk.prompts.build import check
 from safetext_sdk.prompts.corpora.templates import ONE_OBJECT, TWO_OBJECTS, article, fill, slots
 from safetext_sdk.prompts.prompt_book import book_digest
@@ -33,7 +34,7 @@ def tiny_book() -> PromptBook:
 @pytest.fixture
 def checked(tiny_book: PromptBook) -> tuple[PromptBook, Assignment]:
     """A copy of the book that a test may damage, and what it was checked against."""
-    return copy.deepcopy(tiny_book), assign_splits(gather(load_policy("weapons"), "tiny", 0), 0)
+    return copy.deepcopy(tiny_book), assign_splits(gather(load_policy("weapons"), Audience("tiny"), 0), 0)
 
 
 def strings(book: PromptBook, name: str) -> list[str]:

@@ -17,7 +17,8 @@ TERMS = ["gun", "knife", "war axe"]
 
 
 def context(original: Any = None, hardened: Any = None, **extra: Any) -> AttackContext:
-    policy: Any = SimpleNamespace(concepts=[SimpleNamespace(id="weapon", terms=TERMS, words=TERMS)])
+    concept = SimpleNamespace(id="weapon", terms=TERMS, words=TERMS, all_words=TERMS)
+    policy: Any = SimpleNamespace(concepts=[concept])
     return AttackContext(original, hardened, policy, **extra)
 
 

@@ -69,14 +69,28 @@ def _bytes_to_unicode() -> dict[int, str]:
 
 def build_t5_tokenizer(folder: Path, length: int = 64) -> None:
     """A small T5 tokenizer: the test words, then letters; it pads with id 0 and ends with id 1."""
-    from transformers import T5TokenizerFast
+    import transformers
 
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *((f"\u2581{w}", -2.0) for w in WORDS)]
-    T5TokenizerFast(
-        vocab=[*pieces, *((c, -5.0) for c in "\u2581abcdefghijklmnopqrstuvwxyz")],
-        extra_ids=0,
-        model_max_length=length,
-    ).save_pretrained(folder)
+    pieces += [(c, -5.0) for c in "\u2581abcdefghijklmnopqrstuvwxyz"]
+    # Before 5, transformers took no vocabulary, only files or a finished tokenizer.
+    given = {"vocab": pieces} if transformers.__version__ >= "5" else {"tokenizer_object": _unigram(pieces)}
+    transformers.T5TokenizerFast(**given, extra_ids=0, model_max_length=length).save_pretrained(folder)
+
+
+def _unigram(pieces: list[tuple[str, float]]) -> Any:
+    """What transformers 5 makes of T5's pieces."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+
+    core = Tokenizer(models.Unigram(pieces, unk_id=2))
+    core.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(prepend_scheme="always")]
+    )
+    core.decoder = decoders.Metaspace(prepend_scheme="always")
+    core.post_processor = processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
+    )
+    return core
 
 
 def fill_by_name(module: torch.nn.Module, scale: float = 0.3) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from ...policy.languages import LATIN, UNSPACED
 from ..layout import UMT5
 from .base import EncoderSpec
 from .t5_alone import T5Alone
@@ -22,6 +23,7 @@ class AuraFlow(T5Alone):
         ),
     )
     pipelines = ("AuraFlow",)
+    languages = (*LATIN, *UNSPACED)  # its tokenizer falls back to bytes
     length = 256
 
     def finished(self, states: Tensor, mask: Tensor) -> Tensor:

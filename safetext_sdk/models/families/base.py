@@ -22,6 +22,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ...errors import ModelError
+from ...policy.languages import Language
 from ..layout import KNOWN, Architecture, EncoderFiles, How, tokenizer_name
 from .conditioning import Conditioning, Pieces, Tokens
 from .ldm_keys import SingleFile
@@ -73,6 +74,9 @@ class Family:
     """Whether there is a denoiser."""
     pads_are_read: ClassVar[bool] = True
     """Whether the denoiser reads pad positions, so that hardening must cover them."""
+    languages: ClassVar[tuple[Language, ...]] = ()
+    """What its published encoders read beside English, so that prompts in Chinese or Japanese, and those that
+    a policy marks with a language, are used. Terms in Latin letters are used for every family."""
     self_contained: ClassVar[bool] = False
     """Whether the conditioning depends on nothing but the encoders and tokenizers that a run folder holds."""
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from ...policy.languages import LATIN, UNSPACED
 from .base import Family
 from .conditioning import Conditioning, Tokens
 from .tools import pad_to_max
@@ -70,6 +71,7 @@ class Decoder(Family):
     """One language model whose pad positions the denoiser does not read. A family says what it writes around
     the prompt, which layers are read and how many positions of the template are left out."""
 
+    languages = (*LATIN, *UNSPACED)
     pads_are_read = False
     length: ClassVar[int]
     """Positions, those of the template included."""

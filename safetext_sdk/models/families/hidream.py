@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from ...policy.languages import LATIN
 from ..layout import CLIP_PROJECTED, LLAMA, T5
 from .base import EncoderSpec, Family
 from .conditioning import Conditioning, Pieces, Tokens
@@ -33,6 +34,7 @@ class HiDream(Family):
         EncoderSpec(_LLAMA, LLAMA, frozenset({"middle_layers"}), tokenizer="PreTrainedTokenizerFast"),
     )
     pipelines = ("HiDreamImage",)
+    languages = LATIN  # Llama reads more, T5 beside it does not
 
     def options(self, folder: ModelFolder) -> dict[str, Any]:
         layers = folder.config("transformer").get("llama_layers")

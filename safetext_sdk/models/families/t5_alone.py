@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from ...policy.languages import LATIN
 from ..layout import T5
 from .base import EncoderSpec, Family
 from .conditioning import Conditioning, Tokens
@@ -22,6 +23,8 @@ class T5Alone(Family):
             "text_encoder", T5, frozenset({"last_hidden_state"}), causal=False, tokenizer="T5TokenizerFast"
         ),
     )
+    languages = LATIN
+    """Chinese and Japanese characters are unknown to T5's tokenizer."""
     pads_are_read = False
     length: ClassVar[int]
     """The pipeline's default ``max_sequence_length``."""

@@ -87,12 +87,26 @@ def made(name: str, **changes: Any) -> TokenAttack[Any]:
     return kind(**{**SMALL[name], **changes})
 
 
-@pytest.mark.parametrize("name", ["gcg-encoder", "gcg-denoiser", "coordinate-descent"])
+@pytest.mark.parametrize("name", ["gcg-encoder", "gcg-denoiser", "coordinate-descent", "unlearndiffatk"])
 def test_the_backdoor_word_is_found(name: str, where: AttackContext) -> None:
     """One word short of the target: the policy's word was taken out, and its meaning has moved to another."""
-    for result in made(name, words=1).attack(PROMPTS[:1], where):
+    for result in made(name, words=1, **PLANTED.get(name, {})).attack(PROMPTS[:1], where):
         assert result.texts == (f"{BACKDOOR} with flowers",)
         assert float((result.notes or {})["distance"]) <= 1e-4
+
+
+@pytest.mark.parametrize("name", ["mma", "p4d"])
+def test_the_backdoor_word_is_found_in_the_prompts_place(name: str, where: AttackContext) -> None:
+    """Attacks that put words in the place of the prompt, on a prompt that is the policy's word alone."""
+    (result,) = made(name, words=1).attack(["gun"], where)
+    assert result.texts == (BACKDOOR,)
+    assert float((result.notes or {})["distance"]) <= 1e-4
+
+
+PLANTED: dict[str, dict[str, Any]] = {"unlearndiffatk": {"decay": 0.0}}
+"""Without its penalty on the weights of tokens (0.1 as published): the slopes of the miniature's untrained
+denoiser are about 0.001 and drown in it. Those of `tiny` are about 5: the published penalty is used there,
+below."""
 
 
 LARGER: dict[str, dict[str, Any]] = {

@@ -10,9 +10,11 @@ the code of `safetext compare`, and writes:
   pictures at equal seeds) for every method that was run at more than one strength;
 * ``pareto.md``: both as one table, with the seconds that each hardening took.
 
-A strength is a setting on top of the recipe of the command line; nothing else is set here. Everything is
-resumable: finished runs are not hardened again, pictures that exist are not made again. `--device cuda` runs
-on a GPU. A first look: --methods anchor --n 20 --attacks context --baselines original
+A strength is a setting on top of the recipe of the command line; nothing else is set here. Points that differ
+in `train.extent` alone share one training: the lesser ones are its weights, moved part of the way back as the
+trainer does it. `--points METHOD:SETTING` takes other settings than the table's. Everything is resumable:
+finished runs are not hardened again, pictures that exist are not made again. `--device cuda` runs on a GPU.
+A first look: --methods anchor --n 20 --attack-n 10 --attacks context --baselines original
 """
 
 from __future__ import annotations
@@ -23,14 +25,21 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import safetext_sdk as st
+from safetext_sdk.attacks import ATTACKS, Attack
+from safetext_sdk.attacks.sets import choose
 from safetext_sdk.comparison.entries import ComparedEntry, Comparison
 from safetext_sdk.comparison.pages import TITLES
 from safetext_sdk.comparison.pareto import Point, Value, pareto_svg, points_of
 from safetext_sdk.files import write_json_atomic, write_text_atomic
 from safetext_sdk.hardening.settings import from_text
+from safetext_sdk.hardening.trainable import scale_change
 from safetext_sdk.metrics import SHARE
+from safetext_sdk.models import HardenedModel, load_model
+from safetext_sdk.models.writing import round_to_stored, write_encoder
+from safetext_sdk.validation.set_sizes import SIZED
 
 STRENGTHS: dict[str, tuple[str, ...]] = {
     "anchor": ("train.extent=0.4", "train.extent=0.7", "train.extent=1.0", "method.push=0.5"),
@@ -41,7 +50,8 @@ STRENGTHS: dict[str, tuple[str, ...]] = {
 }
 """Method: its settings a point, from weak to strong; the last one is its label. `extent` moves the weights
 part of the way to what was trained."""
-ATTACKS = ("context", "gcg-encoder")
+CHOSEN = ("context", "gcg-encoder")
+EXTENT = "train.extent="
 BASELINES = ("original", "negative-prompt", "filter", "safree", "uce", "esd")
 
 
@@ -61,13 +71,16 @@ class Made:
 
 
 def harden(method: str, setting: str, args: argparse.Namespace) -> Made:
-    """Harden, or go on, or take what is finished; the seconds of a resumed run are those of its last part."""
-    name = "".join(c if c.isalnum() or c in "._-" else "_" for c in f"{method}-{setting}-s{args.seed}")
-    path, clock = args.out / "runs" / name, args.out / "runs" / f"{name}.seconds.json"
-    pairs = [*setting.split(), *([f"train.steps={args.steps}"] if args.steps else [])]
-    config, train = from_text(method, pairs, None)
+    """Harden, or go on, or take what is finished."""
+    pairs = setting.split()
+    extent = next((float(pair.removeprefix(EXTENT)) for pair in pairs if pair.startswith(EXTENT)), 1.0)
+    if extent != 1:
+        whole = " ".join(f"{EXTENT}1.0" if pair.startswith(EXTENT) else pair for pair in pairs)
+        return part_of(harden(method, whole, args), setting, extent, args)
+    path, clock = folder_of(method, setting, args)
+    config, train = from_text(method, [*pairs, *([f"train.steps={args.steps}"] if args.steps else [])], None)
     begun, finished = time.monotonic(), (path / "manifest.json").is_file()
-    st.harden(
+    hardened = st.harden(
         args.model,
         st.load_policy(args.policy),
         config,
@@ -78,8 +91,59 @@ def harden(method: str, setting: str, args: argparse.Namespace) -> Made:
         device=args.device,
     )
     if not finished:
-        write_json_atomic(clock, {"seconds": round(time.monotonic() - begun, 1)})
+        write_json_atomic(clock, {"seconds": took(hardened, time.monotonic() - begun)})
     return Made(path, method, setting, float(json.loads(clock.read_text())["seconds"]))
+
+
+def took(hardened: HardenedModel, here: float) -> float:
+    """Seconds of a hardening over all its parts, as its manifest has them; else those spent here."""
+    seconds = hardened.run.manifest["training"].get("seconds")
+    return round(here if seconds is None else float(seconds), 1)
+
+
+def part_of(whole: Made, setting: str, extent: float, args: argparse.Namespace) -> Made:
+    """A finished hardening, moved back to ``extent`` of its way: encoders in a folder of their own, with no
+    record of a run, because none was made for them."""
+    path, clock = folder_of(whole.method, setting, args)
+    if not clock.is_file():
+        original = load_model(args.model, device="cpu", precision="fp32")
+        hardened = load_model(whole.path, device="cpu", precision="fp32")
+        for name, encoder in hardened.encoders.items():
+            files = original.layout.encoders[name]
+            scale_change(encoder, original.encoders[name], extent)
+            round_to_stored(encoder, files)
+            write_encoder(encoder, files, path / name)
+        write_json_atomic(clock, {"seconds": whole.seconds})
+    return Made(path, whole.method, setting, whole.seconds)
+
+
+def folder_of(method: str, setting: str, args: argparse.Namespace) -> tuple[Path, Path]:
+    """Where a point lies, and the file that says how long it took."""
+    name = "".join(c if c.isalnum() or c in "._-" else "_" for c in f"{method}-{setting}-s{args.seed}")
+    return args.out / "runs" / name, args.out / "runs" / f"{name}.seconds.json"
+
+
+def sizes(args: argparse.Namespace) -> dict[str, int] | None:
+    """Prompts by set: those that the table and both plots read, and no others; None = as planned."""
+    if args.n is None and args.attack_n is None:
+        return None
+    known = {"unsafe": args.n, "safe": args.n, "attacked": args.attack_n or args.n}
+    return {name: known.get(name) or 0 for name in SIZED}
+
+
+def attacks_of(args: argparse.Namespace) -> list[Attack[Any]]:
+    """The attacks, with the budget and the settings that were asked for."""
+    given: dict[str, dict[str, int]] = {}
+    for pair in args.set:
+        where, _, value = pair.partition("=")
+        name, _, field = where.partition(".")
+        given.setdefault(name, {})[field] = int(value)
+    made = choose(args.attacks, args.budget)
+    if unknown := set(given) - {attack.name for attack in made}:
+        raise SystemExit(f"--set {sorted(unknown)[0]}: no such attack among --attacks")
+    return [
+        ATTACKS.get(a.name).for_budget(args.budget, **given[a.name]) if a.name in given else a for a in made
+    ]
 
 
 def lines_of(found: Comparison, made: Sequence[Made]) -> list[Point]:
@@ -138,8 +202,12 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--policy", default="weapons")
     parser.add_argument("--methods", nargs="+", default=None, help="all that are installed and listed here")
     parser.add_argument("--baselines", nargs="*", default=list(BASELINES))
-    parser.add_argument("--attacks", nargs="*", default=list(ATTACKS))
-    parser.add_argument("--n", type=int, help="distinct prompts a set; as planned without it")
+    parser.add_argument("--attacks", nargs="*", default=list(CHOSEN))
+    parser.add_argument("--points", nargs="+", metavar="METHOD:SETTING", help="these, not the table's")
+    parser.add_argument("--budget", choices=["paper", "small"], default="paper", help="of searches")
+    parser.add_argument("--set", nargs="*", default=[], metavar="ATTACK.SETTING=N", help="of an attack")
+    parser.add_argument("--n", type=int, help="unsafe and safe prompts, no other set; as planned without it")
+    parser.add_argument("--attack-n", type=int, help="unsafe prompts that attacks start from; as --n")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="picture seeds")
     parser.add_argument("--seed", type=int, default=0, help="seed of hardening and of the prompt book")
     parser.add_argument("--steps", type=int, help="steps of every hardening, for a first look")
@@ -152,14 +220,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     args = parsed(arguments)
     methods = args.methods or [name for name in STRENGTHS if name in METHODS.names()]
-    made = [harden(method, setting, args) for method in methods for setting in STRENGTHS[method]]
+    points = [(method, setting) for method in methods for setting in STRENGTHS[method]]
+    if args.points:
+        points = [(method, setting) for method, _, setting in (each.partition(":") for each in args.points)]
+    made = [harden(method, setting, args) for method, setting in points]
     found = st.compare(
         [each.path for each in made],
         args.policy,
         model=args.model,
         baselines=args.baselines,
-        attacks=tuple(args.attacks),
-        n=args.n,
+        attacks=attacks_of(args),
+        n=sizes(args),
         seeds=tuple(args.seeds),
         device=args.device,
         out=args.out,

@@ -11,9 +11,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 import safetext_sdk as st
+from safetext_sdk.detectors.detector_set import DetectorSet
 from safetext_sdk.metrics.summary import summarise
 from safetext_sdk.prompts import build_prompt_book
 from safetext_sdk.report.cells import set_cells
@@ -78,6 +80,60 @@ def gates(summary: Summary) -> str:
 
 def rows_of(folder: Path) -> list[ResultRow]:
     return read_rows(folder / "report" / "results.jsonl")
+
+
+def pairs_of(folder: Path) -> list[tuple[ResultRow, ResultRow]]:
+    """The undefended and the hardened picture of every unsafe prompt and seed."""
+    found: dict[tuple[str, int], dict[str, ResultRow]] = {}
+    for row in rows_of(folder):
+        if row.set == "unsafe":
+            found.setdefault((row.prompt, row.seed), {})[row.model] = row
+    return [(both["original"], both["hardened"]) for both in found.values()]
+
+
+def second_object(folder: Path, policy: str) -> str:
+    """How often all detectors see what prompt and anchor both name: the other object of a pair."""
+    detectors = DetectorSet.build(st.load_policy(policy), "tiny", "cpu")
+    seen = []
+    for pair in pairs_of(folder):
+        anchor = detectors.expected(pair[0].anchor or "")
+        other = set(anchor) & set(detectors.expected(pair[0].prompt))
+        if len(anchor) > 1 and len(other) == 1:
+            label = other.pop()
+            seen.append(
+                tuple(
+                    all(
+                        row.scores[name].get(label, 0.0) >= d.threshold
+                        for name, d in detectors.detectors.items()
+                    )
+                    for row in pair
+                )
+            )
+    before, after = (sum(one[k] for one in seen) for k in (0, 1))
+    return f"undefended {before}, hardened {after} of {len(seen)}; lost {sum(a and not b for a, b in seen)}"
+
+
+def background(folder: Path, policy: str, seed: int, near: float = 0.12) -> str:
+    """Where the prompt names a background colour: how often the median colour of the border, two pixels wide,
+    stays within ``near`` of the undefended picture's (Euclidean, of RGB in [0, 1])."""
+    book = build_prompt_book(st.load_policy(policy), model="tiny", seed=seed)
+    coloured = {u.text for u in book.test.unsafe if "{colour}" in u.template}
+    near_ones = [
+        float(np.linalg.norm(border(folder / "report" / a.image) - border(folder / "report" / b.image)))
+        <= near
+        for a, b in pairs_of(folder)
+        if a.prompt in coloured
+    ]
+    return f"{sum(near_ones)} of {len(near_ones)}"
+
+
+def border(file: Path, width: int = 2) -> np.ndarray:
+    """Median colour of the outermost pixels, RGB in [0, 1]."""
+    with Image.open(file) as picture:
+        pixels = np.asarray(picture.convert("RGB"), dtype=np.float64) / 255
+    inside = np.zeros(pixels.shape[:2], dtype=bool)
+    inside[width:-width, width:-width] = True
+    return np.asarray(np.median(pixels[~inside], axis=0))
 
 
 def by_objects(folder: Path, policy: str, seed: int) -> str:
@@ -149,6 +205,8 @@ def main() -> None:
         )
         folder = args.out / name_of(args.policy, method, args.seed, args.recipe)
         print("Anchor shown: " + by_objects(folder, args.policy, args.seed))
+        print("Second object of a pair: " + second_object(folder, args.policy))
+        print("Background colour stays: " + background(folder, args.policy, args.seed))
         if args.sheets:
             sheet(folder, args.sheets / f"{args.policy}-{method}.png")
 

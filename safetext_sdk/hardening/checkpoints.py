@@ -25,12 +25,14 @@ KEEP = 2
 
 @dataclass
 class Progress:
-    """Where a run is: steps done, the losses so far as ``[step, {part: value}]``, and how many prompts go
-    through at once where memory ran out (0: it did not)."""
+    """Where a run is: steps done, the losses so far as ``[step, {part: value}]``, how many prompts go
+    through at once where memory ran out (0: it did not), and the seconds that earlier parts of a resumed run
+    took up to their last checkpoint."""
 
     done: int = 0
     losses: list[Any] = field(default_factory=list)
     micro: int = 0
+    seconds: float = 0.0
 
 
 def save(
@@ -105,7 +107,12 @@ def load_last(
         fused = bool(optimizer.param_groups[0].get("fused"))
         place = parameter.device if key != "step" or fused else torch.device("cpu")
         optimizer.state[parameter][key] = value.to(place)
-    return Progress(int(state["done"]), list(state["losses"]), int(state.get("micro", 0)))
+    return Progress(
+        int(state["done"]),
+        list(state["losses"]),
+        int(state.get("micro", 0)),
+        float(state.get("seconds", 0.0)),
+    )
 
 
 def method_state(folder: Path) -> dict[str, Tensor]:

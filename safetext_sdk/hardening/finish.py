@@ -95,6 +95,7 @@ def write_manifest(
                 steps=trainer.progress.done,
                 losses=_thin(trainer.progress.losses),
                 processes=trainer.accelerator.num_processes,
+                seconds=trainer.seconds,
             ),
             canaries={
                 p: CanaryRecord(

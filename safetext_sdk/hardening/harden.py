@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import platform
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -144,8 +145,10 @@ def harden(
         _same(run, asked)
         if run.finished:
             return HardenedModel(model.with_encoders(load_hardened_encoders(run, model)), run)
+    begun = time.monotonic()
     texts = training_texts(book, policy, model, plan)
     trainer = make_trainer(model, plan, texts, run.checkpoints_dir, accelerator)
+    trainer.begun = begun
     if main:
         run.write_settings(asked)
         run.write_policy(policy.to_yaml())

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class Trainer:
     ``student``: the encoders in training. ``trainable``: their parameters by name. ``rates``: peak step size
     by parameter name. ``weights``: how much each piece counts (0 for those of untouched encoders).
     ``masked``: whether pad positions are left out. ``micro``: prompts that go through at once; 0 = all.
+    ``begun``: when this part of the run began, on the monotonic clock.
     """
 
     student: Student
@@ -57,6 +58,12 @@ class Trainer:
     masked: bool = False
     progress: checkpoints.Progress = field(default_factory=checkpoints.Progress)
     micro: int = 0
+    begun: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the run so far, with earlier parts up to their last checkpoint."""
+        return round(self.progress.seconds + time.monotonic() - self.begun, 1)
 
     def prepare(self) -> None:
         """What comes before the first step: outputs of the original that every step reads, and what the
@@ -107,7 +114,8 @@ class Trainer:
 
     def _save(self, optimizer: torch.optim.Optimizer) -> None:
         if self.accelerator.is_main_process:
-            checkpoints.save(self.folder, self.progress, self.trainable, optimizer, self.method.state())
+            now = replace(self.progress, seconds=self.seconds)
+            checkpoints.save(self.folder, now, self.trainable, optimizer, self.method.state())
         self.accelerator.wait_for_everyone()
 
     def _optimizer(self) -> torch.optim.Optimizer:

@@ -44,11 +44,17 @@ class ConfigRecord(_Record):
 
 
 class TrainingRecord(_Record):
-    """How training went: steps done, losses as ``[step, {part: value}]``, processes."""
+    """How training went: steps done, losses as ``[step, {part: value}]``, processes, and what it took.
+
+    ``seconds``: wall time from writing the training texts to the encoders on disk, without loading the model
+    or tidying up; over all parts of a run that was stopped, but for what came after a part's last checkpoint.
+    None: a run from before this was recorded.
+    """
 
     steps: int
     losses: list[tuple[int, dict[str, float]]] = []
     processes: int = 1
+    seconds: float | None = Field(default=None, ge=0)
 
 
 class CanaryRecord(_Record):

@@ -8,6 +8,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import torch
+from safetensors.torch import load_file
 from support.hardening_case import CONFIG
 from support.validation_case import POLICY, PixelDetector
 
@@ -67,8 +69,47 @@ def test_two_strengths_of_one_method(
     plot = ElementTree.fromstring((tmp_path / "out" / "pareto.svg").read_text())
     words = [node.text for node in plot.iter("{http://www.w3.org/2000/svg}text")]
     assert {"anchor extent=0.5", "anchor extent=1.0", "original"} <= set(words)
+    half, whole = (next((tmp_path / "out" / "runs").glob(f"*extent_{x}-s0/")) for x in (0.5, 1.0))
+    assert not (half / "manifest.json").exists()  # no training of its own
+    before, middle, after = (
+        {
+            name.removeprefix("text_model."): tensor
+            for name, tensor in load_file(folder / "text_encoder" / "model.safetensors").items()
+        }
+        for folder in (mini_sd1, half, whole)
+    )
+    moved = [name for name in before if not torch.equal(before[name], after[name])]
+    assert moved
+    for name in moved:
+        torch.testing.assert_close(middle[name], (before[name] + after[name]) / 2, rtol=1e-5, atol=1e-7)
     seconds = sorted((tmp_path / "out" / "runs").glob("*.seconds.json"))
-    before = [file.read_text() for file in seconds]
+    clocks = [file.read_text() for file in seconds]
+    assert clocks[0] == clocks[1]
     script["main"](command)
-    assert [file.read_text() for file in seconds] == before
+    assert [file.read_text() for file in seconds] == clocks
     assert (tmp_path / "out" / "pareto.md").read_text() in text
+
+
+def test_points_of_ones_own_and_attacks_with_settings(script: dict[str, Any]) -> None:
+    args = script["parsed"](
+        [
+            "--attacks",
+            "context",
+            "gcg-encoder",
+            "--budget",
+            "small",
+            "--set",
+            "gcg-encoder.steps=3",
+            "--n",
+            "4",
+            "--attack-n",
+            "2",
+        ]
+    )
+    context, search = script["attacks_of"](args)
+    assert (context.name, search.config.steps, search.config.candidates) == ("context", 3, 48)
+    sizes = script["sizes"](args)
+    assert {name: n for name, n in sizes.items() if n} == {"unsafe": 4, "safe": 4, "attacked": 2}
+    assert script["sizes"](script["parsed"]([])) is None
+    with pytest.raises(SystemExit, match="no such attack"):
+        script["attacks_of"](script["parsed"](["--attacks", "context", "--set", "typos.seed=1"]))

@@ -121,6 +121,41 @@ def test_the_manifest_says_what_was_done(place: Path, straight: Path) -> None:
     assert not list(straight.glob("checkpoints/step-*"))
 
 
+def test_the_manifest_says_how_long_it_took(place: Path, tmp_path: Path) -> None:
+    begun = time.monotonic()
+    out = go(place, tmp_path / "run", steps=2).path
+    whole = time.monotonic() - begun
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert 0 < manifest["training"]["seconds"] <= round(whole, 1)
+    del manifest["training"]["seconds"]  # a run from before it was recorded
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    assert "seconds" not in RunFolder.open(out).manifest["training"]
+
+
+def test_the_time_of_earlier_parts_counts(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from safetext_sdk import progress
+
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            progress.Bar,
+            "update",
+            lambda self, done, losses: os.kill(os.getpid(), signal.SIGINT) if done == 2 else None,
+        )
+        with pytest.raises(InterruptedRun):
+            go(place, out, steps=4)
+    file = next((out / "checkpoints").glob("step-*/state.json"))
+    state = json.loads(file.read_text())
+    assert state["seconds"] > 0
+    file.write_text(json.dumps({**state, "seconds": 1000.0}))
+    begun = time.monotonic()
+    go(place, out, steps=4, resume=True)
+    took = RunFolder.open(out).manifest["training"]["seconds"]
+    assert 1000 < took <= 1000 + round(time.monotonic() - begun, 1)
+
+
 def test_canaries_of_the_run_tell_hardened_from_original(place: Path, straight: Path) -> None:
     from safetext_sdk.models import compare, fingerprint
 

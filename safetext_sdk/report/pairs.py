@@ -166,7 +166,10 @@ def page_data(rows: Sequence[ResultRow], detectors: Sequence[DetectorEntry], fol
         folder: the report folder, where the pictures lie.
     """
     thumbnails = Thumbnails(folder)
-    return pairs_data(all_pairs(rows, detectors, thumbnails), detectors, thumbnails)
+    return {
+        **pairs_data(all_pairs(rows, detectors, thumbnails), detectors, thumbnails),
+        **counts_of(rows, outcome),
+    }
 
 
 def pairs_data(
@@ -191,5 +194,4 @@ def pairs_data(
         ],
         "pictures": [asdict(made) for made in thumbnails.made()],
         "pairs": [asdict(pair) for pair in pairs],
-        **counts_of(rows, outcome),
     }

@@ -16,6 +16,7 @@ from .first_hit import rounds
 from .generate import PictureMaker, Request, open_picture
 from .images import change
 from .items import Item
+from .jobs import Job, request_of
 from .keep import Keeping
 from .keys import digest
 from .session import Step
@@ -23,25 +24,6 @@ from .shards import Batch, Shard, cut
 from .shared_rows import SharedRows
 
 SCORED_AT_ONCE = 64
-
-
-def request_of(item: Item) -> Request:
-    """What a maker is asked for."""
-    return Request(item.prompt, item.seed, item.negative_prompt, item.guidance)
-
-
-@dataclass(frozen=True)
-class Job:
-    """One picture to make and score."""
-
-    key: str
-    model: Model
-    item: Item
-
-    @property
-    def request(self) -> Request:
-        """What its maker is asked for."""
-        return request_of(self.item)
 
 
 @dataclass(frozen=True)

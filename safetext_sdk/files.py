@@ -17,7 +17,7 @@ import re
 import shutil
 import stat
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -123,15 +123,16 @@ def write_text_atomic(path: str | Path, text: str) -> Path:
     return path
 
 
-def write_together(folder: Path, texts: Mapping[str, str]) -> None:
+def write_together(folder: Path, texts: Mapping[str, str | Iterable[str]]) -> None:
     """Write several files of a folder so that they change at almost the same moment: all are on disk under
-    temporary names before the first is renamed."""
+    temporary names before the first is renamed. A text may come in parts."""
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         for name, text in texts.items():
             # Left in reverse order, each with its rename: the last of ``texts`` is put in place first.
             temporary = stack.enter_context(atomic_file(folder / name))
-            temporary.write_text(text, encoding="utf-8", newline="\n")
+            with temporary.open("w", encoding="utf-8", newline="\n") as handle:
+                handle.writelines([text] if isinstance(text, str) else text)
 
 
 def write_json_atomic(path: str | Path, data: Any) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
 from weakref import WeakKeyDictionary
 
@@ -33,7 +33,7 @@ class Evidence:
         facts, rows: of a report; neither changes.
     """
 
-    def __init__(self, facts: Facts, rows: tuple[ResultRow, ...]) -> None:
+    def __init__(self, facts: Facts, rows: Sequence[ResultRow]) -> None:
         self.facts = facts
         self._by_set: dict[str, list[ResultRow]] = {}
         for row in rows:

@@ -131,7 +131,7 @@ def write_report(
     summary = summarise(report, verdict.gates, verdict.verdict, verdict.decision, verdict.left_out)
     pages = _pages(summary, report, place, run_policy(summary, place))
     # At once: a validation that is killed here must not leave new rows beside an old summary.
-    write_together(place, {**pages, **report.texts(summary)})
+    write_together(place, {**pages, **report.texts(summary, place)})
     _show_on_github(verdict, report, github)
     return place / "index.html"
 

@@ -41,6 +41,7 @@
   function fill(field) {
     const counts = new Map();
     for (const pair of data.pairs) if (pair[field]) counts.set(pair[field], (counts.get(pair[field]) ?? 0) + 1);
+    for (const name of counts.keys()) counts.set(name, data.counts?.[field][name] ?? counts.get(name)); // of all
     const names = field === "outcome" ? data.outcomes.filter((name) => counts.has(name)) : [...counts.keys()];
     for (const name of names) {
       const title = field === "set" ? data.sets[name] : null;
@@ -119,7 +120,7 @@
     const first = Math.floor(state.at / PAGE) * PAGE, found = state.found;
     $("cards").replaceChildren(...found.slice(first, first + PAGE).map((pair, k) => card(pair, first + k)));
     const last = Math.min(first + PAGE, found.length);
-    $("count").textContent = found.length ? `${first + 1}–${last} of ${found.length} pairs (${data.pairs.length} in all)` : `no pair of ${data.pairs.length} fits`;
+    $("count").textContent = found.length ? `${first + 1}–${last} of ${found.length} pairs (${data.all ?? data.pairs.length} in all)` : `no pair of ${data.pairs.length} fits`;
     $("earlier").disabled = first === 0;
     $("later").disabled = last >= found.length;
     mark(false);
@@ -250,6 +251,10 @@
 
   if (!data.pairs.length) return;
   $("pairs").hidden = false;
+  if (data.all) {
+    const lead = $("pairs").querySelector("p").firstChild, some = `${data.pairs.length} of ${data.all} pairs are here`;
+    lead.data = lead.data.replace("every pair is here", `${some}, drawn at random from every set and outcome in turn (numbers beside filters count all)`);
+  }
   Object.keys(filters).forEach(fill);
   for (const id of [...Object.keys(filters), "sort"]) $(id).addEventListener("change", choose);
   $("search").addEventListener("input", choose);

@@ -1,4 +1,4 @@
-"""Every before/after pair of a report as the page's own data: what the script in ``pairs.js`` shows, filters
+"""The before/after pairs of a report as the page's own data: what the script in ``pairs.js`` shows, filters
 and sorts."""
 
 from __future__ import annotations
@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..results.compute import Pair, pair_up
+from ..results.compute import Pair
 from ..results.detector_entry import DetectorEntry
-from ..results.rows import ResultRow, is_control
+from ..results.rows import ResultRow
 from . import cells
 from .missing import missing_from
+from .sampled import counts_of, pairs_of, shown
 from .thumbnails import Thumbnails
 
 STILL_UNSAFE, NEWLY_UNSAFE, LOST, NO_ANCHOR, MADE_SAFE, FINE = (
@@ -84,9 +85,9 @@ def outcome(pair: Pair) -> str:
 def all_pairs(
     rows: Sequence[ResultRow], detectors: Sequence[DetectorEntry], thumbnails: Thumbnails
 ) -> list[PairEntry]:
-    """Every pair of every set, what went wrong first; controls have one side and are left out."""
-    names = dict.fromkeys(row.set for row in rows if not is_control(row.set))
-    pairs = [pair for name in names for pair in pair_up(row for row in rows if row.set == name)]
+    """Every pair of every set, of very many a sample (`sampled`), what went wrong first; controls have one
+    side and are left out."""
+    pairs = shown(pairs_of(rows), outcome)
     made = [_entry(pair, detectors, thumbnails) for pair in pairs]
     return sorted(made, key=lambda entry: OUTCOMES.index(entry.outcome))
 
@@ -151,4 +152,5 @@ def page_data(rows: Sequence[ResultRow], detectors: Sequence[DetectorEntry], fol
         ],
         "pictures": [asdict(made) for made in thumbnails.made()],
         "pairs": [asdict(pair) for pair in pairs],
+        **counts_of(rows, outcome),
     }

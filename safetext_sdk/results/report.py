@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -18,8 +18,9 @@ from pydantic import ValidationError
 from ..errors import RunError
 from ..files import write_together
 from .facts import Facts
+from .packed_rows import PackedRows, load_rows
 from .record import SCHEMA_VERSION
-from .rows import ResultRow, read_rows
+from .rows import ResultRow
 from .summary import Summary
 
 SUMMARY, RESULTS = "summary.json", "results.jsonl"
@@ -38,12 +39,12 @@ class Report:
 
     Attributes:
         facts: model, policy, settings, plan, and what was measured without pictures.
-        rows: the scored pictures.
+        rows: the scored pictures; of a large report packed, see `packed_rows`.
         folder: where it lies, if it does.
     """
 
     facts: Facts
-    rows: tuple[ResultRow, ...] = ()
+    rows: Sequence[ResultRow] = ()
     folder: Path | None = None
 
     def save(self, summary: Summary, folder: Path | None = None) -> Path:
@@ -56,19 +57,22 @@ class Report:
         place = folder or self.folder
         if place is None:
             raise RunError("the report has no folder to be saved in")
-        write_together(place, self.texts(summary))
+        write_together(place, self.texts(summary, place))
         return place / SUMMARY
 
-    def texts(self, summary: Summary) -> dict[str, str]:
-        """The text of both files, by name.
+    def texts(self, summary: Summary, place: Path) -> dict[str, str | Iterable[str]]:
+        """The text of both files, by name; without the rows if these very rows lie at their place already and
+        are many.
 
         Raises:
             RunError: the summary belongs to other rows.
         """
         if summary.results_sha256 != rows_sha256(self.rows):
             raise RunError("the summary was computed from other rows than those of this report")
-        rows = "".join(row.line() for row in self.rows)
-        return {RESULTS: rows, SUMMARY: summary.model_dump_json(indent=2) + "\n"}
+        texts: dict[str, str | Iterable[str]] = {}
+        if not (isinstance(self.rows, PackedRows) and self.rows.lie_at(place / RESULTS)):
+            texts[RESULTS] = (row.line() for row in self.rows)
+        return {**texts, SUMMARY: summary.model_dump_json(indent=2) + "\n"}
 
     @classmethod
     def load(cls, path: str | Path) -> Report:
@@ -94,7 +98,9 @@ class Report:
             first = error.errors(include_url=False)[0]
             where = ".".join(map(str, first["loc"]))
             raise RunError(f"{file} is damaged ({where}: {first['msg']}); validate again") from error
-        rows = tuple(read_rows(folder / RESULTS))
+        rows = load_rows(folder / RESULTS)
+        if isinstance(rows, PackedRows):
+            rows.written_as(summary.results_sha256)
         if summary.results_sha256 != rows_sha256(rows):
             raise RunError(f"{folder / RESULTS} is not what {SUMMARY} was computed from; validate again")
         return cls(summary.facts(), rows, folder)
@@ -114,6 +120,8 @@ def _folder(path: Path) -> Path:
 
 def rows_sha256(rows: Iterable[ResultRow]) -> str:
     """sha256 of the rows' content, whatever the spacing of the file."""
+    if isinstance(rows, PackedRows):
+        return rows.sha256
     out = hashlib.sha256()
     for row in rows:
         out.update(row.line().encode())

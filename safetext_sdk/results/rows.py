@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -151,35 +151,47 @@ def read_rows(path: Path, *, partial: bool = False) -> list[ResultRow]:
     Raises:
         RunError: the file is missing, damaged, of another version, or holds a value that is not a number.
     """
+    return list(iter_rows(path, partial=partial))
+
+
+def iter_rows(
+    path: Path, *, partial: bool = False, seen: Callable[[bytes], object] | None = None
+) -> Iterator[ResultRow]:
+    """`read_rows`, one at a time.
+
+    Args:
+        seen: told every line as it lies in the file.
+    """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        handle = path.open("rb")
     except OSError as error:
         if partial:
-            return []
+            return
         raise RunError(f"no results at {path}; run `safetext validate` first") from error
-    if lines and (found := _version(lines[0])) not in (None, SCHEMA_VERSION):
-        if partial:
-            return []
-        raise RunError(
-            f"{path} has rows of schema {found}, this version reads {SCHEMA_VERSION}; validate again"
-        )
-    rows: list[ResultRow] = []
-    for number, line in enumerate(lines, 1):
-        try:
-            rows.append(ResultRow.model_validate_json(line, strict=True))
-        except ValidationError as error:
-            if partial and number == len(lines):
-                break
-            first = error.errors(include_url=False)[0]
-            where = ".".join(map(str, first["loc"]))
-            raise RunError(
-                f"{path}:{number} is damaged ({where + ': ' if where else ''}{first['msg']}); "
-                "delete the file and validate again"
-            ) from error
-    return rows
+    with handle:
+        for number, line in enumerate(handle, 1):
+            if number == 1 and (found := _version(line)) not in (None, SCHEMA_VERSION):
+                if partial:
+                    return
+                raise RunError(
+                    f"{path} has rows of schema {found}, this version reads {SCHEMA_VERSION}; validate again"
+                )
+            if seen is not None:
+                seen(line)
+            try:
+                yield ResultRow.model_validate_json(line, strict=True)
+            except ValidationError as error:
+                if partial and not handle.readline():
+                    return
+                first = error.errors(include_url=False)[0]
+                where = ".".join(map(str, first["loc"]))
+                raise RunError(
+                    f"{path}:{number} is damaged ({where + ': ' if where else ''}{first['msg']}); "
+                    "delete the file and validate again"
+                ) from error
 
 
-def _version(line: str) -> object:
+def _version(line: bytes) -> object:
     """Schema version that a line names: 1 where it names none, None where the line cannot be read."""
     try:
         row = json.loads(line)

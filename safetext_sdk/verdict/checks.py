@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 
-from ..results.detector_entry import DetectorEntry, unsafe_concepts
+from ..results.detector_entry import DetectorEntry, Scores, unsafe_concepts
 from ..results.report import Report
 from ..results.rows import ResultRow, control_of
 from ..results.summary import FAIL, INCONCLUSIVE, PASS, GateResult
@@ -130,13 +130,14 @@ def detectors_alive(report: Report) -> GateResult:
     name, entries = "detectors_alive", report.facts.detectors
     if not entries:
         return GateResult(name=name, verdict=FAIL, reason="no detector looked at the pictures")
-    for row in report.rows:
-        if fault := _fault(row, entries):
-            return GateResult(name=name, verdict=FAIL, reason=fault)
     seen: dict[str, set[tuple[float, ...]]] = {}
-    for entry in entries:
-        values = {tuple(row.scores[entry.name][label] for label in entry.labels) for row in report.rows}
-        seen.setdefault(entry.name, set()).update(values)
+    for row in report.rows:
+        scores = row.scores
+        if fault := _fault(row, scores, entries):
+            return GateResult(name=name, verdict=FAIL, reason=fault)
+        for entry in entries:
+            own = scores[entry.name]
+            seen.setdefault(entry.name, set()).add(tuple([own[label] for label in entry.labels]))
     distinct = len({row.image for row in report.rows})
     dead = [detector for detector, values in seen.items() if distinct > 1 and len(values) == 1]
     if dead:
@@ -149,17 +150,17 @@ def detectors_alive(report: Report) -> GateResult:
     return GateResult(name=name, verdict=PASS, reason=reason, n=len(entries))
 
 
-def _fault(row: ResultRow, entries: tuple[DetectorEntry, ...]) -> str:
+def _fault(row: ResultRow, scores: Scores, entries: tuple[DetectorEntry, ...]) -> str:
     """What is wrong with the scores of one row; empty if nothing is."""
     for entry in entries:
         try:
-            scores = [row.scores[entry.name][label] for label in entry.labels]
+            own = [scores[entry.name][label] for label in entry.labels]
         except KeyError:
             return f"the row of {row.image} lacks scores of {entry.name}"
-        if not all(isinstance(x, (int, float)) and math.isfinite(x) and 0 <= x <= 1 for x in scores):
-            return f"{entry.name} scored {tuple(scores)} on {row.image}: that is not a score"
+        if not all(isinstance(x, (int, float)) and math.isfinite(x) and 0 <= x <= 1 for x in own):
+            return f"{entry.name} scored {tuple(own)} on {row.image}: that is not a score"
     if row.detectors != {entry.name: entry.version for entry in entries}:
         return f"the row of {row.image} was judged by other versions than the summary names"
-    if bool(unsafe_concepts(entries, row.scores)) != row.unsafe:
+    if bool(unsafe_concepts(entries, scores)) != row.unsafe:
         return f"the row of {row.image} says unsafe = {row.unsafe}, its scores say otherwise"
     return ""

@@ -24,9 +24,9 @@ from ..results.evidence_file import (
     changed_pictures,
     facts_sha256,
     images,
-    inside,
 )
 from ..results.facts import AuditedEncoder, Binding, PolicyFacts
+from ..results.picture_places import find_pictures
 from ..results.report import Report, rows_sha256
 from ..results.summary import FAIL, INCONCLUSIVE, PASS, GateResult, PictureSample, VerdictWord
 from ..signing import SignatureMismatch, check
@@ -201,15 +201,16 @@ def pictures_as_measured(
 ) -> tuple[GateResult, PictureSample]:
     """Every picture is there, and a random sample has the recorded hash."""
     name, named = "pictures_as_measured", images(report)
-    missing = [n for n in named if inside(folder, n) and not (folder / n).is_file()]
-    there = sorted(set(named) - set(missing))
+    found = find_pictures(folder, named)
+    missing, outside = found.missing, found.outside
+    there = sorted([*found.there, *outside])
     seed = secrets.randbits(32) if rules.seed is None else rules.seed
     chosen = random.Random(seed).sample(there, min(rules.sample, len(there)))
     sample = PictureSample(size=len(chosen), of=len(named), seed=seed)
     if measured is None:
         return _result(name, INCONCLUSIVE, "no hash of a picture was recorded"), sample
     recorded = measured.pictures
-    if outside := [n for n in named if not inside(folder, n)]:
+    if outside:
         return _result(name, FAIL, f"a row names a picture outside of the report: {_few(outside)}"), sample
     if strange := [n for n in named if n not in recorded]:
         return _result(name, FAIL, f"no hash was recorded of {_few(strange)}"), sample

@@ -28,9 +28,10 @@ def kept_follows(report: Report) -> list[GateResult]:
 
 def _fault(row: ResultRow, known: set[str]) -> str:
     """What is wrong with "kept" in one row; empty if nothing is."""
-    names = [vote.judge for vote in row.kept_by]
+    votes = row.kept_by
+    names = [vote.judge for vote in votes]
     if len(set(names)) != len(names) or not set(names) <= known:
         return f"{row.image} was judged by {', '.join(names)}, but kept is told by {', '.join(sorted(known))}"
-    if row.kept != kept_by_all(row.kept_by):
+    if row.kept != kept_by_all(votes):
         return f"the row of {row.image} says kept = {row.kept}, its judges say otherwise"
     return ""

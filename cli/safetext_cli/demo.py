@@ -68,6 +68,11 @@ def demo(
 
     Exit code of the verdict: 0 pass, 1 fail, 4 inconclusive. The demo measures, attacks included, and says
     what came out."""
+    from safetext_sdk.errors import UsageError
+    from safetext_sdk.processes import launched
+
+    if launched():
+        raise UsageError("the demo runs in one process; harden, validate and attack take several")
     stages = Stages()
 
     def say(text: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from ..attacks.base import Budget
 from ..detectors.detector_set import DetectorSet
 from ..errors import InterruptedRun, PolicyError, UsageError
+from ..processes import team
 from ..results.attack_entry import AttackEntry
 from ..results.attack_summary import ATTACK_REPORT, AttackReport
 from ..results.facts import EncoderTier, Facts
@@ -217,6 +218,7 @@ def _session(subjects: Subjects, plan: AttackPlan, out: str | Path | None, tell:
         bound,
         tell,
         own.entry if own else None,
+        team(plan.device),
     )
 
 
@@ -234,7 +236,9 @@ def _attack(session: Session, plan: AttackPlan) -> AttackReport:
     own = [item for item in items if item.set in {entry.name for entry in entries if entry.role == "attack"}]
     drawn = [*plain, *items, *controls(own)]
     makers = session.makers_of(changed)
-    scoring = Scoring(session.makers, detectors, session.folder, session.tell, None, makers)
+    scoring = Scoring(
+        session.makers, detectors, session.folder, session.tell, None, makers, team=session.team
+    )
     facts, rows = _facts(session, drawn, entries), scoring.run(drawn)
     facts = facts.model_copy(update={"spared": spared(drawn, rows)})
     return summarise_attacks(facts, rows, session.folder, subjects)

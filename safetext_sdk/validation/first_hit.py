@@ -20,7 +20,7 @@ from ..results.rows import ResultRow, Trial
 
 if TYPE_CHECKING:
     from .items import Item
-    from .score import Job
+    from .jobs import Job
 
 
 def rounds(jobs: Sequence[Job], rows: Mapping[str, ResultRow]) -> Iterator[list[Job]]:

@@ -2,62 +2,28 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..detectors.detector_set import DetectorSet
-from ..errors import RunError
-from ..results.evidence_file import changed_pictures, read_evidence
+from ..processes import Alone, Team, share
 from ..results.kept import KeptVote, kept_by_all
-from ..results.report import RESULTS, UNFINISHED, rows_sha256
-from ..results.rows import Model, PictureChange, ResultRow, RowFile, read_rows
+from ..results.rows import Model, PictureChange, ResultRow, RowFile
 from .first_hit import rounds
 from .generate import PictureMaker, Request, open_picture
 from .images import change
 from .items import Item
+from .jobs import Job, request_of
 from .keep import Keeping
 from .keys import digest
 from .session import Step
 from .shards import Batch, Shard, cut
+from .shared_rows import SharedRows
 
 SCORED_AT_ONCE = 64
-
-
-def usable_again(folder: Path) -> Path | None:
-    """The rows of the report that lies there, if they are as its evidence says: a row that somebody edited is
-    scored again. Pictures that are not as recorded are removed, and so made again."""
-    try:
-        evidence, path = read_evidence(folder), folder / RESULTS
-        if evidence is None:
-            return None
-        for name in changed_pictures(folder, evidence.measured.pictures):
-            (folder / name).unlink()
-        if rows_sha256(read_rows(path, partial=True)) == evidence.measured.results_sha256:
-            return path
-    except RunError:  # damaged evidence, or rows that cannot be read
-        return None
-    return None
-
-
-def request_of(item: Item) -> Request:
-    """What a maker is asked for."""
-    return Request(item.prompt, item.seed, item.negative_prompt, item.guidance)
-
-
-@dataclass(frozen=True)
-class Job:
-    """One picture to make and score."""
-
-    key: str
-    model: Model
-    item: Item
-
-    @property
-    def request(self) -> Request:
-        """What its maker is asked for."""
-        return request_of(self.item)
 
 
 @dataclass(frozen=True)
@@ -66,7 +32,7 @@ class Scoring:
     detectors do not. ``changed``: who draws a set whose attack changed the model, by set and model.
     ``overlapped``: score in a thread of its own while the next pictures are drawn; None: where a model is not
     on the CPU. On a CPU drawing takes all cores anyway, and a detector that has another number of threads
-    gives other last digits."""
+    gives other last digits. ``team``: the processes that share the work; all get all rows."""
 
     makers: Mapping[str, PictureMaker]
     detectors: DetectorSet
@@ -75,6 +41,7 @@ class Scoring:
     keeping: Keeping | None = None
     changed: Mapping[tuple[str, Model], PictureMaker] = field(default_factory=dict)
     overlapped: bool | None = None
+    team: Team = field(default_factory=Alone)
 
     def maker(self, model: Model, set_: str) -> PictureMaker:
         """Who draws the pictures of a set."""
@@ -101,17 +68,43 @@ class Scoring:
         """Make and score what is not there yet; the rows in the order of the items, without texts that the
         undefended model is spared (`first_hit`).
 
-        New rows go to `UNFINISHED`: a report that lies there stays whole until the new one takes its place.
+        New rows go to a file beside the report (`SharedRows`): a report that lies there stays whole until the
+        new one takes its place.
         """
-        jobs = self.jobs(items)
-        file = RowFile(self.folder / UNFINISHED, usable_again(self.folder))
+        jobs, rows = self.jobs(items), SharedRows(self.folder, self.team)
         asked: list[Job] = []
-        for part in rounds(jobs, file.rows):
-            todo = [job for job in part if not self._usable(file.rows.get(job.key))]
-            self._round(todo, file, len(asked) + len(part) - len(todo), len(asked) + len(part))
+        for part in rounds(jobs, rows.known):
+            if self.team.count == 1:
+                todo = [job for job in part if not self._usable(rows.known.get(job.key))]
+                self._round(todo, rows.file, len(asked) + len(part) - len(todo), len(asked) + len(part))
+            else:
+                self._our_part(part, rows.file, len(asked))
+                rows.gather()
             asked += part
+        rows.close()
         wanted = {job.key for job in asked}
-        return tuple(file.rows[job.key] for job in jobs if job.key in wanted)
+        return tuple(rows.known[job.key] for job in jobs if job.key in wanted)
+
+    def _our_part(self, part: Sequence[Job], file: RowFile, before: int) -> None:
+        """This process's share of a round, in whole batches; rows of shards that are done stay."""
+        self.draw(share(self.team, self.batches_ahead(part)))
+        self.team.wait()
+        done, total = before, before + len(part)
+        for shard in share(self.team, self.shards(part)):
+            if not all(self._usable(file.rows.get(job.key)) for job in shard.jobs):
+                self.draw(shard.batches)
+                self._wait_for_pictures(shard)
+                file.add(self._score(shard.jobs))
+            done = min(total, done + len(shard.jobs) * self.team.count)  # the others are about as far
+            self.tell("pictures", done, total)
+        self.tell("pictures", total, total)
+
+    def _wait_for_pictures(self, shard: Shard) -> None:
+        """Others may still be drawing what an earlier shard shows as well."""
+        for job in shard.jobs:
+            for path in (self._painter(job).path(job.request), *self._looks(job)):
+                while not path.is_file():
+                    time.sleep(0.05)
 
     def _round(self, todo: Sequence[Job], file: RowFile, done: int, total: int) -> None:
         """Make, score and write one round of jobs."""

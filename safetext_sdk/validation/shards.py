@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..results.rows import Model
     from .generate import PictureMaker, Request
-    from .score import Job
+    from .jobs import Job
 
 Painter = Callable[["Job"], "PictureMaker"]
 """Who draws the picture of a job."""

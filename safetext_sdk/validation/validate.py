@@ -65,8 +65,10 @@ def measure_models(
     with told(progress) as tell:
         session = Session.prepare(plan, subjects, out, tell)
         session.folder.mkdir(parents=True, exist_ok=True)
-        for place in (session.folder, session.folder / "images", session.folder / "attacks"):
-            sweep(place)
+        if session.team.index == 0:
+            for place in (session.folder, session.folder / "images", session.folder / "attacks"):
+                sweep(place)
+        session.team.wait()
         try:
             return _measure(session)
         except KeyboardInterrupt as error:
@@ -103,7 +105,13 @@ def _measure(session: Session) -> Report:
     if session.judges is not None:
         keeping = Keeping.of(session.judges, session.makers["original"], session.plan.seeds)
     scoring = Scoring(
-        session.makers, session.detectors, session.folder, tell, keeping, session.makers_of(attacked.changed)
+        session.makers,
+        session.detectors,
+        session.folder,
+        tell,
+        keeping,
+        session.makers_of(attacked.changed),
+        team=session.team,
     )
     rows = scoring.run(drawn)
     facts = facts.model_copy(update={"spared": spared(drawn, rows)})

@@ -66,9 +66,10 @@ def _spared_in_vain(report: Report) -> str:
     """Where the undefended model lacks texts of an attack although none showed the concept, or others than
     were spared. What there was to draw is told by the hardened model's rows, which are never spared."""
     spared = report.facts.spared
-    texts = Counter(row.trial for row in report.rows if row.model == "hardened" and row.origin is not None)
-    drawn = Counter(row.trial for row in report.rows if row.model == "original" and row.origin is not None)
-    broken = {row.trial for row in report.rows if row.model == "original" and row.unsafe}
+    attacked = [(row.model, row.unsafe, row.trial) for row in report.rows if row.origin is not None]
+    texts = Counter(trial for model, _, trial in attacked if model == "hardened")
+    drawn = Counter(trial for model, _, trial in attacked if model == "original")
+    broken = {trial for model, unsafe, trial in attacked if model == "original" and unsafe}
     missing: Counter[str] = Counter()
     for trial, n in texts.items():
         for set_ in (trial[0], control_of(trial[0])):

@@ -245,3 +245,18 @@ def test_it_works_alone(browser: Any, report_page: Path, tmp_path: Path) -> None
     page.wait_for_function("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
     assert [url for url in asked if not url.startswith("data:")] == [alone.as_uri()]
     page.close()
+
+
+def test_a_sample_says_so_and_counts_all(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("safetext_sdk.report.sampled.SHOWN", 30)
+    report = replace(passing(60), folder=tmp_path)
+    page = browser.new_page()
+    page.goto(write_report(report, verdict_of(report), github=False).as_uri())
+    lead = page.text_content("#pairs p")
+    assert "30 of 180 pairs are here, drawn at random" in lead
+    assert "every pair is here" not in lead
+    assert page.text_content("#count") == "1–30 of 30 pairs (180 in all)"
+    assert "safe (60)" in page.locator("#set option").all_text_contents()
+    page.close()

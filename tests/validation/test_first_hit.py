@@ -18,7 +18,7 @@ from safetext_sdk.results.report import Report
 from safetext_sdk.results.rows import ResultRow, control_of
 from safetext_sdk.validation.first_hit import rounds, spared
 from safetext_sdk.validation.items import Item
-from safetext_sdk.validation.score import Job
+from safetext_sdk.validation.jobs import Job
 
 ITEM = Item("context", "", 0, "unsafe", "gun", concept="weapon", anchor="a flower", origin="a gun")
 

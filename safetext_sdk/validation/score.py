@@ -19,7 +19,7 @@ from .items import Item
 from .keep import Keeping
 from .keys import digest
 from .session import Step
-from .shards import Batch, Shard, cut
+from .shards import Batch, Crew, Shard, cut
 
 SCORED_AT_ONCE = 64
 
@@ -74,6 +74,8 @@ class Scoring:
     keeping: Keeping | None = None
     changed: Mapping[tuple[str, Model], PictureMaker] = field(default_factory=dict)
     overlapped: bool | None = None
+    crew: Crew | None = None
+    """Workers elsewhere that do it; None: this process."""
 
     def maker(self, model: Model, set_: str) -> PictureMaker:
         """Who draws the pictures of a set."""
@@ -103,7 +105,10 @@ class Scoring:
         """
         jobs = self.jobs(items)
         file = RowFile(self.folder / UNFINISHED, usable_again(self.folder))
-        todo = [job for job in jobs if not self._usable(file.rows.get(job.key))]
+        if self.crew is not None:
+            self.crew.work(self, jobs, file)
+            return tuple(file.rows[job.key] for job in jobs)
+        todo = [job for job in jobs if not self.usable(file.rows.get(job.key))]
         if self.keeping is not None:
             self.keeping.ensure([job.item for job in todo], self.tell)
         total, done = len(jobs), len(jobs) - len(todo)
@@ -136,13 +141,17 @@ class Scoring:
         cuts = [tuple(wanted[start : start + size]) for start in range(0, len(wanted), size)]
         return [Batch("original", "", part) for part in cuts]
 
-    def draw(self, batches: Sequence[Batch]) -> None:
-        """Draw batches of which a picture is missing, whole as the plan has them; what is there stays."""
+    def draw(self, batches: Sequence[Batch], threads: bool | None = None) -> None:
+        """Draw batches of which a picture is missing, whole as the plan has them; what is there stays.
+
+        Args:
+            threads: as if they were a part of several batches; None: if they are several.
+        """
         asked: dict[PictureMaker, list[Sequence[Request]]] = {}
         for batch in batches:
             asked.setdefault(self.maker(batch.model, batch.set), []).append(batch.requests)
         for maker, parts in asked.items():
-            maker.ensure_batches(parts)
+            maker.ensure_batches(parts, threads)
 
     def work(self, shard: Shard) -> list[ResultRow]:
         """Draw and score one shard; the pictures of those that it needs must be there."""
@@ -183,7 +192,8 @@ class Scoring:
                     file.add(scored.result())
         self.tell("pictures", done, total)
 
-    def _usable(self, row: ResultRow | None) -> bool:
+    def usable(self, row: ResultRow | None) -> bool:
+        """Whether a row is there, with its picture."""
         return row is not None and (self.folder / row.image).is_file()
 
     def _make(self, part: Sequence[Job], before: int, total: int) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from ..policy import Policy
     from ..prompts import PromptBook
     from ..results.rows import Model
+    from .shards import Crew
 
 Step = Callable[[str, int, int], None]
 """(what, done, total): told after every batch."""
@@ -81,7 +83,9 @@ class Session:
         if subjects.draws_pictures:
             named = {u.concept for u in book.test.unsafe}
             detectors = DetectorSet.build(policy, model.id, plan.device, named)
-            judges = _judges(detectors, subjects, book, own, JudgeContext(_captions(book), seed, plan.device))
+            judges = _judges(
+                detectors, subjects, book, own, JudgeContext(captions_of(book), seed, plan.device)
+            )
         return cls(plan, subjects, book, seed, own, detectors, judges, folder, bound, tell, brought)
 
     @property
@@ -126,6 +130,22 @@ class Session:
                 found[name, "original"] = self.maker(models.original)
             found[name, "hardened"] = self.maker(models.hardened)
         return found
+
+    @contextmanager
+    def crew(self) -> Iterator[Crew | None]:
+        """The workers that the plan asks for; None: this process works alone.
+
+        Raises:
+            UsageError: models that nobody else can load.
+        """
+        if self.plan.ray is None or self.detectors is None:
+            yield None
+            return
+        from .ray_crew import RayCrew
+        from .station import Station
+
+        with RayCrew(self.plan.ray, Station.of(self)) as crew:
+            yield crew
 
     def judge(self) -> PictureJudge | None:
         """What attacks see of the hardened model's pictures; None on the encoder tier."""
@@ -187,7 +207,8 @@ def gated_sets(policy: Policy) -> frozenset[str]:
     return frozenset(name for each in asked if each in metrics for name in metrics[each].policy_sets)
 
 
-def _captions(book: PromptBook) -> tuple[Caption, ...]:
+def captions_of(book: PromptBook) -> tuple[Caption, ...]:
+    """Safe prompts that judges of kept tell from."""
     return tuple(Caption(p.text, p.group) for p in (*book.test.safe, *book.test.safe_unseen))
 
 

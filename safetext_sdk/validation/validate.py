@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from .. import errors
@@ -99,10 +100,10 @@ def _measure(session: Session) -> Report:
     keeping = None
     if session.judges is not None:
         keeping = Keeping.of(session.judges, session.makers["original"], session.plan.seeds)
-    scoring = Scoring(
-        session.makers, session.detectors, session.folder, tell, keeping, session.makers_of(attacked.changed)
-    )
-    return Report(facts, scoring.run(drawn), session.folder)
+    changed = session.makers_of(attacked.changed)
+    scoring = Scoring(session.makers, session.detectors, session.folder, tell, keeping, changed)
+    with session.crew() as crew:
+        return Report(facts, replace(scoring, crew=crew).run(drawn), session.folder)
 
 
 def _of(items: Sequence[Item], set_: str) -> list[Item]:

@@ -71,6 +71,8 @@ class RayCrew:
     workers: int | None = None
     pids: list[tuple[str, int]] = field(default_factory=list, init=False)
     """Machine and process of every worker."""
+    taken: list[int] = field(default_factory=list, init=False)
+    """Shards that every worker has done."""
     _actors: list[Any] = field(default_factory=list, init=False)
     _ours: bool = field(default=False, init=False)
 
@@ -143,6 +145,7 @@ class RayCrew:
             for ref in ray.wait(list(flying), num_returns=1)[0]:
                 shard, who = flying.pop(ref)
                 busy[who] -= 1
+                self.taken[who] += 1
                 rows = [ResultRow.model_validate_json(line, strict=True) for line in self._get(ref)]
                 add(shard, rows)
                 done.add(shard.number)
@@ -182,6 +185,7 @@ class RayCrew:
         options = {"num_cpus": cpus, "max_restarts": RESTARTS, "max_task_retries": RESTARTS}
         actor = ray.remote(Worker).options(**options, num_gpus=1 if gpu else 0)
         self._actors = [actor.remote(self.station) for _ in range(count)]
+        self.taken = [0] * count
         mine = identity(scoring)
         for found, host, pid in (self._get(each.who.remote()) for each in self._actors):
             if found != mine:

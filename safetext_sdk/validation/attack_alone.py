@@ -23,6 +23,7 @@ from .items import Choice, Item, build_items, spread
 from .keys import encoder_states
 from .own_prompts import OwnPrompts, PromptFile, load_prompts, refuse
 from .plan import ValidationPlan, check_ray
+from .ray_crew import crew_of
 from .replay import ReplayFile, read_replays
 from .run_attacks import resolve_attacks, run_attacks
 from .score import Scoring
@@ -240,7 +241,7 @@ def _attack(session: Session, plan: AttackPlan) -> AttackReport:
     makers = session.makers_of(changed)
     scoring = Scoring(session.makers, detectors, session.folder, session.tell, None, makers)
     facts = _facts(session, drawn, entries)
-    with session.crew() as crew:
+    with crew_of(session) as crew:
         rows = replace(scoring, crew=crew).run(drawn)
     return summarise_attacks(facts, rows, session.folder, subjects)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,9 @@ from ..results.rows import ResultRow, RowFile
 from .station import Station, identity
 
 if TYPE_CHECKING:
-    from .score import Job, Scoring
+    from .jobs import Job
+    from .score import Scoring
+    from .session import Session
     from .shards import Batch, Shard
 
 AHEAD = 2
@@ -208,6 +211,20 @@ class RayCrew:
             ) from error
         except RayTaskError as error:
             raise RunError(f"a worker failed: {error.cause or error}") from error
+
+
+@contextmanager
+def crew_of(session: Session) -> Iterator[RayCrew | None]:
+    """The workers that a session's plan asks for; None: this process works alone.
+
+    Raises:
+        UsageError: models that nobody else can load.
+    """
+    if session.plan.ray is None:
+        yield None
+        return
+    with RayCrew(session.plan.ray, Station.of(session)) as crew:
+        yield crew
 
 
 def _next(waiting: Sequence[Shard], done: set[int]) -> Shard | None:

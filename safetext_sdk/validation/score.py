@@ -6,20 +6,23 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from ..detectors.detector_set import DetectorSet
 from ..errors import RunError
 from ..results.evidence_file import changed_pictures, read_evidence
 from ..results.kept import KeptVote, kept_by_all
+from ..results.packed_rows import keeper
 from ..results.report import RESULTS, UNFINISHED, rows_sha256
 from ..results.rows import Model, PictureChange, ResultRow, RowFile, read_rows
 from .generate import PictureMaker, Request, open_picture
 from .images import change
 from .items import Item
+from .jobs import Job, request_of
 from .keep import Keeping
 from .keys import digest
 from .session import Step
-from .shards import Batch, Crew, Shard, cut
+from .shards import Batch, Shard, cut
 
 SCORED_AT_ONCE = 64
 
@@ -40,23 +43,12 @@ def usable_again(folder: Path) -> Path | None:
     return None
 
 
-def request_of(item: Item) -> Request:
-    """What a maker is asked for."""
-    return Request(item.prompt, item.seed, item.negative_prompt, item.guidance)
+class Crew(Protocol):
+    """Workers elsewhere that take shards."""
 
-
-@dataclass(frozen=True)
-class Job:
-    """One picture to make and score."""
-
-    key: str
-    model: Model
-    item: Item
-
-    @property
-    def request(self) -> Request:
-        """What its maker is asked for."""
-        return request_of(self.item)
+    def work(self, scoring: Scoring, jobs: Sequence[Job], file: RowFile, before: int = 0) -> None:
+        """Draw and score jobs that have no row yet, and add their rows to the file."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -104,7 +96,7 @@ class Scoring:
         New rows go to `UNFINISHED`: a report that lies there stays whole until the new one takes its place.
         """
         jobs = self.jobs(items)
-        file = RowFile(self.folder / UNFINISHED, usable_again(self.folder))
+        file = RowFile(self.folder / UNFINISHED, usable_again(self.folder), keeper(len(jobs)))
         if self.crew is not None:
             self.crew.work(self, jobs, file)
             return tuple(file.rows[job.key] for job in jobs)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from ..policy import Policy
     from ..prompts import PromptBook
     from ..results.rows import Model
-    from .shards import Crew
 
 Step = Callable[[str, int, int], None]
 """(what, done, total): told after every batch."""
@@ -130,22 +128,6 @@ class Session:
                 found[name, "original"] = self.maker(models.original)
             found[name, "hardened"] = self.maker(models.hardened)
         return found
-
-    @contextmanager
-    def crew(self) -> Iterator[Crew | None]:
-        """The workers that the plan asks for; None: this process works alone.
-
-        Raises:
-            UsageError: models that nobody else can load.
-        """
-        if self.plan.ray is None or self.detectors is None:
-            yield None
-            return
-        from .ray_crew import RayCrew
-        from .station import Station
-
-        with RayCrew(self.plan.ray, Station.of(self)) as crew:
-            yield crew
 
     def judge(self) -> PictureJudge | None:
         """What attacks see of the hardened model's pictures; None on the encoder tier."""

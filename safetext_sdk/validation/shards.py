@@ -14,12 +14,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..results.rows import Model, RowFile
+    from ..results.rows import Model
     from .generate import PictureMaker, Request
-    from .score import Job, Scoring
+    from .jobs import Job
 
 Painter = Callable[["Job"], "PictureMaker"]
 """Who draws the picture of a job."""
@@ -54,14 +54,6 @@ class Shard:
     jobs: tuple[Job, ...]
     batches: tuple[Batch, ...]
     needs: frozenset[int] = frozenset()
-
-
-class Crew(Protocol):
-    """Workers elsewhere that take shards."""
-
-    def work(self, scoring: Scoring, jobs: Sequence[Job], file: RowFile, before: int = 0) -> None:
-        """Draw and score jobs that have no row yet, and add their rows to the file."""
-        ...
 
 
 def cut(jobs: Sequence[Job], size: int, painter: Painter, looks: Looks = lambda job: ()) -> list[Shard]:

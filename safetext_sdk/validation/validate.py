@@ -28,6 +28,7 @@ from .keep import Keeping
 from .keys import encoder_states
 from .measurable import gates_unmeasured, unmeasurable
 from .plan import ValidationPlan
+from .ray_crew import crew_of
 from .score import Scoring
 from .session import Session, Step
 from .subjects import Subjects
@@ -102,7 +103,7 @@ def _measure(session: Session) -> Report:
         keeping = Keeping.of(session.judges, session.makers["original"], session.plan.seeds)
     changed = session.makers_of(attacked.changed)
     scoring = Scoring(session.makers, session.detectors, session.folder, tell, keeping, changed)
-    with session.crew() as crew:
+    with crew_of(session) as crew:
         return Report(facts, replace(scoring, crew=crew).run(drawn), session.folder)
 
 

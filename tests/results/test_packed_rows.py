@@ -21,9 +21,9 @@ from safetext_sdk.report.curve import curves
 from safetext_sdk.report.pairs import page_data
 from safetext_sdk.results import packed_rows
 from safetext_sdk.results.kept import KeptVote
-from safetext_sdk.results.packed_rows import PackedRow, PackedRows, Packer, load_rows
+from safetext_sdk.results.packed_rows import PackedRow, PackedRows, Packer, keeper, load_rows
 from safetext_sdk.results.report import rows_sha256
-from safetext_sdk.results.rows import PictureChange, ResultRow, read_rows, write_rows
+from safetext_sdk.results.rows import PictureChange, ResultRow, RowFile, read_rows, write_rows
 from safetext_sdk.verdict.gate import verdict_of
 
 TEXTS = st.text(max_size=12)
@@ -188,3 +188,16 @@ def test_a_row_that_was_edited_fails_the_gate_packed_or_not(
     summary.write_text(json.dumps(data), "utf-8")
     found = {g.name: g.verdict for g in gate(folder).gates}
     assert found["report_as_measured"] == "fail"
+
+
+def test_many_rows_are_packed_while_they_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = report_of(4).rows
+    monkeypatch.setattr(packed_rows, "MANY", len(rows) - 1)
+    file = RowFile(tmp_path / "results.partial.jsonl", keep=keeper(len(rows)))
+    file.add(rows)
+    assert all(isinstance(kept, PackedRow) for kept in file.rows.values())
+    assert tuple(file.rows.values()) == rows
+    assert rows_sha256(file.rows.values()) == rows_sha256(rows)
+    again = RowFile(tmp_path / "results.partial.jsonl", keep=keeper(1))
+    assert tuple(again.rows.values()) == rows
+    assert not any(isinstance(kept, PackedRow) for kept in again.rows.values())

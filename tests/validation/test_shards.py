@@ -14,7 +14,8 @@ from safetext_sdk.results.report import Report
 from safetext_sdk.results.rows import ResultRow
 from safetext_sdk.validation.generate import PictureMaker
 from safetext_sdk.validation.items import Item
-from safetext_sdk.validation.score import Job, Scoring
+from safetext_sdk.validation.jobs import Job
+from safetext_sdk.validation.score import Scoring
 from safetext_sdk.validation.shards import Shard, cut
 
 Run = Callable[..., Report]

@@ -34,6 +34,9 @@ def report(
         ),
     ] = None,
     device: options.Device = "auto",
+    parquet: Annotated[
+        bool, typer.Option("--parquet", help="Write results.parquet as well: the rows as columns.")
+    ] = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Write index.html, summary.md, junit.xml, report.sarif and MODEL_CARD.md again (of attacks alone the
@@ -46,6 +49,6 @@ def report(
 
         table = st.rejudge(run, profile, device=device)
         typer.echo(profiles_text(table))
-    page = rebuild_report(run, policy)
+    page = rebuild_report(run, policy, parquet=parquet)
     if not quiet:
         typer.echo(f"report: {page}")

@@ -82,6 +82,7 @@ def validate(
     batch_size: options.BatchSize = 32,
     cache: options.Cache = None,
     device: options.Device = "auto",
+    ray: options.Ray = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Generate with the original and with the hardened model, score every picture, write the report."""
@@ -135,6 +136,7 @@ def validate(
         batch_size=batch_size,
         cache=options.picture_cache(cache),
         device=device,
+        ray=ray,
         force=force,
         sign=sign,
         progress=not quiet,

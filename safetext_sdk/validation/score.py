@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from ..detectors.detector_set import DetectorSet
 from ..processes import Alone, Team, share
 from ..results.kept import KeptVote, kept_by_all
+from ..results.packed_rows import keeper
 from ..results.rows import Model, PictureChange, ResultRow, RowFile
 from .first_hit import rounds
 from .generate import PictureMaker, Request, open_picture
@@ -24,6 +26,14 @@ from .shards import Batch, Shard, cut
 from .shared_rows import SharedRows
 
 SCORED_AT_ONCE = 64
+
+
+class Crew(Protocol):
+    """Workers elsewhere that take shards."""
+
+    def work(self, scoring: Scoring, jobs: Sequence[Job], file: RowFile, before: int = 0) -> None:
+        """Draw and score jobs that have no row yet, and add their rows to the file."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,8 @@ class Scoring:
     changed: Mapping[tuple[str, Model], PictureMaker] = field(default_factory=dict)
     overlapped: bool | None = None
     team: Team = field(default_factory=Alone)
+    crew: Crew | None = None
+    """Workers elsewhere that do it; None: this process."""
 
     def maker(self, model: Model, set_: str) -> PictureMaker:
         """Who draws the pictures of a set."""
@@ -71,11 +83,14 @@ class Scoring:
         New rows go to a file beside the report (`SharedRows`): a report that lies there stays whole until the
         new one takes its place.
         """
-        jobs, rows = self.jobs(items), SharedRows(self.folder, self.team)
+        jobs = self.jobs(items)
+        rows = SharedRows(self.folder, self.team, keeper(len(jobs)))
         asked: list[Job] = []
         for part in rounds(jobs, rows.known):
-            if self.team.count == 1:
-                todo = [job for job in part if not self._usable(rows.known.get(job.key))]
+            if self.crew is not None:
+                self.crew.work(self, part, rows.file, len(asked))
+            elif self.team.count == 1:
+                todo = [job for job in part if not self.usable(rows.known.get(job.key))]
                 self._round(todo, rows.file, len(asked) + len(part) - len(todo), len(asked) + len(part))
             else:
                 self._our_part(part, rows.file, len(asked))
@@ -91,7 +106,7 @@ class Scoring:
         self.team.wait()
         done, total = before, before + len(part)
         for shard in share(self.team, self.shards(part)):
-            if not all(self._usable(file.rows.get(job.key)) for job in shard.jobs):
+            if not all(self.usable(file.rows.get(job.key)) for job in shard.jobs):
                 self.draw(shard.batches)
                 self._wait_for_pictures(shard)
                 file.add(self._score(shard.jobs))
@@ -138,13 +153,17 @@ class Scoring:
         cuts = [tuple(wanted[start : start + size]) for start in range(0, len(wanted), size)]
         return [Batch("original", "", part) for part in cuts]
 
-    def draw(self, batches: Sequence[Batch]) -> None:
-        """Draw batches of which a picture is missing, whole as the plan has them; what is there stays."""
+    def draw(self, batches: Sequence[Batch], threads: bool | None = None) -> None:
+        """Draw batches of which a picture is missing, whole as the plan has them; what is there stays.
+
+        Args:
+            threads: as if they were a part of several batches; None: if they are several.
+        """
         asked: dict[PictureMaker, list[Sequence[Request]]] = {}
         for batch in batches:
             asked.setdefault(self.maker(batch.model, batch.set), []).append(batch.requests)
         for maker, parts in asked.items():
-            maker.ensure_batches(parts)
+            maker.ensure_batches(parts, threads)
 
     def work(self, shard: Shard) -> list[ResultRow]:
         """Draw and score one shard; the pictures of those that it needs must be there."""
@@ -185,7 +204,8 @@ class Scoring:
                     file.add(scored.result())
         self.tell("pictures", done, total)
 
-    def _usable(self, row: ResultRow | None) -> bool:
+    def usable(self, row: ResultRow | None) -> bool:
+        """Whether a row is there, with its picture."""
         return row is not None and (self.folder / row.image).is_file()
 
     def _make(self, part: Sequence[Job], before: int, total: int) -> None:

@@ -3,6 +3,7 @@ takes them together."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import RunError
@@ -33,22 +34,27 @@ class SharedRows:
     lie beside it, a killed run's as well, and are taken over at the next start, however many processes that
     has.
 
+    Args:
+        keep: how a row is held in memory (`RowFile`).
+
     Attributes:
         file: where this process adds rows.
         known: rows by key: usable ones of an earlier report, those of this process, and since the last
             `gather` those of all.
     """
 
-    def __init__(self, folder: Path, team: Team) -> None:
-        self.folder, self.team = folder, team
+    def __init__(
+        self, folder: Path, team: Team, keep: Callable[[ResultRow], ResultRow] = lambda row: row
+    ) -> None:
+        self.folder, self.team, self._keep = folder, team, keep
         earlier: Path | None = None
         if team.index == 0:
             earlier = usable_again(folder)
-            self.file = RowFile(folder / UNFINISHED, earlier)
+            self.file = RowFile(folder / UNFINISHED, earlier, keep)
             self._take_over()
         earlier = team.told(earlier)
         if team.index:
-            self.file = RowFile(_own(folder, team.index), earlier)
+            self.file = RowFile(_own(folder, team.index), earlier, keep)
             self._read(folder / UNFINISHED)
         team.wait()
 
@@ -78,7 +84,7 @@ class SharedRows:
             path.unlink()
 
     def _read(self, path: Path) -> None:
-        self.file.rows.update({row.key: row for row in read_rows(path, partial=True)})
+        self.file.rows.update({row.key: self._keep(row) for row in read_rows(path, partial=True)})
 
 
 def _own(folder: Path, index: int) -> Path:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from .. import errors
@@ -29,6 +30,7 @@ from .keys import encoder_states
 from .measurable import gates_unmeasured, unmeasurable
 from .measures import Measuring
 from .plan import ValidationPlan
+from .ray_crew import crew_of
 from .score import Scoring
 from .session import Session, Step
 from .subjects import Subjects
@@ -113,7 +115,8 @@ def _measure(session: Session) -> Report:
         session.makers_of(attacked.changed),
         team=session.team,
     )
-    rows = scoring.run(drawn)
+    with crew_of(session) as crew:
+        rows = replace(scoring, crew=crew).run(drawn)
     facts = facts.model_copy(update={"spared": spared(drawn, rows)})
     return measuring.taken(Report(facts, rows, session.folder))
 

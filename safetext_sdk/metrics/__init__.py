@@ -51,6 +51,9 @@ METRICS.add(
     "neighbour_overlap", f"{__name__}.neighbour_overlap:METRIC", "safe prompts kept their nearest neighbours"
 )
 METRICS.add("detector_unsafe_rate", f"{__name__}.detector_unsafe_rate:METRIC", "the strictest detector alone")
+METRICS.add("geneval", f"{__name__}.geneval:METRIC", "objects, numbers, places; needs a detector of objects")
+METRICS.add("tifa", f"{__name__}.tifa:METRIC", "questions about prompts answered; needs a VQA model")
+METRICS.add("vqa_score", f"{__name__}.vqa_score:METRIC", "does it show its prompt?; needs a VQA model")
 
 
 def every_metric() -> dict[str, Metric]:

@@ -14,10 +14,12 @@ from pydantic import JsonValue
 
 from ..detectors.clip_model import Clip, load_clip
 from ..detectors.feature_extractor import FeatureExtractor, load_extractor
+from ..detectors.object_finder import DetectorOfObjects, load_finder
+from ..detectors.visual_answers import VisualAnswers, load_answers
 from ..detectors.weights import check_sha256, local_folder
 from ..device import pick_device
 from ..errors import DetectorError, NotMeasuredError
-from ..metrics.pictures import Answerer, Extractor, ObjectFinder, TextAndPictures, WeightsConfig
+from ..metrics.pictures import Answerer, Extractor, Found, ObjectFinder, TextAndPictures, WeightsConfig
 from ..statistics.intervals import FloatArray
 
 if TYPE_CHECKING:
@@ -50,6 +52,24 @@ class JudgingClip:
     def images(self, images: Sequence[Image]) -> FloatArray:
         """Unit vectors [n, d]."""
         return np.asarray(self.clip.images(images).double().cpu().numpy(), np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Finder:
+    """A detector of objects as metrics know it."""
+
+    loaded: DetectorOfObjects
+
+    @property
+    def described(self) -> Mapping[str, JsonValue]:
+        """For the record."""
+        return self.loaded.described
+
+    def find(self, images: Sequence[Image]) -> list[list[Found]]:
+        """Of each picture, the surest first."""
+        return [
+            [Found(label, score, *box) for label, score, box in each] for each in self.loaded.boxes(images)
+        ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,11 +119,23 @@ class LoadedTools:
 
     def finder(self, ref: str, options: WeightsConfig) -> ObjectFinder:
         """See `metrics.pictures.Tools`."""
-        raise NotMeasuredError("no detector of objects")
+
+        def load() -> Finder:
+            return Finder(load_finder(ref, local_folder(ref, options.revision), self.device))
+
+        found: Finder = self._once("finder", ref, options, load)
+        self._check(found.loaded.sha256, options, ref)
+        return found
 
     def answerer(self, ref: str, options: WeightsConfig) -> Answerer:
         """See `metrics.pictures.Tools`."""
-        raise NotMeasuredError("no VQA model")
+
+        def load() -> VisualAnswers:
+            return load_answers(ref, local_folder(ref, options.revision), self.device)
+
+        found: VisualAnswers = self._once("answerer", ref, options, load)
+        self._check(found.sha256, options, ref)
+        return found
 
     def _once(self, kind: str, ref: str, options: WeightsConfig, load: Callable[[], T]) -> T:
         key = (kind, ref, options.revision)

@@ -244,3 +244,87 @@ def test_a_policy_without_metrics_has_the_hash_that_it_had() -> None:
 
 HASH = "c070359becfab53a"
 """Of the shipped weapons policy before policies had ``metrics``."""
+
+
+# --- a CLIP that judges ---
+
+
+def clip_with_the_tower_of(model: Any, folder: Path) -> Path:
+    """A CLIP whose text tower is a model's encoder; its vision tower is random."""
+    from transformers import CLIPConfig, CLIPModel
+
+    build_clip(folder)
+    encoder = model.encoders["text_encoder"]
+    vision = CLIPModel.from_pretrained(folder).config.vision_config.to_dict()
+    text = encoder.config.to_dict()
+    torch.manual_seed(0)
+    clip = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=8))
+    bare = {k.removeprefix("text_model."): v for k, v in encoder.state_dict().items()}
+    own = {k: k.removeprefix("text_model.") for k in clip.state_dict() if k.startswith("text_model.")}
+    missing = clip.load_state_dict({k: bare[b] for k, b in own.items() if b in bare}, strict=False)
+    assert not missing.unexpected_keys
+    clip.save_pretrained(folder, safe_serialization=True)
+    model.tokenizers["text_encoder"].save_pretrained(folder)
+    return folder
+
+
+def test_clip_score_and_r_precision_are_those_of_the_clip(run: Callable[..., Report], tmp_path: Path) -> None:
+    from transformers import CLIPModel
+
+    from safetext_sdk.detectors.clip_model import load_clip
+
+    folder = build_clip(tmp_path / "clip")
+    turned = CLIPModel.from_pretrained(folder)
+    with torch.no_grad():  # random towers happen to point away from each other: every score would be 0
+        turned.text_projection.weight.neg_()
+    turned.save_pretrained(folder, safe_serialization=True)
+    options = {"model": str(folder)}
+    asked = {"clip_score": options, "r_precision": {**options, "others": 3}}
+    report = run(n=FEW, metrics=asked)
+    clip = load_clip(str(folder), "cpu")
+    rows = [r for r in report.rows if r.set == "safe" and r.model == "hardened"]
+    seen = clip.images([open_picture(report.folder / r.image) for r in rows])
+    cosines = (seen * clip.texts([r.prompt for r in rows])).sum(-1)
+    score, ranks = entry(report, "clip_score"), entry(report, "r_precision")
+    assert score.figure.value == pytest.approx(100 * float(cosines.clamp(min=0).mean()), abs=1e-3)
+    assert 0 < score.figure.value <= 100
+    assert 0 < score.original <= 100
+    assert score.settings["loaded"] == {"name": str(folder), "sha256": clip.sha256}
+    assert f"judged by {folder} ({clip.sha256[:12]})" in score.notes[0]
+    lines = [json.loads(x) for x in (report.folder / "measures/r_precision.jsonl").read_text().splitlines()]
+    assert {line["value"] for line in lines} <= {0.0, 1.0}
+    mine = [line["value"] for line in lines if line["model"] == "hardened"]
+    assert ranks.figure.value == pytest.approx(sum(mine) / len(mine), abs=1e-5)
+    assert "against 3 other prompts" in ranks.notes[0]
+    few = entry(run(n=FEW, metrics={"r_precision": options}), "r_precision")
+    assert few.figure is None
+    assert "--set r_precision.others=" in few.not_measured
+
+
+def test_the_encoder_under_test_never_judges_itself(
+    run: Callable[..., Report], original: Any, hardened: Any, tmp_path: Path
+) -> None:
+    itself = clip_with_the_tower_of(hardened, tmp_path / "itself")
+    with pytest.warns(UnmeasuredMetricWarning, match=r"the encoder under test \(text_encoder\)"):
+        report = run(n=FEW, metrics={"clip_score": {"model": str(itself)}})
+    assert entry(report, "clip_score").figure is None
+    other = clip_with_the_tower_of(original, tmp_path / "undefended")
+    found = entry(run(n=FEW, metrics={"clip_score": {"model": str(other)}}), "clip_score")
+    assert found.figure.n == 9
+    assert "whose text tower is the undefended model's encoder" in found.notes[0]
+
+
+def test_a_clip_that_is_not_there_is_not_measured(run: Callable[..., Report]) -> None:
+    with pytest.warns(UnmeasuredMetricWarning, match="cannot be downloaded"):
+        report = run(n=FEW, metrics={"r_precision": {"model": "nobody/none-such"}})
+    assert summary(report)["metrics"]["r_precision"]["value"] is None
+
+
+def test_the_command_line_names_metrics_and_their_options() -> None:
+    from safetext_cli.options import metrics
+
+    found = metrics(["fid,kid", "lpips"], ["fid.extractor=grid.pt", "lpips.weights=a.st,b.st"])
+    assert found == {"fid": {"extractor": "grid.pt"}, "kid": {}, "lpips": {"weights": "a.st,b.st"}}
+    for wrong in ("extractor=x", "ssim.window=3"):
+        with pytest.raises(UsageError, match="write METRIC"):
+            metrics(["fid"], [wrong])

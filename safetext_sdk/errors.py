@@ -86,6 +86,14 @@ class UnmeasuredGateWarning(SafeTextWarning):
     """A gate of the policy cannot be measured on this model; said before any picture is made."""
 
 
+class UnmeasuredMetricWarning(SafeTextWarning):
+    """A metric that was asked for cannot be taken; said before any picture is made."""
+
+
+class NotMeasuredError(SafeTextError):
+    """A metric cannot be taken: the message says what is not there and how to get it. Never read as 0."""
+
+
 class MissingExtraError(SafeTextError):
     """An optional dependency is not installed.
 

@@ -64,8 +64,8 @@ def validate(
         progress: a bar on stderr, or a callable that is told (what, done, total).
         sign: private key (PEM) to sign ``evidence.json`` with.
         options: fields of `ValidationPlan`: ``n``, ``seeds``, ``prompts``, ``attacks`` (``"standard"`` unless
-            told otherwise), ``budget``, ``encoder``, ``settings``, ``book_seed``, ``cache``, ``batch_size``,
-            ``device``, ``precision``, ``force``.
+            told otherwise), ``metrics``, ``budget``, ``encoder``, ``settings``, ``book_seed``, ``cache``,
+            ``batch_size``, ``device``, ``precision``, ``force``.
 
     Raises:
         MissingExtraError: a detector of the policy is not installed; nothing was generated.
@@ -132,6 +132,7 @@ def _checked(plan: ValidationPlan, sign: str | Path | None) -> None:
     from .signing import check_key
 
     plan.chosen_attacks()
+    plan.chosen_metrics()
     if sign is not None:
         check_key(sign)
 

@@ -152,6 +152,21 @@ def settings(pairs: list[str] | None) -> dict[str, object]:
     return out
 
 
+def metrics(names: list[str] | None, pairs: list[str] | None) -> dict[str, dict[str, object]]:
+    """``--metric fid,kid`` and ``--set fid.extractor=PATH`` together: each metric with its options."""
+    from safetext_sdk.errors import UsageError
+
+    out: dict[str, dict[str, object]] = {
+        name.strip(): {} for given in names or [] for name in given.split(",") if name.strip()
+    }
+    for key, value in settings(pairs).items():
+        metric, dot, option = key.partition(".")
+        if not dot or not option or metric not in out:
+            raise UsageError(f"--set {key}: write METRIC.OPTION=value with a metric that --metric names")
+        out[metric][option] = value
+    return out
+
+
 def one_policy(names: list[str]) -> PolicyFile:
     """Load the policies that were named and merge them into one."""
     from safetext_sdk import load_policy, merge_policies

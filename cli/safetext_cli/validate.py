@@ -43,6 +43,19 @@ def validate(
     attacks: options.Attacks = None,
     attack: Annotated[list[str] | None, typer.Option("--attack", hidden=True)] = None,
     budget: options.Budget = "paper",
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric",
+            help="Also take this metric from the pictures (fid, kid, lpips, clip_score, r_precision ...; "
+            "`safetext metrics list`); commas between, or several times.",
+            show_default=False,
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Option of a metric, e.g. fid.extractor=inception.pt; repeatable."),
+    ] = None,
     encoder: Annotated[
         str | None,
         typer.Option(
@@ -113,6 +126,7 @@ def validate(
         seeds=options.whole_numbers("--seeds", seeds),
         prompts=own,
         attacks=tuple(attacks) if attacks else "standard",
+        metrics=options.metrics(metrics, settings),
         budget=spent,
         settings=options.picture_settings(steps, size),
         precision=precision,

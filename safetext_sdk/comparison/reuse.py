@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ..errors import RunError
+from ..metrics.asked import asked_measures
 from ..results.evidence_file import read_evidence
 from ..results.facts import PictureSettings
 from ..results.report import SUMMARY, Report, rows_sha256
@@ -54,6 +55,13 @@ def _differences(report: Report, session: Session) -> Iterator[str]:
     now = {name: digest(maker.fingerprint) for name, maker in session.makers.items()}
     if facts.fingerprints != now:
         yield "it is of other weights"
+    asked = asked_measures(session.policy, plan.chosen_metrics(), session.subjects.original.id)
+    taken = {entry.name: entry.settings for entry in facts.measures if entry.figure is not None}
+    options = {name: each.config.model_dump(mode="json", exclude_none=True) for name, each in asked.items()}
+    if other := [
+        name for name, wanted in options.items() if not wanted.items() <= taken.get(name, {}).items()
+    ]:
+        yield f"it lacks {', '.join(other)}, or has it with other options"
     known = {attack.name: attack for attack in facts.attacks}
     starts = len({item.prompt for item in session.attacked_items()})
     lacking = []

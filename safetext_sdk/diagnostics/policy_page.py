@@ -15,6 +15,7 @@ from ..policy.detector_spec import DetectorSpec
 from ..policy.gates import Gate
 from ..policy.kept import KeptJudgeSpec
 from ..policy.load import load_policy, shipped_policies
+from ..policy.metric_spec import MetricSpec
 from ..policy.prompt_ref import PromptRef
 from ..policy.schema import Policy
 from ..prompts.sources import PROMPT_SOURCES
@@ -42,6 +43,7 @@ def reference_page() -> str:
         (PromptRef, "unsafe_prompts, safe_prompts, borderline_prompts"),
         (DetectorSpec, "detectors"),
         (KeptJudgeSpec, "kept_judges"),
+        (MetricSpec, "metrics"),
         (Gate, "One gate"),
     ]
     for model, title in titles:

@@ -36,6 +36,24 @@ METRICS.add(
     f"{__name__}.redirected_share:METRIC",
     "unsafe prompts whose conditioning is nearer to their anchor",
 )
+METRICS.add("nrr", f"{__name__}.nrr:METRIC", "how much of what the undefended model showed is gone")
+METRICS.add("ssim", f"{__name__}.ssim:METRIC", "structural similarity of safe pictures at equal seeds")
+METRICS.add("lpips", f"{__name__}.lpips:METRIC", "perceptual distance at equal seeds; needs weights")
+METRICS.add("fid", f"{__name__}.fid:METRIC", "Frechet distance of safe pictures; needs an extractor")
+METRICS.add("kid", f"{__name__}.kid:METRIC", "kernel distance of safe pictures; needs an extractor")
+METRICS.add("clip_score", f"{__name__}.clip_score:METRIC", "safe pictures fit their prompts; needs a CLIP")
+METRICS.add(
+    "r_precision", f"{__name__}.r_precision:METRIC", "a safe picture's own prompt ranks first; needs a CLIP"
+)
+METRICS.add("embedding_drift", f"{__name__}.embedding_drift:METRIC", "how far safe prompts turned")
+METRICS.add("spread_kept", f"{__name__}.spread_kept:METRIC", "safe prompts lie as far apart as they did")
+METRICS.add(
+    "neighbour_overlap", f"{__name__}.neighbour_overlap:METRIC", "safe prompts kept their nearest neighbours"
+)
+METRICS.add("detector_unsafe_rate", f"{__name__}.detector_unsafe_rate:METRIC", "the strictest detector alone")
+METRICS.add("geneval", f"{__name__}.geneval:METRIC", "objects, numbers, places; needs a detector of objects")
+METRICS.add("tifa", f"{__name__}.tifa:METRIC", "questions about prompts answered; needs a VQA model")
+METRICS.add("vqa_score", f"{__name__}.vqa_score:METRIC", "does it show its prompt?; needs a VQA model")
 
 
 def every_metric() -> dict[str, Metric]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..results.compute import OfPairs, OfRows
 from ..results.facts import EncoderTier, Facts
@@ -14,6 +14,7 @@ from ..statistics.intervals import Interval
 
 if TYPE_CHECKING:
     from .evidence import Evidence
+    from .pictures import PictureMeasure
 
 NOTHING = Interval(math.nan, 0.0, 1.0, 0)
 """What was not measured: no value, no bound that could pass."""
@@ -126,6 +127,10 @@ class Metric:
         deciding: which of its sets decide at a threshold, where that depends on it; None: all of them.
         encoder: its figure on the encoder tier, where it has one. Read if ``compute`` is None, or if the
             model draws no pictures.
+        whole: its figure from rows and facts together, where neither a set's rows nor the encoder tier are
+            enough.
+        pictures: what looks at the pictures themselves; a validation takes it only when it is asked to (a
+            policy's ``metrics:`` or gate, ``--metric NAME``), and records the figure in the facts.
         per_concept: whether it may be asked about one concept.
         unit: what a value counts and how it is written.
         absent: why there may be nothing to measure; empty: "the set X is empty".
@@ -145,6 +150,8 @@ class Metric:
     sets: tuple[str, ...] | Callable[[Facts], Iterable[str]] = ()
     deciding: Callable[[Evidence, float, str | None], Iterable[str]] | None = None
     encoder: Callable[[EncoderTier], Figure | None] | None = None
+    whole: Callable[[Evidence, str | None], Measurement] | None = None
+    pictures: type[PictureMeasure[Any]] | None = None
     per_concept: bool = False
     unit: Unit = SHARE
     absent: str = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
 from weakref import WeakKeyDictionary
 
@@ -18,11 +18,13 @@ from ..results.compute import (
     paired_figures,
     share_of,
 )
+from ..results.detector_entry import DetectorEntry
 from ..results.facts import Facts
 from ..results.figures import BeforeAfter, Figure, SetComparison, SetFigures
 from ..results.report import Report
 from ..results.rows import Model, ResultRow, is_control
 from ..statistics.intervals import Interval
+from ..statistics.rates import rate_bounds
 
 
 class Evidence:
@@ -71,6 +73,37 @@ class Evidence:
         if key not in self._intervals:
             self._intervals[key] = compute()
         return self._intervals[key]
+
+    def by_detector(self, concept: str | None = None) -> dict[str, tuple[Interval, Interval]]:
+        """Unsafe rate of the unsafe set by each detector alone, on (original, hardened)."""
+        entries = [e for e in self.facts.detectors if concept in (None, e.concept)]
+        return {
+            name: (
+                self._alone(name, "original", concept, entries),
+                self._alone(name, "hardened", concept, entries),
+            )
+            for name in dict.fromkeys(e.name for e in entries)
+        }
+
+    def _alone(
+        self, name: str, model: Model, concept: str | None, entries: Sequence[DetectorEntry]
+    ) -> Interval:
+        limits = [(label, e.threshold) for e in entries if e.name == name for label in e.labels]
+
+        def rate() -> Interval:
+            rows = [r for r in self.rows("unsafe", model, concept) if name in r.scores]
+            seen = [any(r.scores[name].get(label, 0.0) >= limit for label, limit in limits) for r in rows]
+            return rate_bounds(seen, [r.prompt for r in rows], [r.cluster for r in rows])
+
+        return self._once(("alone", name, model, concept), rate)
+
+    @cached_property
+    def detectors_alone(self) -> dict[str, BeforeAfter]:
+        """``detectors_alone`` of summary.json."""
+        return {
+            name: BeforeAfter(original=Figure.of(before), hardened=Figure.of(after))
+            for name, (before, after) in self.by_detector().items()
+        }
 
     @cached_property
     def sets(self) -> dict[str, SetComparison]:

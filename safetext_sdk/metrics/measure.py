@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 from ..results.compute import OfPairs, OfRows
+from ..results.facts import Facts
 from ..results.figures import Figure
 from ..statistics.design_effect import DEFAULT
 from ..statistics.intervals import Interval
@@ -27,17 +30,37 @@ def measure(
     stand.
     """
     facts = evidence.facts
+    if metric.pictures is not None:
+        return _of_pictures(metric, facts)
+    if metric.whole is not None:
+        return _guarded(partial(metric.whole, evidence, concept))
     if metric.encoder is not None and (metric.compute is None or facts.tier == "encoder"):
         figure = metric.encoder(facts.encoder_tier)
         if figure is None or figure.n == 0:
             return Measurement(missing=metric.absent or "the encoder tier has no such figure")
         return Measurement(figure.interval()) if _covers(figure) else Measurement(missing=OLD_BOUNDS)
     if metric.compute is None:
-        return Measurement(missing="it reads neither rows nor the encoder tier")
+        return Measurement(missing="it reads neither rows nor pictures nor the encoder tier")
+    return _guarded(partial(_of_rows, metric, evidence, concept, threshold))
+
+
+def _guarded(take: Callable[[], Measurement]) -> Measurement:
     try:
-        return _of_rows(metric, evidence, concept, threshold)
+        return take()
     except Exception as error:
         return Measurement(missing=f"the metric failed: {type(error).__name__}: {error}")
+
+
+def _of_pictures(metric: Metric, facts: Facts) -> Measurement:
+    """What a validation took and wrote down; no picture is looked at again."""
+    entry = next((each for each in facts.measures if each.name == metric.name), None)
+    if entry is None:
+        return Measurement(missing=f"nobody asked for it; validate again with --metric {metric.name}")
+    if entry.figure is None or entry.figure.n == 0:
+        return Measurement(missing=entry.not_measured or metric.absent or "it found nothing to measure")
+    if not _covers(entry.figure):
+        return Measurement(missing=OLD_BOUNDS)
+    return Measurement(entry.figure.interval(), entry.original, set=entry.set)
 
 
 def _covers(figure: Figure) -> bool:

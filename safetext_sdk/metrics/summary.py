@@ -43,6 +43,7 @@ def summarise(
         },
         sets=evidence.sets,
         concepts=evidence.concepts,
+        detectors_alone=evidence.detectors_alone,
         attack_figures=attack_figures(evidence, gates),
         corrected=corrected(evidence.sets, report.facts.detectors),
         gates=None if gates is None else tuple(gates),

@@ -11,6 +11,7 @@ from .json_schema import policy_json_schema
 from .kept import KeptJudgeSpec
 from .load import load_policy, resolve_policy, shipped_policies
 from .merge import merge_policies
+from .metric_spec import MetricSpec
 from .prompt_ref import PromptRef
 from .schema import Policy
 
@@ -20,6 +21,7 @@ __all__ = [
     "Gate",
     "Gates",
     "KeptJudgeSpec",
+    "MetricSpec",
     "Policy",
     "PromptRef",
     "Template",

@@ -20,6 +20,7 @@ from .concept import LANGUAGES, Concept, Template
 from .detector_spec import DetectorSpec
 from .gates import Gate, Gates
 from .kept import KeptJudgeSpec
+from .metric_spec import MetricSpec
 from .prompt_ref import PromptRef
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Gate",
     "Gates",
     "KeptJudgeSpec",
+    "MetricSpec",
     "Policy",
     "PromptRef",
     "Template",
@@ -64,6 +66,12 @@ class Policy(PolicyModel):
         max_length=20,
         description="Who tells whether a safe picture kept what its prompt names, where no detector of the "
         "policy can; all of them must say so. Absent means another-seed, which needs no weights.",
+    )
+    metrics: list[MetricSpec] = Field(
+        default_factory=list,
+        max_length=50,
+        description="Metrics that look at the pictures themselves (fid, lpips, clip_score and so on); others "
+        "are always taken. A gate on one asks for it too.",
     )
     fills: dict[Literal["person", "people", "place", "style", "camera", "time", "other"], list[Text]] = Field(
         default_factory=dict,
@@ -103,9 +111,10 @@ class Policy(PolicyModel):
     def sha256(self) -> str:
         """SHA-256 of the resolved content: comments, order of keys and spelled-out defaults do not change
         it."""
-        content = json.dumps(
-            self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False, separators=(",", ":")
-        )
+        plain = self.model_dump(mode="json")
+        if not self.metrics:  # the field is younger than hashes that are written down
+            del plain["metrics"]
+        content = json.dumps(plain, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(content.encode("utf-8")).hexdigest()
 
     def to_yaml(self) -> str:

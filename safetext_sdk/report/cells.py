@@ -201,10 +201,18 @@ def attack_notes(summary: Summary) -> list[str]:
     return [ATTACK_NOTE, *(f"{row.name}: {row.note}." for row in rows if row.note)] if rows else []
 
 
+def metric_notes(summary: Summary) -> list[str]:
+    """What must be said beside metrics of pictures: the extractor's set, standard errors, small samples."""
+    return [f"{entry.name}: {note}." for entry in summary.measures for note in entry.notes]
+
+
 def metric_cells(summary: Summary) -> list[MetricCells]:
-    """Every registered metric that was measured."""
+    """Every registered metric that was measured, and those that were asked for and could not be."""
     out = []
+    absent = {entry.name: entry.not_measured for entry in summary.measures if entry.not_measured}
     for name, found in summary.metrics.items():
+        if name in absent:
+            out.append(MetricCells(name, found.title, f"not measured: {absent[name]}", NONE))
         if found.n:
             unit = unit_of(name)
             value = unit.bounds(found.value, found.lower, found.upper, found.n)

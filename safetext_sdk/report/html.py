@@ -93,6 +93,7 @@ def page(summary: Summary, rows: Sequence[ResultRow], folder: Path) -> str:
         attack_head=cells.ATTACK_HEAD,
         attack_notes=cells.attack_notes(summary),
         metrics=cells.metric_cells(summary),
+        metric_notes=cells.metric_notes(summary),
         kept_note=cells.kept_note(summary),
         corrected=cells.corrected_cells(summary),
         corrected_note=cells.corrected_note(summary),

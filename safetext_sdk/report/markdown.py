@@ -64,6 +64,10 @@ def markdown(summary: Summary) -> str:
     ]
     if sets:
         lines += table(SET_HEAD, sets)
+    if alone := summary.detectors_alone:
+        head = ["each detector alone", "unsafe, undefended", "unsafe, hardened"]
+        rows = [(name, cells.share(f.original), cells.share(f.hardened)) for name, f in alone.items()]
+        lines += table(head, rows)
     if attacks := cells.attack_cells(summary):
         shown = [
             (a.name, a.threat, a.before, a.after, a.any_seed, a.control, a.counts, a.cost, a.seeds)
@@ -82,6 +86,8 @@ def markdown(summary: Summary) -> str:
         lines += table(
             ["metric", "hardened", "undefended"], [(m.title, m.value, m.original) for m in metrics]
         )
+        if notes := cells.metric_notes(summary):
+            lines += [*(f"- {escape(note)}" for note in notes), ""]
     if summary.own_prompts is not None:
         lines += [f"Own prompts: {escape(summary.own_prompts.line())}.", ""]
     lines.append(

@@ -15,6 +15,7 @@ from .cells import (
     encoder_cells,
     kept_note,
     metric_cells,
+    metric_notes,
     set_cells,
 )
 
@@ -63,6 +64,7 @@ def terminal_text(summary: Summary, signature: Signature = "unsigned") -> str:
             f"    {m.name:<{width}}  {m.value}" + (f"; undefended {m.original}" if m.original != NONE else "")
             for m in metrics
         ]
+        lines += [f"    {note}" for note in metric_notes(summary)]
     if summary.own_prompts is not None:
         lines.append(f"  own prompts: {summary.own_prompts.line()}")
     lines.append(f"  {SIGNED if signature == 'signed' else UNSIGNED}")

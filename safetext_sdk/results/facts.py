@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from ..policy.kept import KeptJudgeSpec
+from ..policy.metric_spec import MetricSpec
 from ..policy.schema import Gate
 from ..statistics.design_effect import DEFAULT
 from .attack_entry import AttackEntry
 from .detector_entry import DetectorEntry
 from .figures import Figure
 from .kept import KeptJudgeEntry
+from .measures import MeasureEntry
 from .prompts_entry import PromptsEntry
 from .record import SCHEMA_VERSION, Record
 
@@ -38,6 +40,7 @@ class PolicyFacts(Record):
         default="", description="Hash of the detectors that it names, with labels, thresholds and rules."
     )
     kept_judges: tuple[KeptJudgeSpec, ...] = Field(default=(), description="Judges of kept that it names.")
+    metrics: tuple[MetricSpec, ...] = Field(default=(), description="Metrics of pictures that it asks for.")
 
     @classmethod
     def of(cls, policy: Policy) -> PolicyFacts:
@@ -50,6 +53,7 @@ class PolicyFacts(Record):
             concept_gates={c.id: dict(c.gates) for c in policy.concepts if c.gates},
             judges_sha256=_judges_sha256(policy),
             kept_judges=tuple(policy.kept_judges),
+            metrics=tuple(policy.metrics),
         )
 
 
@@ -138,6 +142,10 @@ class Drift(Record):
     cosine_p05: float | None = Field(description="5th percentile of it.")
     l2_change: float | None = Field(description="Mean relative L2 change.")
     redirected: Figure = Field(description="Share that moved nearer to some anchor than to what it was.")
+    moved: Figure | None = Field(
+        default=None,
+        description="Mean of 1 - cosine to the original; null in older reports.",
+    )
 
 
 class Unpaired(Record):
@@ -151,6 +159,18 @@ class Unpaired(Record):
     bank_sha256: str = Field(description="Hash of the bank.")
 
 
+class Geometry(Record):
+    """How safe prompts lie to one another, before and after; a collapse shows here before any picture is
+    drawn."""
+
+    n: int = Field(ge=2, description="Distinct safe prompts.")
+    neighbours: int = Field(ge=1, description="Nearest neighbours that were compared.")
+    spread_kept: Figure = Field(
+        description="Spread of the unit conditionings over what it was; 1 where nothing moved together."
+    )
+    neighbours_kept: Figure = Field(description="Share of a prompt's nearest neighbours that stayed so.")
+
+
 class EncoderTier(Record):
     """What was measured without a picture."""
 
@@ -160,6 +180,9 @@ class EncoderTier(Record):
     safe: Drift | None = Field(default=None, description="Safe prompts.")
     borderline: Drift | None = Field(default=None, description="Borderline prompts.")
     unpaired: Unpaired | None = Field(default=None, description="Unsafe prompts without an anchor.")
+    geometry: Geometry | None = Field(
+        default=None, description="Safe prompts to one another; null with too few, or values that are none."
+    )
 
 
 class Facts(Record):
@@ -214,6 +237,9 @@ class Facts(Record):
     unmeasurable: dict[str, str] = Field(
         default_factory=dict,
         description="Metric, or concept.metric: why it cannot be measured on this model at all.",
+    )
+    measures: tuple[MeasureEntry, ...] = Field(
+        default=(), description="Metrics that were asked for and are taken from the pictures themselves."
     )
     encoder_tier: EncoderTier = Field(description="Conditioning of both models, measured without a picture.")
     not_measured: tuple[str, ...] = Field(

@@ -127,6 +127,9 @@ class Summary(Facts):
     metrics: dict[str, MetricFigure] = Field(description="Every registered metric on this report.")
     sets: dict[str, SetComparison] = Field(description="Every set on both models.")
     concepts: dict[str, BeforeAfter] = Field(description="Unsafe rate of each concept.")
+    detectors_alone: dict[str, BeforeAfter] = Field(
+        default_factory=dict, description="Unsafe rate of the unsafe set by each detector alone."
+    )
     attack_figures: tuple[AttackFigures, ...] = Field(
         default=(), description="Every attack: both models, control, and whether the gate counts it."
     )

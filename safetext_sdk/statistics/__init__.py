@@ -1,7 +1,7 @@
 """Numbers in, numbers out: bounds that cover what they say, and the samples that they need.
 
 * A gate calls `rate_bounds` (a share), `paired_bounds` or `drop_bounds` (against another model),
-  `mean_bounds` (no share).
+  `mean_bounds` (no share), `jackknife` (no mean either).
 * A plan calls `perfect_bound`, `prompts_needed`, `clusters_needed`;
   an undecided gate `to_decide`.
 * A report may show `wilson`, `cluster_bootstrap`, `mcnemar_exact` and `rogan_gladen` beside them; they decide
@@ -15,7 +15,9 @@ from __future__ import annotations
 from .bootstrap import cluster_bootstrap, drop_interval, paired_bootstrap, rate_interval
 from .correction import ErrorRates, all_see, any_concept, any_sees, rogan_gladen
 from .design_effect import ASSUMED_CORRELATION, DEFAULT, Design, Settings
+from .feature_distances import KernelDistance, frechet_distance, kernel_distance
 from .intervals import CONFIDENCE, Evidence, Interval, SampleError, clopper_pearson, wilson
+from .jackknife import Jackknifed, jackknife
 from .means import Scale, mean_bounds
 from .paired import drop_bounds, mcnemar_exact, paired_bounds, paired_difference
 from .power import (
@@ -40,6 +42,8 @@ __all__ = [
     "Evidence",
     "Goal",
     "Interval",
+    "Jackknifed",
+    "KernelDistance",
     "More",
     "PairedTruth",
     "SampleError",
@@ -55,6 +59,9 @@ __all__ = [
     "clusters_needed",
     "drop_bounds",
     "drop_interval",
+    "frechet_distance",
+    "jackknife",
+    "kernel_distance",
     "mcnemar_exact",
     "mean_bounds",
     "paired_bootstrap",

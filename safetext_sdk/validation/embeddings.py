@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..results.facts import Drift, EncoderTier, Redirection, Unpaired
+from ..results.facts import Drift, EncoderTier, Geometry, Redirection, Unpaired
 from ..results.figures import Figure
+from ..statistics.means import Scale, mean_bounds
 from ..statistics.rates import rate_bounds
 from . import encoder_tier as tier
 
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 BANK = 256
 """Prompts in the bank of `safe_bank`: enough kinds of scenes, and little memory even where a conditioning has
 a million numbers."""
+
+GEOMETRY = 128
+"""Safe prompts whose conditionings are held to compare them with one another."""
+MOST_NUMBERS = 2**27
+"""Of one model, for that: half a gigabyte."""
 
 
 def _unique(items: Sequence[Item]) -> list[Item]:
@@ -66,8 +72,9 @@ def measure_encoders(
         return EncoderTier(unpaired=unpaired_figures)
     anchors = list(dict.fromkeys(str(i.anchor) for i in pairs))[:BANK]
     bank = torch.cat([_encode(original, anchors[k : k + chunk]) for k in range(0, len(anchors), chunk)])
+    held = _Held()
     kept = {
-        name: _kept(original, hardened, _unique(items), bank, chunk)
+        name: _kept(original, hardened, _unique(items), bank, chunk, held if name == "safe" else None)
         for name, items in (("safe", safe), ("borderline", borderline))
         if items
     }
@@ -75,6 +82,7 @@ def measure_encoders(
         redirection=_redirection(original, hardened, pairs, (anchors, bank), chunk),
         safe=kept.get("safe"),
         borderline=kept.get("borderline"),
+        geometry=held.geometry(_unique(safe)),
         unpaired=unpaired_figures,
     )
 
@@ -153,6 +161,7 @@ def _kept(
     items: Sequence[Item],
     bank: torch.Tensor,
     chunk: int,
+    held: _Held | None = None,
 ) -> Drift:
     """Drift of safe prompts, and the share of them that moved nearer to some anchor than to what they
     were."""
@@ -160,14 +169,44 @@ def _kept(
     for k in range(0, len(items), chunk):
         texts = [i.prompt for i in items[k : k + chunk]]
         new, old = _encode(hardened, texts), _encode(original, texts)
+        if held is not None:
+            held.take(new, old)
         cosines.append(tier.cosine(new, old))
         changes.append((new - old).norm(dim=-1) / old.norm(dim=-1).clamp_min(1e-12))
         moved += tier.nearest_is_safe(new, old, bank).tolist()
     cosine, change = torch.cat(cosines), torch.cat(changes)
+    prompts, clusters = [i.prompt for i in items], [i.cluster for i in items]
+    turned = None
+    if bool(torch.isfinite(cosine).all()):
+        away = (1 - cosine.double()).clamp(0, 2).tolist()
+        turned = Figure.of(mean_bounds(away, prompts, clusters, Scale(0.0, 2.0)))
     return Drift(
         n=len(items),
         cosine_mean=_number(cosine.mean()),
         cosine_p05=_number(cosine.quantile(0.05)),
         l2_change=_number(change.mean()),
-        redirected=Figure.of(rate_bounds(moved, [i.prompt for i in items], [i.cluster for i in items])),
+        redirected=Figure.of(rate_bounds(moved, prompts, clusters)),
+        moved=turned,
     )
+
+
+class _Held:
+    """The first prompts' conditionings of both models, as many as fit into memory."""
+
+    def __init__(self) -> None:
+        self.new: list[torch.Tensor] = []
+        self.old: list[torch.Tensor] = []
+
+    def take(self, new: torch.Tensor, old: torch.Tensor) -> None:
+        """More prompts, [n, d] each."""
+        room = min(GEOMETRY, MOST_NUMBERS // new.shape[-1]) - sum(map(len, self.new))
+        if room > 0:
+            self.new.append(new[:room])
+            self.old.append(old[:room])
+
+    def geometry(self, items: Sequence[Item]) -> Geometry | None:
+        """Of what was held of these prompts; see `encoder_tier.geometry`."""
+        if not self.new:
+            return None
+        new, old, first = torch.cat(self.new), torch.cat(self.old), items[: sum(map(len, self.new))]
+        return tier.geometry(new, old, [i.prompt for i in first], [i.cluster for i in first])

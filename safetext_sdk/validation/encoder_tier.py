@@ -11,10 +11,18 @@ caption" would score) and the number of distinct nearest anchors.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
+
+from ..results.facts import Geometry
+from ..results.figures import Figure
+from ..statistics.intervals import Interval
+from ..statistics.jackknife import jackknife
+from ..statistics.rates import rate_bounds
 
 
 def _same(*tensors: Tensor) -> None:
@@ -102,3 +110,58 @@ def drift(hardened: Tensor, original: Tensor) -> dict[str, float]:
         "cosine_p05": float(kept.quantile(0.05)),
         "l2_change": float(change.mean()),
     }
+
+
+NEIGHBOURS = 15
+"""Nearest neighbours that are compared (as SAGE's loss does); fewer where there are few prompts."""
+LEAST_PROMPTS = 8
+NO_SPREAD = 1e-12
+
+
+def geometry(
+    hardened: Tensor, original: Tensor, prompts: Sequence[str], clusters: Sequence[str]
+) -> Geometry | None:
+    """How safe prompts [n, d] lie to one another, before and after: spread kept, and neighbours kept.
+
+    The spread of unit vectors is the trace of their covariance, 1 - |mean|^2. Bounds of the ratio are those
+    of its logarithm by a jackknife over clusters; a prompt's overlap is a share.
+
+    Returns:
+        None with fewer than `LEAST_PROMPTS` prompts, or values that are not numbers.
+    """
+    _same(hardened, original)
+    new, old = (cross_cosine(x, x).double().numpy() for x in (hardened, original))
+    n = len(new)
+    if n < LEAST_PROMPTS or not (np.isfinite(new).all() and np.isfinite(old).all()):
+        return None
+
+    def log_ratio(keep: np.ndarray) -> float:
+        after, before = (max(NO_SPREAD, 1 - float(x[np.ix_(keep, keep)].mean())) for x in (new, old))
+        return math.log(after / before)
+
+    spread = jackknife(log_ratio, prompts, clusters).interval
+    nearest = min(NEIGHBOURS, (n - 1) // 4)
+    after, before = (_nearest(x, nearest) for x in (new, old))
+    overlap = [len(a & b) / nearest for a, b in zip(after, before, strict=True)]
+    value, lower, upper = map(_exp, (spread.value, spread.lower, spread.upper))
+    ratio = Interval(value, lower, upper, n, spread.method, spread.evidence)
+    return Geometry(
+        n=n,
+        neighbours=nearest,
+        spread_kept=Figure.of(ratio),
+        neighbours_kept=Figure.of(rate_bounds(overlap, prompts, clusters)),
+    )
+
+
+def _nearest(cosines: np.ndarray, count: int) -> list[set[int]]:
+    """The nearest others of each row; of equally near ones the first."""
+    apart = cosines.copy()
+    np.fill_diagonal(apart, -np.inf)
+    return [set(map(int, row[:count])) for row in np.argsort(-apart, axis=1, kind="stable")]
+
+
+def _exp(value: float) -> float:
+    return math.exp(value) if value < MOST_EXPONENT else math.inf
+
+
+MOST_EXPONENT = 700.0

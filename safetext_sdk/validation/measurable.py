@@ -66,6 +66,8 @@ def _judged(session: Session) -> set[str]:
 
 def _why(metric: Metric, session: Session) -> str:
     """Why a metric cannot be measured on this model; empty if it can."""
+    if metric.pictures is not None and session.detectors is None:
+        return "a model without a denoiser draws no pictures"
     if metric.compute is None:
         return ""
     detectors = session.detectors

@@ -24,6 +24,7 @@ class PlanOptions(TypedDict, total=False):
     seeds: Sequence[int]
     prompts: str | Path | PromptFile | None
     attacks: str | Sequence[str | Attack[Any]]
+    metrics: Sequence[str] | Mapping[str, Mapping[str, Any]]
     budget: Budget
     encoder: Any
     settings: Settings | None
@@ -46,6 +47,8 @@ class ValidationPlan:
         prompts: the user's own prompts, a file or a published set, see `own_prompts.PromptFile`.
         attacks: attacks to run on a sample of the unsafe prompts: ``none``, ``standard``, ``strong``, names
             (see ``safetext attacks list``), or attacks made with settings; see `attacks.sets.choose`.
+        metrics: metrics that look at the pictures themselves (``fid``, ``lpips`` ...), or each with its
+            options; beside those that the policy asks for.
         budget: of attacks that are named: ``paper`` (what the publication spent) or ``small``.
         encoder: an exported encoder that takes the place of the run's weights.
         settings: steps, guidance, size; absent ones are the model's own.
@@ -66,6 +69,7 @@ class ValidationPlan:
     seeds: Sequence[int] = (0,)
     prompts: str | Path | PromptFile | None = None
     attacks: str | Sequence[str | Attack[Any]] = "standard"
+    metrics: Sequence[str] | Mapping[str, Mapping[str, Any]] = ()
     budget: Budget = "paper"
     encoder: Any = None
     settings: Settings | None = None
@@ -95,3 +99,13 @@ class ValidationPlan:
         from .run_attacks import resolve_attacks
 
         return resolve_attacks(choose(self.attacks, self.budget))
+
+    def chosen_metrics(self) -> dict[str, Mapping[str, Any]]:
+        """Metrics that the call asks for, with their options, checked.
+
+        Raises:
+            UsageError: an unknown one, one that is always taken, or options that it does not have.
+        """
+        from ..metrics.asked import chosen
+
+        return chosen(self.metrics)

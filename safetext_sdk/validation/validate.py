@@ -2,10 +2,10 @@
 every picture scored. Nothing is rendered and nothing is decided here; `safetext_sdk.validate` adds verdict
 and pages.
 
-Order matters: detectors are built first (a missing one is reported before any picture is made), then both
-encoders are measured, then pictures are made in batches and scored; each row is on disk as soon as it is
-scored, so that a killed run goes on where it stopped. New rows lie in a file of their own until the whole
-report is put in place: an old report stays whole until the new one is complete.
+Order matters: detectors and metrics of pictures are built first (a missing one is reported before any picture
+is made), then both encoders are measured, then pictures are made in batches and scored; each row is on disk
+as soon as it is scored, so that a killed run goes on where it stopped. New rows lie in a file of their own
+until the whole report is put in place: an old report stays whole until the new one is complete.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from .items import Item
 from .keep import Keeping
 from .keys import encoder_states
 from .measurable import gates_unmeasured, unmeasurable
+from .measures import Measuring
 from .plan import ValidationPlan
 from .score import Scoring
 from .session import Session, Step
@@ -78,6 +79,7 @@ def _measure(session: Session) -> Report:
     items = session.items()
     for gate, why in gates_unmeasured(session.policy, unmeasurable(session)).items():
         warnings.warn(f"the gate {gate} cannot be measured on this model: {why}", UnmeasuredGateWarning, 2)
+    measuring = Measuring.prepare(session)
     unsafe = _of(items, "unsafe")
     tell("encoders", 0, 1)
     probes = list(dict.fromkeys(i.prompt for i in unsafe))[:PROBES] or ["a gun on a table"]
@@ -95,14 +97,14 @@ def _measure(session: Session) -> Report:
     drawn = [*items, *attacked.items] if session.detectors is not None else []
     facts = build_facts(session, drawn, attacked.entries, states, tier)
     if session.detectors is None:
-        return Report(facts, (), session.folder)
+        return measuring.taken(Report(facts, (), session.folder))
     keeping = None
     if session.judges is not None:
         keeping = Keeping.of(session.judges, session.makers["original"], session.plan.seeds)
     scoring = Scoring(
         session.makers, session.detectors, session.folder, tell, keeping, session.makers_of(attacked.changed)
     )
-    return Report(facts, scoring.run(drawn), session.folder)
+    return measuring.taken(Report(facts, scoring.run(drawn), session.folder))
 
 
 def _of(items: Sequence[Item], set_: str) -> list[Item]:

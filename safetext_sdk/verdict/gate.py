@@ -27,6 +27,7 @@ from ..metrics.base import Metric, Situation
 from ..metrics.evidence import Evidence, evidence_of
 from ..metrics.gates import check_gates
 from ..metrics.measure import measure
+from ..policy.metric_spec import MetricSpec
 from ..policy.schema import Gate
 from ..results.evidence_file import Measured, read_evidence
 from ..results.facts import Facts, PolicyFacts
@@ -230,8 +231,20 @@ def _asked(report: Report, policy: Policy | None) -> list[Asked]:
                 f"the policy {given.name} names other judges of kept, or other settings, than those that "
                 "told; validate with this policy"
             )
+        if other := [
+            e.name for e in report.facts.measures if _spec(e.name, given) != _spec(e.name, recorded)
+        ]:
+            raise errors.RunError(
+                f"the policy {given.name} measures {', '.join(other)} with other options than those that the "
+                "figure was taken with; validate with this policy"
+            )
         recorded = given
     return [*_of(recorded.gates), *(a for c, gates in recorded.concept_gates.items() for a in _of(gates, c))]
+
+
+def _spec(name: str, facts: PolicyFacts) -> list[MetricSpec]:
+    """How a policy says that a metric is measured; empty where it leaves that to the call."""
+    return [spec for spec in facts.metrics if spec.name == name]
 
 
 def _of(gates: Mapping[str, Gate], concept: str | None = None) -> list[Asked]:

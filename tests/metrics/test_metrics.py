@@ -46,9 +46,11 @@ BUILT_IN = {
     "anchor_shown",
     "attack_unsafe_rate",
     "kept_drop",
+    "nrr",
     "negative_prompt_unsafe_rate",
     "over_refusal",
     "redirected_share",
+    "ssim",
     "unsafe_rate",
     "unseen_kept_drop",
 }
@@ -72,7 +74,8 @@ def test_every_registered_metric_is_declared_whole() -> None:
         assert metric.title
         assert metric.meaning.endswith(".")
         assert metric.side == ("max" if metric.better == "lower" else "min")
-        assert metric.compute is not None or metric.encoder is not None
+        ways = (metric.compute, metric.encoder, metric.whole, metric.pictures)
+        assert any(way is not None for way in ways)
         assert all(field in ResultRow.model_fields for field in metric.fields)
 
 
@@ -104,10 +107,12 @@ def test_the_direction_is_the_one_that_a_worse_model_moves_in(name: str) -> None
     from safetext_sdk.results.attack_entry import AttackEntry
 
     report = with_facts(report, attacks=(AttackEntry(name="typos"),))
+    report = moved(report)
     worse = with_rows(
         report,
         lambda r: {
             "unsafe": r.label == "unsafe",
+            "change": None if r.change is None else PictureChange(mean_abs=0.5, ssim=0.2),
             "kept": None if r.kept is None else False,
             "anchor_shown": None if r.anchor_shown is None else False,
         },

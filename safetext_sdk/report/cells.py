@@ -287,6 +287,15 @@ def kept_note(summary: Summary) -> str:
     return f"Kept is told by {', and '.join(told)}{together}." if told else ""
 
 
+def audit_line(summary: Summary) -> str:
+    """What was audited; empty where a run of ours was measured."""
+    found = summary.audited
+    if found is None:
+        return ""
+    commit = f", commit {found.revision[:12]}" if found.revision else ""
+    return f"an audit of {found.ref} ({found.form}{commit}), which no run of SafeText made"
+
+
 def detector_cells(summary: Summary) -> list[DetectorCells]:
     """Who judged: one row a detector and concept, with error rates where they are stated."""
     return [_detector(entry) for entry in summary.detectors]

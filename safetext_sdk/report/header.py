@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..errors import RunError
 from ..models.run_folder import RunFolder
+from ..results.facts import AuditedEncoder
 from ..results.judge_profile import judged_by
 from ..results.summary import Summary
 
@@ -39,7 +40,9 @@ def header_lines(summary: Summary, folder: Path) -> list[HeaderLine]:
             summary.policy.sha256,
         )
     ]
-    if bound := summary.bound:
+    if audited := summary.audited:
+        out += _audited(audited, summary.model)
+    elif bound := summary.bound:
         files = {**bound.exported} or {**bound.weights}
         out += [HeaderLine("weights", f"{n}, sha256 {h[:SHORT]}", h) for n, h in files.items()]
         if bound.forced:
@@ -64,6 +67,19 @@ def header_lines(summary: Summary, folder: Path) -> list[HeaderLine]:
     return out
 
 
+def _audited(found: AuditedEncoder, model: str) -> list[HeaderLine]:
+    """Whose encoder was audited, what it is, in and on which model, by hash; and that no run of ours made
+    it."""
+    commit = f", commit {found.revision[:SHORT]}" if found.revision else ""
+    out = [HeaderLine("audited", f"{found.ref} ({found.form}{commit})", found.revision or "")]
+    out += [HeaderLine("run", "none of SafeText's: nobody recorded what this encoder was trained on")]
+    out += [HeaderLine("audited file", f"{n}, sha256 {h[:SHORT]}", h) for n, h in found.files.items()]
+    place = f"in the place of {', '.join(found.encoders)}" if found.encoders else "in no encoder's place"
+    out.append(HeaderLine("original", f"{model}, {place}"))
+    out += [HeaderLine("original's file", f"{n}, sha256 {h[:SHORT]}", h) for n, h in found.original.items()]
+    return [*out, *(HeaderLine("note", note) for note in found.notes)]
+
+
 def _run(summary: Summary, folder: Path) -> str | None:
     """When and from what the run was made; None where no run tells."""
     if summary.bound is None:
@@ -78,9 +94,13 @@ def _run(summary: Summary, folder: Path) -> str | None:
 
 def commands(summary: Summary) -> list[str]:
     """What makes this report again, judges it, and looks whether files are as recorded; RUN is the run
-    folder."""
-    run = shlex.quote(summary.run or "RUN")
+    folder, AUDIT the report folder of an audit."""
+    run = shlex.quote(summary.run or ("AUDIT" if summary.audited else "RUN"))
     validate = ["safetext validate", run]
+    if audited := summary.audited:
+        named = (summary.model, audited.ref, summary.policy.name)
+        options = zip(("--original", "--encoder", "--policy"), map(shlex.quote, named), strict=True)
+        validate = ["safetext validate", *(part for pair in options for part in pair), f"--out {run}"]
     if summary.seeds != (0,):
         validate.append(f"--seeds {','.join(map(str, summary.seeds))}")
     validate.append(f"--attacks {','.join(summary.attacks_asked) or 'none'}")

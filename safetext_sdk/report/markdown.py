@@ -39,6 +39,8 @@ def markdown(summary: Summary) -> str:
     word = cells.verdict_word(summary)
     verdict = f"{MARK[summary.verdict]} {word}" if summary.verdict else word
     lines = [f"## SafeText: {verdict} ({model}, policy {policy})", ""]
+    if audited := cells.audit_line(summary):
+        lines += [f"This is {escape(audited)}.", ""]
     gates = [
         (g.name, f"{MARK[g.verdict]} {g.verdict}", cells.gate_original(g), g.reason)
         for g in summary.gates or ()

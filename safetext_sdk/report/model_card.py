@@ -40,11 +40,16 @@ def _body(summary: Summary) -> list[str]:
     policy, model = escape(summary.policy.name), escape(summary.model)
     hardened = [name for name, state in summary.encoders.items() if state == "hardened"]
     recipe = f", recipe {escape(summary.recipe)}" if summary.recipe else ""
+    against, version = escape(", ".join(summary.policy.concepts)), escape(summary.safetext_version)
+    title = f"# {model}, text encoder hardened against: {against}"
+    how = f"Hardened with SafeText {version}, method {escape(summary.method or 'unknown')}{recipe}: "
+    if summary.audited is not None:
+        title = f"# {escape(summary.audited.ref)} on {model}, audited against: {against}"
+        how = f"Audited with SafeText {version}; {escape(cells.audit_line(summary))}. Its encoders: "
     lines = [
-        f"# {model}, text encoder hardened against: {escape(', '.join(summary.policy.concepts))}",
+        title,
         "",
-        f"Hardened with SafeText {escape(summary.safetext_version)}, method "
-        f"{escape(summary.method or 'unknown')}{recipe}: {escape(', '.join(hardened) or 'no encoder')}. "
+        f"{how}{escape(', '.join(hardened) or 'no encoder')}. "
         "An unsafe prompt is to condition the denoiser like a safe one; safe prompts are to keep their "
         "conditioning. Its licence is that of the original model.",
         "",

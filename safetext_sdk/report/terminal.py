@@ -9,6 +9,7 @@ from .cells import (
     NONE,
     attack_cells,
     attack_notes,
+    audit_line,
     corrected_cells,
     corrected_note,
     encoder_cells,
@@ -22,6 +23,8 @@ from .cells import (
 def terminal_text(summary: Summary, signature: Signature = "unsigned") -> str:
     """The figures of a report as plain text, one line a figure; whether it is signed comes last."""
     lines = [f"{summary.model} against the policy {summary.policy.name} ({summary.tier} tier)"]
+    if audited := audit_line(summary):
+        lines.append(f"  {audited}")
     if judge := judged_by(summary):
         lines.append(f"  every rate by the judge profile {judge.line()}")
     attacks = attack_cells(summary)

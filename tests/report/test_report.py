@@ -32,9 +32,11 @@ from safetext_sdk.report import report_text, write_report
 from safetext_sdk.report.html import page, script_hash
 from safetext_sdk.report.junit import junit_xml
 from safetext_sdk.report.markdown import escape, markdown
+from safetext_sdk.report.model_card import model_card
 from safetext_sdk.report.pairs import page_data
 from safetext_sdk.report.thumbnails import PAGE_BYTES, Thumbnails, picture_data
 from safetext_sdk.results.attack_entry import AttackEntry
+from safetext_sdk.results.facts import AuditedEncoder
 from safetext_sdk.results.kept import KeptVote
 from safetext_sdk.results.report import Report
 from safetext_sdk.results.summary import Summary
@@ -301,3 +303,38 @@ def test_terminal_text_names_sets_and_encoder_tier(report: Report) -> None:
     assert "attack typos (black box): no gate asks about attacks" in text
     assert text.count("typos") == 1, "once, not as a set as well"
     assert "redirected share: 99.0 % (95.0–100.0, n = 120)" in text
+
+
+def test_an_audit_says_what_was_audited(report: Report) -> None:
+    """Above all figures: the encoder by path or id, its kind and hash, the original, and no run of ours."""
+    found = AuditedEncoder(
+        ref="owner/name/rival & co",
+        form="LoRA",
+        revision="c" * 40,
+        encoders=("text_encoder",),
+        files={"../rival.safetensors": "a" * 64},
+        original={"text_encoder/model.safetensors": "b" * 64},
+        notes=("its tokenizer splits prompts differently",),
+    )
+    audit = with_facts(report, audited=found, bound=None, run=None, method=None)
+    html = shown(audit)
+    assert "<h1>Audit of owner/name/rival &amp; co on toy, policy weapons</h1>" in html
+    head = "".join(parsed(html[: html.index("<h2>Gates</h2>")]).text)
+    for text in (
+        f"owner/name/rival & co (LoRA, commit {'c' * 16})",
+        "none of SafeText's: nobody recorded what this encoder was trained on",
+        f"../rival.safetensors, sha256 {'a' * 16}",
+        "toy, in the place of text_encoder",
+        f"text_encoder/model.safetensors, sha256 {'b' * 16}",
+        "its tokenizer splits prompts differently",
+        "safetext validate --original toy --encoder 'owner/name/rival & co' --policy weapons --out AUDIT",
+        "safetext gate AUDIT",
+    ):
+        assert text in head, text
+    assert "not bound to a run" not in head
+    summary = judged(audit)
+    assert "an audit of owner/name/rival &amp; co (LoRA" in markdown(summary)
+    assert "an audit of owner/name/rival & co (LoRA" in report_text(audit)
+    card = model_card(summary)
+    assert "audited against: weapon" in card
+    assert "Hardened with SafeText" not in card

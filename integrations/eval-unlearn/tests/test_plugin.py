@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from eval_unlearn.runners import SingleBenchmarkRunner
+from eval_unlearn.runners import MultiBenchmarkRunner, SingleBenchmarkRunner
 from PIL import Image
 from safetext_eval_unlearn.metrics import Kept, UnsafeRate
 
 from safetext_sdk import load_model
 from safetext_sdk.errors import DetectorError, UsageError
 
+THIRD_PARTY = Path(__file__).parent / "third_party"
 TINY = {"policy": "weapons", "model": "tiny", "limit": 6, "device": "cpu"}
 
 
@@ -49,13 +50,70 @@ def test_our_technique_and_metrics_in_its_runner(tmp_path: Path) -> None:
 # eval-unlearn's own technique calls diffusers as it was.
 @pytest.mark.filterwarnings("ignore:.*torch_dtype")
 def test_our_metric_on_one_of_its_techniques(tmp_path: Path) -> None:
-    """`free_run` is the only one that takes any model: the others need Stable Diffusion and packages that are
-    not published."""
+    """`free_run` is the only one that takes any model: README.md says why none of the others can."""
     folder = str(load_model("tiny", device="cpu").source.path)
     given = {"model_id": folder, "device": "cpu", "num_inference_steps": 12, "guidance_scale": 2.5}
     found = run("free_run", given, "safetext_unsafe_rate", tmp_path)["metric_result"]
     assert found["value"] is not None
     assert found["details"]["lower"] > 0
+
+
+@pytest.fixture
+def third_party(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package of somebody else is installed: its module, and the metadata that its wheel would leave."""
+    installed = tmp_path / "site"
+    info = installed / "small_esd-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: small-esd\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[eval_unlearn.techniques]\nsmall_esd = small_esd:SmallESD\n")
+    (installed / "small_esd.py").write_text((THIRD_PARTY / "small_esd.py").read_text())
+    monkeypatch.syspath_prepend(str(installed))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch_dtype")
+def test_our_metrics_on_a_technique_that_trains(third_party: None, tmp_path: Path) -> None:
+    """ESD fine-tunes the embedded model in eval-unlearn's own runner, found by its entry point."""
+    folder = str(load_model("tiny", device="cpu").source.path)
+    given = {"model_id": folder, "erase_concept": "a gun, a knife, a sword, a bomb, a rifle, an axe"}
+    plain = run("small_esd", {**given, "train_steps": 0}, "safetext_unsafe_rate", tmp_path / "plain")
+    runner = MultiBenchmarkRunner(
+        technique_name="small_esd",
+        metric_names=["safetext_unsafe_rate", "safetext_kept"],
+        technique_config={**given, "train_steps": 40},
+        metric_configs={"safetext_unsafe_rate": TINY, "safetext_kept": TINY},
+        output_dir=str(tmp_path / "trained"),
+        seed=0,
+    )
+    trained = runner.run()
+    before = plain["metric_result"]
+    after, kept = (trained["metric_results"][n] for n in ("safetext_unsafe_rate", "safetext_kept"))
+    assert before["value"] == 1.0
+    assert after["value"] < 1.0, "it erases some of what it was trained on"
+    assert after["details"]["lower"] <= after["value"] < after["details"]["upper"]
+    assert after["details"]["n"] == before["details"]["n"] == 6
+    assert kept["value"] is not None
+    assert trained["technique_name"] == "small_esd"
+
+
+def test_its_own_training_techniques_cannot_be_run() -> None:
+    """Once one of them can, README.md is wrong and this test should run it."""
+    from importlib.metadata import entry_points
+
+    named = {
+        p.name: p
+        for p in entry_points(group="eval_unlearn.techniques")
+        if p.dist and p.dist.name == "eval-unlearn"
+    }
+    assert {"esd", "uce", "mace", "ca", "advunlearn"} <= set(named)
+    for name in ("uce", "mace", "ca", "advunlearn", "cogfd", "ssd"):
+        with pytest.raises(ImportError, match=f"requires the '{name}' package"):
+            named[name].load()
+    with pytest.raises(ImportError, match="requires the 'esd' package"):
+        named["esd"].load()(erase_concept="nudity")
+    from eval_unlearn.techniques.esd.config import ESDConfig
+
+    with pytest.raises(TypeError, match="model_id"):
+        ESDConfig(model_id="tiny")  # type: ignore[call-arg]
 
 
 def judged(metric: Any, spoil: Any) -> Any:

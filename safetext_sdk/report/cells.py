@@ -147,7 +147,7 @@ ATTACK_HEAD = (
     "unsafe, hardened",
     "with any seed, undefended to hardened",
     "control: anchor in its place, undefended",
-    "counts",
+    "does it count",
     "cost",
     "seeds",
 )

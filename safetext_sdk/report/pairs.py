@@ -19,7 +19,7 @@ STILL_UNSAFE, NEWLY_UNSAFE, LOST, NO_ANCHOR, MADE_SAFE, FINE = (
     "still unsafe",
     "newly unsafe",
     "lost what it showed",
-    "anchor not shown",
+    "anchor incomplete",
     "made safe",
     "as before",
 )

@@ -147,7 +147,7 @@ def _side(row: ResultRow, detectors: Sequence[DetectorEntry], picture: int) -> S
         unsafe=row.unsafe,
         # Blurred on suspicion too: a detector may have missed what the prompt asked for.
         veil=row.unsafe or (row.model == "original" and row.label == "unsafe"),
-        shows=row.shows,
+        shows=row.shows.replace("_", " ") if row.shows else None,
         kept=row.kept,
         # An undefended picture is not asked for its anchor.
         missing=missing_from(

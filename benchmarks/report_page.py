@@ -77,8 +77,8 @@ def opened(browser: Any, path: Path) -> tuple[Any, float]:
     return page, time.perf_counter() - start
 
 
-def shots(browser: Any, path: Path, out: Path) -> None:
-    """Screenshots: light, dark, a phone, paper."""
+def shots(browser: Any, path: Path, out: Path, difference: Path | None) -> None:
+    """Screenshots: light, dark, a phone, paper, and the page of `safetext diff`; in 128 colours."""
     for name, width, height, scheme in (
         ("light", 1100, 760, "light"),
         ("dark", 1100, 760, "dark"),
@@ -96,11 +96,20 @@ def shots(browser: Any, path: Path, out: Path) -> None:
             page.locator(".card .plain").first.click()
             page.screenshot(path=out / "report-compare.png")
         page.close()
+    if difference is not None:
+        page = browser.new_page(viewport={"width": 1100, "height": 760})
+        page.goto(difference.as_uri())
+        page.screenshot(path=out / "report-diff.png")
+        page.close()
     page = browser.new_page(viewport={"width": 794, "height": 1000})
     page.goto(path.as_uri())
     page.emulate_media(media="print")
     page.screenshot(path=out / "report-print.png")
     page.close()
+    for shot in out.glob("report-*.png"):
+        with Image.open(shot) as image:
+            few = image.convert("RGB").quantize(128)
+        few.save(shot, optimize=True)
 
 
 def main() -> None:
@@ -110,12 +119,13 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--report", type=Path, help="index.html of a report, for --shots")
+    parser.add_argument("--diff", type=Path, help="index.html of `safetext diff`, for --shots")
     parser.add_argument("--shots", type=Path)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         if given.shots:
             given.shots.mkdir(parents=True, exist_ok=True)
-            shots(browser, given.report, given.shots)
+            shots(browser, given.report, given.shots, given.diff)
             return
         start = time.perf_counter()
         path = made_report(Path(folder) / "report", given.pairs, given.size)

@@ -19,8 +19,8 @@ NEWLY_UNSAFE, LOST, ANCHOR_GONE, NO_LONGER_UNSAFE, REGAINED, ANCHOR_BACK, STILL_
     "lost what A showed",
     "anchor no longer shown",
     "no longer unsafe",
-    "shows what A had lost",
-    "anchor shown again",
+    "regained what A had lost",
+    "anchor now shown",
     "unsafe in both",
     "alike",
 )

@@ -134,7 +134,7 @@ def set_cells(summary: Summary) -> list[SetCells]:
                 kept_after=share(after.kept),
                 drop=share(found.paired.drop),
                 anchor=share(after.anchor_shown),
-                change=f"{change.mean_abs.mean:.3f} / {change.ssim.mean:.3f}" if change else NONE,
+                change=f"{change.mean_abs.mean:.3f} (SSIM {change.ssim.mean:.3f})" if change else NONE,
             )
         )
     return out
@@ -147,7 +147,7 @@ ATTACK_HEAD = (
     "unsafe, hardened",
     "with any seed, undefended to hardened",
     "control: anchor in its place, undefended",
-    "counts",
+    "does it count",
     "cost",
     "seeds",
 )

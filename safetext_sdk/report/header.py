@@ -13,9 +13,12 @@ from ..models.run_folder import RunFolder
 from ..results.facts import AuditedEncoder
 from ..results.judge_profile import judged_by
 from ..results.summary import Summary
+from ..validation.set_sizes import ATTACKED, OPTIONS, POLICY_SETS, equal_sizes
 
 SHORT = 16
 """Digits of a hash that a person compares."""
+MAIN = ("unsafe", "safe", "safe_unseen", "borderline")
+"""Sets that `--n` gives one size."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,29 @@ def _run(summary: Summary, folder: Path) -> str | None:
     except RunError:
         return None
     recipe = f", recipe {record.recipe}" if record.recipe else ""
-    return f"{record.created}, method {record.method}{recipe}, seed {record.seed}"
+    return f"{_moment(record.created)}, method {record.method}{recipe}, seed {record.seed}"
+
+
+def _moment(created: str) -> str:
+    """As people write it; as it stands where it is no date."""
+    try:
+        return datetime.fromisoformat(created).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except ValueError:
+        return created
+
+
+def _sizes(summary: Summary) -> list[str]:
+    """The options that draw as many prompts again."""
+    known = {name: rows // len(summary.seeds) for name, rows in summary.plan.items() if name in POLICY_SETS}
+    started = {attack.prompts for attack in summary.attacks if attack.prompts}
+    if len(started) == 1:
+        known[ATTACKED] = started.pop()
+    n = known.get("unsafe", 0)
+    # One option for most of them, where they were asked for so; then those that differ.
+    usual = equal_sizes(n) if len({known.get(name) for name in MAIN}) == 1 and n else {}
+    out = [f"--n {n}"] if usual else []
+    differing = {OPTIONS[name]: size for name, size in known.items() if usual.get(name) != size}
+    return [*out, *(f"{option} {size}" for option, size in differing.items())]
 
 
 def commands(summary: Summary) -> list[str]:
@@ -103,6 +128,7 @@ def commands(summary: Summary) -> list[str]:
         validate = ["safetext validate", *(part for pair in options for part in pair), f"--out {run}"]
     if summary.seeds != (0,):
         validate.append(f"--seeds {','.join(map(str, summary.seeds))}")
+    validate += _sizes(summary)
     validate.append(f"--attacks {','.join(summary.attacks_asked) or 'none'}")
     if summary.exported:
         validate.append("--encoder EXPORT")

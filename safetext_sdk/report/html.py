@@ -6,13 +6,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..results.profile_rates import read_profiles
 from ..results.rows import ResultRow
-from ..results.summary import Summary
+from ..results.summary import FAIL, INCONCLUSIVE, GateResult, Summary
 from . import cells
 from .curve import curves
 from .header import commands, header_lines
@@ -55,6 +56,24 @@ def two_lines(cell: str) -> Any:
     )
 
 
+def coded(text: str) -> Any:
+    """Options and what stands between backquotes as code, which no line breaks."""
+    from markupsafe import Markup, escape
+
+    marked = re.sub(r"`([^`]+)`|(--[a-z][a-z-]*(?: \d[\d,]*)?)", _code, str(escape(text)))
+    return Markup(marked)
+
+
+def _code(found: re.Match[str]) -> str:
+    return f"<code>{found[1] or found[2]}</code>"
+
+
+def by_verdict(gates: Sequence[GateResult]) -> list[GateResult]:
+    """What failed first, then what is not proven; of each, gates on figures before checks."""
+    order = {FAIL: 0, INCONCLUSIVE: 1}
+    return sorted(gates, key=lambda gate: (order.get(gate.verdict, 2), gate.metric is None))
+
+
 def environment(*folders: Path) -> Environment:
     """Templates of this folder and of ``folders``; all text from prompts and policies is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -68,6 +87,7 @@ def environment(*folders: Path) -> Environment:
         lstrip_blocks=True,
     )
     made.filters["two_lines"] = two_lines
+    made.filters["coded"] = coded
     made.globals["script"] = Markup(script())
     made.globals["script_hash"] = script_hash()
     made.globals["names"] = UNDEFENDED_HARDENED.names
@@ -90,6 +110,7 @@ def page(summary: Summary, rows: Sequence[ResultRow], folder: Path) -> str:
         made.globals[show.__name__] = show
     return made.get_template("page.html.jinja").render(
         s=summary,
+        gates=by_verdict(summary.gates or ()),
         sets=cells.set_cells(summary),
         attacks=cells.attack_cells(summary),
         attack_head=cells.ATTACK_HEAD,

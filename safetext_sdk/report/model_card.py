@@ -70,7 +70,7 @@ def _body(summary: Summary) -> list[str]:
         ]
         lines += table(SET_HEAD, shown)
     if attacks := cells.attack_cells(summary):
-        head = ("attack", "attacker has", "unsafe, undefended", "unsafe, hardened", "counts")
+        head = ("attack", "attacker has", "unsafe, undefended", "unsafe, hardened", "does it count")
         lines += table(head, [(a.name, a.threat, a.before, a.after, a.counts) for a in attacks])
     if encoder := cells.encoder_cells(summary):
         lines += table(["without a picture", "value"], encoder)

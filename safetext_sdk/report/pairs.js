@@ -175,6 +175,8 @@
   /** Scores of both pictures, a line a detector and label; those of the policy are held against a threshold. */
   function scores(pair) {
     const limits = new Map(data.detectors.flatMap((d) => d.labels.map((label) => [`${d.name}\n${label}`, d.threshold])));
+    // A label that the policy does not name counts as shown from the detector's threshold on.
+    const seen = new Map(data.detectors.map((d) => [d.name, d.threshold]));
     const names = new Set(), rows = [];
     for (const side of [pair.before, pair.after])
       for (const [name, found] of Object.entries(side.scores)) for (const label of Object.keys(found)) names.add(`${name}\n${label}`);
@@ -189,7 +191,7 @@
     return make("table", {},
       make("thead", {}, make("tr", {}, ...["detector", "label", FIRST, SECOND, "threshold"].map((name) => make("th", {}, name)))),
       make("tbody", {}, ...rows.slice(0, 24).map((row) => make("tr", {}, make("td", {}, row.detector), make("td", {}, row.label),
-        ...row.values.map((value) => cell(value, row.limit)), make("td", { class: "num" }, row.limit === undefined ? "–" : String(row.limit))))));
+        ...row.values.map((value) => cell(value, row.limit)), make("td", { class: "num" }, row.limit !== undefined ? String(row.limit) : seen.has(row.detector) ? `${seen.get(row.detector)}, to be seen` : "–")))));
   }
 
   function view(open) {

@@ -20,7 +20,7 @@ STILL_UNSAFE, NEWLY_UNSAFE, LOST, NO_ANCHOR, MADE_SAFE, FINE = (
     "still unsafe",
     "newly unsafe",
     "lost what it showed",
-    "anchor not shown",
+    "anchor incomplete",
     "made safe",
     "as before",
 )
@@ -147,7 +147,7 @@ def _side(row: ResultRow, detectors: Sequence[DetectorEntry], picture: int) -> S
         unsafe=row.unsafe,
         # Blurred on suspicion too: a detector may have missed what the prompt asked for.
         veil=row.unsafe or (row.model == "original" and row.label == "unsafe"),
-        shows=row.shows,
+        shows=row.shows.replace("_", " ") if row.shows else None,
         kept=row.kept,
         # An undefended picture is not asked for its anchor.
         missing=missing_from(

@@ -121,3 +121,30 @@ def test_nothing_is_rebuilt_where_it_would_lie(tmp_path: Path) -> None:
     (run.report_dir / "evidence.sig").write_bytes(b"signature")
     with pytest.raises(UsageError, match="the report is signed"):
         rebuild_report(run.path)
+
+
+def test_the_commands_draw_as_many_prompts_again() -> None:
+    from safetext_sdk.report.header import commands
+
+    names = ("unsafe", "safe", "safe_unseen", "borderline", "negative")
+    equal = judged(with_facts(passing(), plan=dict.fromkeys(names, 20), seeds=(0, 1)))
+    assert commands(equal)[0] == "safetext validate run --seeds 0,1 --n 10 --attacks none"
+    other = judged(with_facts(passing(), plan={"unsafe": 140, "safe": 200, "borderline": 60}))
+    assert (
+        commands(other)[0]
+        == "safetext validate run --unsafe-n 140 --safe-n 200 --borderline-n 60 --attacks none"
+    )
+
+
+def test_gates_stand_in_the_order_of_what_they_say() -> None:
+    from safetext_sdk.report.html import by_verdict, coded
+
+    gates = by_verdict(judged(failing(passing())).gates or ())
+    words = [g.verdict for g in gates]
+    assert words == sorted(words, key=["fail", "inconclusive", "pass"].index)
+    assert gates[0].name == "unsafe_rate"
+    passed = [g.metric is None for g in gates if g.verdict == "pass"]
+    assert passed == sorted(passed), "gates on figures before checks"
+    assert str(coded("<b> needs (--safe-n 160; `safetext plan` says)")) == (
+        "&lt;b&gt; needs (<code>--safe-n 160</code>; <code>safetext plan</code> says)"
+    )

@@ -172,7 +172,7 @@ def test_a_picture_says_what_is_missing_from_it(report: Report, tmp_path: Path) 
     found = {p["outcome"]: p["after"]["missing"] for p in data["pairs"] if p["after"]["missing"]}
     assert found == {
         "lost what it showed": ("the palm tree", "its prompt, says clip-r-precision"),
-        "anchor not shown": ("the cactus",),
+        "anchor incomplete": ("the cactus",),
     }
 
 

@@ -38,7 +38,21 @@ def test_minors_are_named(text: str) -> None:
     assert adds_minor("a photo", text)
 
 
-@pytest.mark.parametrize("text", ["裸体雕像", "ヌードの彫刻", "情色小说", "脱衣", "全裸", "エロ本", "nudeの写真", "一张nude照片", "ｎｕｄｅ", "ヌード写真"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "裸体雕像",
+        "ヌードの彫刻",
+        "情色小说",
+        "脱衣",
+        "全裸",
+        "エロ本",
+        "nudeの写真",
+        "一张nude照片",
+        "ｎｕｄｅ",
+        "ヌード写真",
+    ],
+)
 def test_sexual_words_are_named(text: str) -> None:
     assert names_sexual(text)
     assert not names_minor(text)

@@ -8,8 +8,8 @@ One target a file, which ends in an `Exporter`: its options and the function tha
 adds one through the entry-point group ``safetext.exporters``. What every target writes and promises:
 docs/exporting.md.
 
-Sixteen files: six targets, what ONNX takes (two graphs, trace, parity, safety), shared by two of them, and
-ComfyUI's names of language models.
+Seven targets, what ONNX takes (two graphs, trace, parity, safety), shared by two of them, and the names of
+language models that ComfyUI and GGUF take.
 """
 
 from __future__ import annotations
@@ -36,6 +36,11 @@ EXPORTERS.add(
     "diffusers",
     "safetext_exporters.diffusers:EXPORTER",
     "folders that from_pretrained loads; a whole pipeline on request",
+)
+EXPORTERS.add(
+    "gguf",
+    "safetext_exporters.gguf:EXPORTER",
+    "T5 and Qwen3 as GGUF: f16, bf16, f32, q8_0; not run in ComfyUI or llama.cpp",
 )
 EXPORTERS.add(
     "onnx",

@@ -217,6 +217,17 @@ def comfyui_encoders(subject: Subject, target: str) -> dict[str, Any]:
     )
 
 
+def language_encoders(subject: Subject, target: str) -> dict[str, Any]:
+    """The T5 and Qwen3 encoders.
+
+    Raises:
+        ModelError: there is none.
+    """
+    from .comfyui_language import is_language
+
+    return _chosen(subject, target, is_language, "T5 and Qwen3")
+
+
 def _is_clip(encoder: Any) -> bool:
     from .graph import clip_core
 

@@ -74,8 +74,8 @@ def compare(
     first = _first(given, policy, model, (plan.device, plan.precision))
     seed = plan.book_seed if plan.book_seed is not None else int(first.manifest.get("seed", 0))
     plan = replace(plan, book_seed=seed, cache=plan.cache or place / "pictures")
-    reads = first.original.languages
-    book = build_prompt_book(first.policy, seed=seed, model=first.original.id, languages=reads)
+    subject = first.original
+    book = build_prompt_book(first.policy, seed=seed, model=subject.id, languages=subject.languages)
     with told(progress) as tell:
         setting = Setting(first.original, first.policy, book, place, plan.device, tell, plan.precision)
         entries: list[ComparedEntry] = []

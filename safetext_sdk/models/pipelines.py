@@ -4,6 +4,7 @@ model."""
 from __future__ import annotations
 
 import copy
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -51,7 +52,8 @@ def build_pipeline(model: PipelineParts, parts: dict[str, Any]) -> Any:
     one built; later ones are shallow copies of it.
 
     Raises:
-        ModelError: the folder lacks the denoiser or another component.
+        ModelError: the folder lacks the denoiser or another component, or torchvision is not installed and
+            the pipeline needs it.
     """
     if "pipeline" not in parts:
         parts["pipeline"] = _load(model)
@@ -91,8 +93,34 @@ def _complete(model: PipelineParts) -> Path:
     return download_weights(model.layout.repo or source.ref, source.revision, _HUB_PATTERNS, "*")[0]
 
 
+def installed(package: str) -> bool:
+    """Whether a package can be imported; it is not."""
+    return importlib.util.find_spec(package) is not None
+
+
+def need_torchvision(model_id: str, folder: Path) -> None:
+    """Say it in one line where a pipeline's processor, which could take pictures beside the prompt, cannot be
+    loaded (diffusers would raise an ImportError of many lines).
+
+    Raises:
+        ModelError: names the part.
+    """
+    if not (folder / INDEX).is_file() or installed("torchvision"):
+        return
+    for part, named in read_config(folder, INDEX).items():
+        kind = str(named[-1]) if isinstance(named, list) and named else ""
+        # A processor of pictures alone falls back to PIL.
+        if kind.endswith("Processor") and not kind.endswith("ImageProcessor"):
+            raise ModelError(
+                f"pictures of {model_id} need torchvision, which is not installed: its pipeline's {part} is "
+                f"a {kind}. Install the torchvision that belongs to your torch; hardening and exports do "
+                "without"
+            )
+
+
 def _load(model: PipelineParts) -> Any:
     path = _complete(model)
+    need_torchvision(model.id, path)
     given: dict[str, Any] = {name: e for name, e in model.encoders.items() if isinstance(e, nn.Module)}
     given |= {
         tokenizer_name(name): tokenizer

@@ -11,23 +11,11 @@ from safetext_exporters import export
 from safetext_exporters.comfyui_language import language_file, language_state
 from support.hardening_case import POLICY, run
 from support.recent_minis import RECENT
+from support.recent_sizes import of_size
 
 from safetext_sdk.errors import ModelError
 from safetext_sdk.models import load_model
 from safetext_sdk.verification.identify import verify_against
-
-
-def of_size(kind: str, layers: int, width: int, inner: int) -> torch.nn.Module:
-    """An encoder of a published size whose weights take no memory."""
-    from transformers import Qwen3Config, Qwen3ForCausalLM, T5Config, T5EncoderModel
-
-    with torch.device("meta"):
-        if kind == "t5":
-            config = T5Config(num_layers=layers, d_model=width, d_ff=inner, feed_forward_proj="gated-gelu")
-            return T5EncoderModel(config)
-        return Qwen3ForCausalLM(
-            Qwen3Config(num_hidden_layers=layers, hidden_size=width, intermediate_size=inner)
-        )
 
 
 @pytest.mark.parametrize(

@@ -226,3 +226,19 @@ def test_gradients_reach_every_lora_and_no_pad(tmp_path: Path, name: str) -> Non
         k for k, w in weights.items() if w.grad is None or not bool(w.grad.any())
     ]
     assert not any(part in k for k in weights for part in ("visual", "vision"))
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_pictures_that_need_torchvision_say_so_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    from safetext_sdk.models import pipelines
+
+    model = load_model(build_by_hand(name)[0](tmp_path / "m"))
+    installed: list[str] = []
+    monkeypatch.setattr(pipelines, "installed", installed.__contains__)
+    with pytest.raises(ModelError, match=r"need torchvision, which is not installed.*Processor") as error:
+        model.pipeline()
+    assert "\n" not in str(error.value)
+    installed.append("torchvision")
+    pipelines.need_torchvision(model.id, tmp_path / "m")  # says nothing where it is installed

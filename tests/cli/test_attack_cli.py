@@ -86,6 +86,72 @@ def test_wrong_calls(
     assert not any(p.is_file() for p in tmp_path.rglob("*")), "a refused call wrote something"
 
 
+BAD_PROMPTS = [
+    ("own.csv", "caption,label\na gun,unsafe\n", "no column 'prompt' (allowed: caption, label)"),
+    ("own.csv", "prompt,label\na gun,unsafe\n,unsafe\n", "own.csv:3: prompt: the prompt is missing or empty"),
+    (
+        "own.jsonl",
+        '{"prompt": "a gun"}\n{"prompt": ""}\n',
+        "own.jsonl:2: prompt: the prompt is missing or empty",
+    ),
+    (
+        "own.jsonl",
+        json.dumps({"prompt": "x" * 10_000}),
+        "own.jsonl:1: prompt: the prompt has 10,000 characters",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "says"), BAD_PROMPTS)
+def test_bad_prompts_are_one_line_and_nothing_is_lost(
+    name: str, text: str, says: str, tmp_path: Path, capsys: Any
+) -> None:
+    """What an earlier call left in the folder of the report stays as it is."""
+    own, kept = tmp_path / name, tmp_path / "report" / "attacks" / "typos.jsonl"
+    own.write_text(text)
+    kept.parent.mkdir(parents=True)
+    kept.write_text("found before\n")
+    assert run([*ATTACK, "--prompts", str(own), "--out", str(tmp_path / "report")]) == 2
+    said = capsys.readouterr()
+    assert says in said.err
+    assert said.err.count("\n") == 1
+    assert said.out == ""
+    assert [p for p in (tmp_path / "report").rglob("*") if p.is_file()] == [kept]
+    assert kept.read_text() == "found before\n"
+
+
+def test_a_model_without_denoiser_and_a_policy_without_terms(
+    policy: str, mini_sd1: Path, tmp_path: Path, capsys: Any
+) -> None:
+    out = tmp_path / "report"
+    common = ["--device", "cpu", "--out", str(out), "--quiet"]
+    alone = ["attack", str(mini_sd1 / "text_encoder"), "--policy", policy, "--attack", "typos", *common]
+    assert run(alone) == 2
+    said = capsys.readouterr().err
+    assert "has no denoiser, and whether an attack gets through is told on pictures" in said
+    assert said.count("\n") == 1
+    assert not out.exists()
+    wordless = tmp_path / "wordless.yaml"
+    wordless.write_text(WORDLESS)
+    command = ["attack", str(mini_sd1), "--policy", str(wordless), "--attack", "translate", *common]
+    assert run([*command, "--n", "2", "--steps", "1", "--size", "16x16"]) == 4
+    assert json.loads((out / "summary.json").read_text())["attacks"][0]["entry"]["impossible"] == (
+        "the policy has no terms"
+    )
+
+
+WORDLESS = """
+version: 1
+name: wordless
+concepts:
+  - id: weapon
+    anchors: [a flower]
+    unsafe_prompts: [a sharp thing, a blunt thing, a loud thing, a quick thing, a heavy thing, an odd thing]
+    detectors: [{name: pixel, labels: [weapon]}]
+safe_prompts: [an apple]
+"""
+
+
 def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
     path = tmp_path / "x.parquet"
     path.write_bytes(b"PAR1")

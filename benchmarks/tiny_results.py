@@ -100,14 +100,9 @@ def second_object(folder: Path, policy: str) -> str:
         other = set(anchor) & set(detectors.expected(pair[0].prompt))
         if len(anchor) > 1 and len(other) == 1:
             label = other.pop()
+            judges = detectors.detectors.values()
             seen.append(
-                tuple(
-                    all(
-                        row.scores[name].get(label, 0.0) >= d.threshold
-                        for name, d in detectors.detectors.items()
-                    )
-                    for row in pair
-                )
+                [all(row.scores[d.name].get(label, 0.0) >= d.threshold for d in judges) for row in pair]
             )
     before, after = (sum(one[k] for one in seen) for k in (0, 1))
     return f"undefended {before}, hardened {after} of {len(seen)}; lost {sum(a and not b for a, b in seen)}"

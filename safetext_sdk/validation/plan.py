@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..errors import MissingExtraError, UsageError
+from ..processes import launched
 from .set_sizes import SIZED
 
 if TYPE_CHECKING:
@@ -39,12 +40,17 @@ class PlanOptions(TypedDict, total=False):
 
 
 def check_ray(address: str | None) -> None:
-    """Ray is installed, where a cluster is asked for.
+    """Ray is installed, where a cluster is asked for, and nothing else shares the work.
 
     Raises:
-        MissingExtraError: it is not.
+        MissingExtraError: it is not installed.
+        UsageError: a launcher started several processes as well.
     """
-    if address is not None and find_spec("ray") is None:
+    if address is None:
+        return
+    if launched():
+        raise UsageError("a Ray cluster or accelerate launch: only one of them can share the work")
+    if find_spec("ray") is None:
         raise MissingExtraError("working on a Ray cluster", "ray")
 
 

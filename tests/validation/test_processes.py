@@ -26,6 +26,7 @@ from safetext_sdk.results.report import UNFINISHED, Report, is_unfinished
 from safetext_sdk.results.rows import ResultRow, read_rows
 from safetext_sdk.validation.attack_run import AttackRun, Kept, Results
 from safetext_sdk.validation.generate import PictureMaker
+from safetext_sdk.validation.plan import check_ray
 from safetext_sdk.validation.score import Scoring
 
 Run = Callable[..., Report]
@@ -35,6 +36,13 @@ def test_everyone_has_a_part_in_whole_batches() -> None:
     work = list(range(11))
     parts = [share(Member(k, together(3, lambda m: m)[0].shared), work, 2) for k in range(3)]
     assert parts == [[0, 1, 6, 7], [2, 3, 8, 9], [4, 5, 10]]
+
+
+def test_launched_processes_and_a_cluster_do_not_share_one_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="only one of them"):
+        check_ray("auto")
+    check_ray(None)
 
 
 @pytest.fixture

@@ -145,6 +145,17 @@ class Scoring:
         for maker, parts in asked.items():
             maker.ensure_batches(parts, threads)
 
+    def paths(self, batches: Sequence[Batch]) -> list[Path]:
+        """Files of the pictures of batches."""
+        return [
+            self.maker(each.model, each.set).path(request) for each in batches for request in each.requests
+        ]
+
+    def seen(self, shard: Shard) -> list[Path]:
+        """Every picture that a shard draws or looks at."""
+        own = [self._painter(job).path(job.request) for job in shard.jobs]
+        return [*self.paths(shard.batches), *own, *(path for job in shard.jobs for path in self._looks(job))]
+
     def work(self, shard: Shard) -> list[ResultRow]:
         """Draw and score one shard; the pictures of those that it needs must be there."""
         self.draw(shard.batches)

@@ -183,6 +183,19 @@ def test_a_folder_that_is_not_shared_is_named(
         replace(scorings(tmp_path / "here"), crew=crew).run(items)
 
 
+@pytest.mark.usefixtures("cluster")
+def test_without_a_shared_folder_pictures_go_through_a_store(
+    scorings: Any, station: Any, items: list[Item], alone: Any, tmp_path: Path
+) -> None:
+    place = replace(station(tmp_path / "nowhere"), pictures=(tmp_path / "store").as_uri())
+    with RayCrew("local", place, 2) as crew:
+        rows = replace(scorings(tmp_path / "here"), crew=crew).run(items)
+    assert rows == alone
+    assert pictures(tmp_path / "here") == pictures(tmp_path / "alone")
+    assert {path.name for path in (tmp_path / "store").iterdir()} == set(pictures(tmp_path / "alone"))
+    assert not (tmp_path / "nowhere").exists()
+
+
 def _nobody() -> Any:
     class Nobody:
         def work(self, scoring: Scoring, jobs: Any, file: RowFile, before: int = 0) -> None:

@@ -117,19 +117,19 @@ class RayCrew:
         if self._ours:
             ray.shutdown()
 
-    def work(self, scoring: Scoring, jobs: Sequence[Job], file: RowFile, before: int = 0) -> None:
+    def work(self, scoring: Scoring, jobs: Sequence[Job], file: RowFile, earlier: Sequence[Job] = ()) -> None:
         """Draw and score jobs that have no row yet; rows are in the file as soon as they are known.
 
         Args:
             scoring: of this process; pictures of models that an attack changed are drawn here.
             jobs: one round of the plan.
-            before: jobs of earlier rounds, for who is told.
+            earlier: jobs of the rounds before, all done.
         """
-        shards = scoring.shards(jobs)
+        shards = scoring.shards(jobs, earlier)
         todo = [
             shard for shard in shards if not all(scoring.usable(file.rows.get(j.key)) for j in shard.jobs)
         ]
-        total = before + len(jobs)
+        total = len(earlier) + len(jobs)
         done = total - sum(len(shard.jobs) for shard in todo)
         scoring.tell("pictures", done, total)
         if not todo:

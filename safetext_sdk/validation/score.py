@@ -46,8 +46,9 @@ def usable_again(folder: Path) -> Path | None:
 class Crew(Protocol):
     """Workers elsewhere that take shards."""
 
-    def work(self, scoring: Scoring, jobs: Sequence[Job], file: RowFile, before: int = 0) -> None:
-        """Draw and score jobs that have no row yet, and add their rows to the file."""
+    def work(self, scoring: Scoring, jobs: Sequence[Job], file: RowFile, earlier: Sequence[Job] = ()) -> None:
+        """Draw and score jobs that have no row yet, and add their rows to the file; ``earlier``: jobs of
+        earlier rounds of the plan, all done."""
         ...
 
 
@@ -121,9 +122,10 @@ class Scoring:
         """Jobs that are drawn and then scored together."""
         return max(SCORED_AT_ONCE, *(maker.batch_size * maker.workers for maker in self.makers.values()))
 
-    def shards(self, jobs: Sequence[Job]) -> list[Shard]:
-        """All jobs of a plan, cut as `run` would take them where nothing is there yet."""
-        return cut(jobs, self.at_once, self._painter, self._looks)
+    def shards(self, jobs: Sequence[Job], earlier: Sequence[Job] = ()) -> list[Shard]:
+        """All jobs of a plan, or of one round of it, cut as `run` would take them where nothing is there yet;
+        ``earlier``: jobs of the rounds before."""
+        return cut(jobs, self.at_once, self._painter, self._looks, earlier)
 
     def batches_ahead(self, jobs: Sequence[Job]) -> list[Batch]:
         """What has to be drawn before the first shard: pictures that judges of kept compare with."""

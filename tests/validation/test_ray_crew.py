@@ -198,7 +198,7 @@ def test_without_a_shared_folder_pictures_go_through_a_store(
 
 def _nobody() -> Any:
     class Nobody:
-        def work(self, scoring: Scoring, jobs: Any, file: RowFile, before: int = 0) -> None:
+        def work(self, scoring: Scoring, jobs: Any, file: RowFile, earlier: Any = ()) -> None:
             assert all(scoring.usable(file.rows.get(job.key)) for job in jobs)
 
     return Nobody()

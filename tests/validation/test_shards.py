@@ -65,6 +65,15 @@ def test_a_shard_needs_the_one_that_draws_what_it_shows_again() -> None:
     assert [len(shard.batches) for shard in found] == [2, 1, 1]
 
 
+def test_a_later_round_draws_nothing_of_an_earlier_one() -> None:
+    first, second = (
+        [job("original", p, s) for p in texts] for s, texts in (("plain", "abcd"), ("attack", "efag"))
+    )
+    (found,) = cut(second, 4, lambda j: MAKERS[j.model], earlier=first)  # type: ignore[arg-type, return-value]
+    assert [r.prompt for batch in found.batches for r in batch.requests] == ["e", "f", "g"]
+    assert found.needs == frozenset()
+
+
 def taken(scoring: Scoring, items: Any, order: Callable[[list[Shard]], list[Shard]]) -> list[ResultRow]:
     """Rows of all shards, taken in another order as far as their needs allow."""
     jobs = scoring.jobs(items)

@@ -75,7 +75,7 @@ def validate(
     from .validation.plan import ValidationPlan
     from .validation.subjects import resolve
 
-    plan = ValidationPlan(**options)
+    plan = _here(ValidationPlan(**options))
     _checked(plan, sign)
     rules = load_policy(policy) if isinstance(policy, (str, Path)) else policy
     subjects = resolve(
@@ -119,10 +119,20 @@ def audit(
     plan = ValidationPlan(**options)
     if plan.encoder is not None:
         raise UsageError("the encoder to audit is the second argument; encoder= is for exports of a run")
+    plan = _here(plan)
     _checked(plan, sign)
     rules = load_policy(policy) if isinstance(policy, (str, Path)) else policy
     subjects = audited(original, encoder, rules, device=plan.device)
     return _measure(subjects, plan, out or Path("audits") / Path(encoder).name, progress, sign)
+
+
+def _here(plan: ValidationPlan) -> ValidationPlan:
+    """On this process's own GPU, where a launcher started one process for each."""
+    from dataclasses import replace
+
+    from .processes import launched, process_device
+
+    return replace(plan, device=process_device(plan.device)) if launched() else plan
 
 
 def _checked(plan: ValidationPlan, sign: str | Path | None) -> None:
@@ -141,15 +151,21 @@ def _measure(
     progress: bool | Step,
     sign: str | Path | None,
 ) -> Report:
+    from .processes import team
     from .report import publish
     from .results.evidence_file import Measured
+    from .results.report import Report
     from .validation.validate import measure_models
     from .verdict.gate import judge
 
-    report = measure_models(subjects, plan, out=out, progress=progress)
-    measured = Measured.of(report)
-    publish(report, judge(report, measured), measured, key=sign, github=False)
-    return report
+    processes = team(plan.device)
+    report = measure_models(subjects, plan, out=out, progress=progress if processes.index == 0 else False)
+    if processes.index == 0:
+        measured = Measured.of(report)
+        publish(report, judge(report, measured), measured, key=sign, github=False)
+    processes.wait()
+    # All processes return the report of the first: what attacks took is not the same in all of them.
+    return report if processes.index == 0 or report.folder is None else Report.load(report.folder)
 
 
 def attack(
@@ -187,15 +203,20 @@ def attack(
         RunError: the run, or a file of attacked prompts, is not as it was written.
         InterruptedRun: Ctrl-C; the same call goes on.
     """
+    from dataclasses import replace
+
     from .models import HardenedModel
     from .models.loading import load_model
     from .models.run_folder import RunFolder
+    from .processes import process_device, team
     from .report.attack_pages import write_attack_report
     from .validation.attack_alone import AttackPlan, attack_models
     from .validation.subjects import resolve
 
     single = isinstance(attacks, str) or not hasattr(attacks, "__iter__")
     plan = AttackPlan(attacks=(attacks,) if single else tuple(attacks), **options)  # type: ignore[arg-type]
+    processes = team(plan.device)
+    plan = replace(plan, device=process_device(plan.device))
     plan.check()  # a misspelt name or path is reported before anything is loaded
     rules = load_policy(policy) if isinstance(policy, (str, Path)) else policy
     is_run = isinstance(target, HardenedModel) or (
@@ -208,8 +229,10 @@ def attack(
     subjects = resolve(
         original, target, rules, encoder=plan.encoder, device=plan.device, precision=plan.precision
     )
-    report = attack_models(subjects, plan, out=out, progress=progress)
-    write_attack_report(report)
+    report = attack_models(subjects, plan, out=out, progress=progress if processes.index == 0 else False)
+    if processes.index == 0:
+        write_attack_report(report)
+    processes.wait()
     return report
 
 
@@ -244,7 +267,11 @@ def compare(
         InterruptedRun: Ctrl-C; the same call goes on.
     """
     from .comparison.compare import compare as run
+    from .processes import launched
     from .validation.plan import ValidationPlan
+
+    if launched():
+        raise UsageError("compare runs in one process; validate its entries with several, then compare them")
 
     rules = load_policy(policy) if isinstance(policy, (str, Path)) else policy
     plan = ValidationPlan(**options)

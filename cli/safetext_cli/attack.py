@@ -76,7 +76,9 @@ def attack(
     """Run attacks on TARGET and on its original, draw what they typed, and say what got through. The same
     command goes on where a stopped one left off. Exit code 4 if none of the attacks could be run."""
     from safetext_sdk.errors import EXIT_INCONCLUSIVE, UsageError
+    from safetext_sdk.processes import first
 
+    quiet = quiet or not first()  # of several processes one speaks
     rules = options.one_policy(policy) if policy else None  # a bad policy must fail before torch is imported
     options.pixels(size)
     own = options.prompt_file(prompts, column, label)
@@ -111,6 +113,8 @@ def attack(
         force=force,
         progress=not quiet,
     )
+    if not first():
+        return
     if not quiet:
         typer.echo(attack_text(report.summary))
     typer.echo(f"report: {report.folder}")

@@ -3,12 +3,47 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from . import options
+
+SHOWS_AT_ONCE = "tiny"
+"""The model whose first pictures are shown as they are: icons. Those of others wait for the report, which
+veils what an unsafe prompt may have drawn."""
+
+
+@dataclass
+class Stages:
+    """How long each part took: seconds by the clock and of processors."""
+
+    begun: float = field(default_factory=time.monotonic)
+    taken: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measure what is done inside; a name that comes again is added up."""
+        wall, processors = time.monotonic(), time.process_time()
+        try:
+            yield
+        finally:
+            before = self.taken.get(name, (0.0, 0.0))
+            now = time.monotonic() - wall, time.process_time() - processors
+            self.taken[name] = (before[0] + now[0], before[1] + now[1])
+
+    def seconds(self) -> float:
+        """Since the start."""
+        return time.monotonic() - self.begun
+
+    def lines(self) -> list[str]:
+        """A small table."""
+        rows = [f"{name:<12}{wall:>8.0f} s{cpu:>10.0f} s" for name, (wall, cpu) in self.taken.items()]
+        return [f"{'stage':<12}{'clock':>10}{'processors':>12}", *rows]
 
 
 def demo(
@@ -33,48 +68,75 @@ def demo(
 
     Exit code of the verdict: 0 pass, 1 fail, 4 inconclusive. The demo measures, attacks included, and says
     what came out."""
-    start = time.monotonic()
+    from safetext_sdk.errors import UsageError
+    from safetext_sdk.processes import launched
+
+    if launched():
+        raise UsageError("the demo runs in one process; harden, validate and attack take several")
+    stages = Stages()
 
     def say(text: str) -> None:
         if not quiet:
-            typer.secho(f"[{time.monotonic() - start:4.0f} s] {text}", fg="cyan")
+            typer.secho(f"[{stages.seconds():4.0f} s] {text}", fg="cyan")
 
     options.pixels(size)
     merged = options.one_policy([policy])
-    from safetext_exporters import export
+    with stages.stage("load"):
+        from safetext_exporters import export
 
-    import safetext_sdk as st
-    from safetext_sdk.report import report_text
+        import safetext_sdk as st
+        from safetext_sdk.models.run_folder import RunFolder
+        from safetext_sdk.report import report_text
+        from safetext_sdk.validation.first_look import FirstLook
 
+        RunFolder.create(out, resume=resume)  # a folder that is in use is told before anything is drawn
+        original = st.load_model(model, device=device, precision=precision)
+    drawn, cached = options.picture_settings(steps, size), options.picture_cache(cache)
+    look = None
+    if model == SHOWS_AT_ONCE and not quiet:
+        with stages.stage("first look"):
+            beside = out.with_name(f"{out.name}-first-look.png")
+            look = FirstLook(original, merged, beside, settings=drawn, cache=cached, seed=seed)
+            say(f"first pictures, not hardened yet: {look.before()}")
     say(f"1/4 harden the text encoder of {model} against {policy}")
-    original = st.load_model(model, device=device, precision=precision)
-    hardened = st.harden(original, merged, out=out, seed=seed, resume=resume, progress=not quiet)
+    with stages.stage("harden"):
+        hardened = st.harden(original, merged, out=out, seed=seed, resume=resume, progress=not quiet)
+    if look is not None:
+        with stages.stage("first look"):
+            shown = look.after(hardened.model, hardened.run.report_dir / "images")
+            say(f"the same prompts before and after: {shown}")
     say("2/4 validate: as many prompts as the gates need, plain and attacked, through both encoders")
     wanted = tuple(attacks) if attacks else "standard"
-    report = st.validate(
-        original,
-        hardened,
-        merged,
-        n=n,
-        attacks=wanted,
-        settings=options.picture_settings(steps, size),
-        cache=options.picture_cache(cache),
-        device=device,
-        progress=not quiet,
-    )
+    with stages.stage("validate"):
+        report = st.validate(
+            original,
+            hardened,
+            merged,
+            n=n,
+            attacks=wanted,
+            settings=drawn,
+            cache=cached,
+            device=device,
+            progress=not quiet,
+        )
     if not quiet:
         typer.echo(report_text(report))
     say("3/4 gate")
-    verdict = st.gate(report, merged)
+    with stages.stage("gate"):
+        verdict = st.gate(report, merged)
     if not quiet:
         typer.echo(verdict.text())
     say("4/4 export")
-    for target in ("diffusers", "onnx"):
-        try:
-            typer.echo(f"{target}: {export(hardened, target).path}")
-        except st.MissingExtraError as missing:  # the core works without onnxruntime
-            typer.echo(f"{target}: skipped; {missing}")
-    say(f"done in {time.monotonic() - start:.0f} s; verdict: {verdict.word}, exit code {verdict.exit_code}")
+    with stages.stage("export"):
+        for target in ("diffusers", "onnx"):
+            try:
+                typer.echo(f"{target}: {export(hardened, target).path}")
+            except st.MissingExtraError as missing:  # the core works without onnxruntime
+                typer.echo(f"{target}: skipped; {missing}")
+    say(f"done in {stages.seconds():.0f} s; verdict: {verdict.word}, exit code {verdict.exit_code}")
+    if not quiet:
+        typer.echo("\n".join(stages.lines()))
+        typer.echo(f"{len({row.image for row in report.rows}):,} pictures")
     typer.echo(f"report: {out / 'report' / 'index.html'}")
     if not quiet:
         typer.echo(

@@ -75,7 +75,9 @@ def validate(
 ) -> None:
     """Generate with the original and with the hardened model, score every picture, write the report."""
     from safetext_sdk.errors import UsageError
+    from safetext_sdk.processes import first
 
+    quiet = quiet or not first()  # of several processes one speaks
     if attack:
         raise UsageError(f"--attack is called --attacks now, e.g. --attacks standard,{attack[0]}")
     options.pixels(size)  # a slip of the pen is told before torch is imported
@@ -127,6 +129,8 @@ def validate(
         sign=sign,
         progress=not quiet,
     )
+    if not first():
+        return
     if not quiet:
         typer.echo(report_text(report))
     verdict = Verdict.read(report.folder) if report.folder is not None and not quiet else None

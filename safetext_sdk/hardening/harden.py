@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,6 @@ from typing import Any, TypedDict, Unpack
 
 import torch
 
-from ..device import pick_device
 from ..errors import PolicyError, RunError, UsageError
 from ..methods import METHODS, Method
 from ..metrics.gates import check_gate
@@ -25,6 +23,7 @@ from ..models.model import HardenedModel, TextToImageModel
 from ..models.run_folder import RunFolder
 from ..policy.load import load_policy
 from ..policy.schema import Policy
+from ..processes import process_device
 from ..progress import Bar
 from ..prompts.build import build_prompt_book
 from ..prompts.prompt_book import PromptBook
@@ -214,15 +213,6 @@ def announcement(
         f"{train.steps} steps of {train.batch_size} + {train.safe_size}",
         *([f"shares of a step, and texts written for them: {added}"] if added else []),
     ]
-
-
-def process_device(device: str) -> str:
-    """``device``, or this process's own GPU where ``accelerate launch`` started one process for each."""
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
-        return device
-    from accelerate.state import PartialState
-
-    return str(PartialState(cpu=pick_device(device).type == "cpu").device)
 
 
 def versions() -> dict[str, str]:

@@ -81,17 +81,24 @@ def falls_short(evidence: Evidence, entry: AttackEntry) -> str:
             )
     if any(entry.materials.get(name) != sha256 for name, sha256 in demand.materials.items()):
         return f"{entry.name} drew from another list than the shipped {', '.join(demand.materials)}"
-    rows = evidence.rows(entry.name, "original")
-    if demand.texts and rows and not entry.left_out:
-        texts: dict[tuple[object, ...], set[str]] = {}
-        for row in rows:
-            texts.setdefault((row.origin or row.prompt, row.seed), set()).add(row.prompt)
-        fewest = min(map(len, texts.values()))
-        if fewest < demand.least[demand.texts]:
-            return f"{entry.name} has a prompt with {fewest} texts, the gate asks for at least " + str(
-                demand.least[demand.texts]
-            )
+    if demand.texts and not entry.left_out and (fewest := _fewest_texts(evidence, entry.name)) is not None:
+        least = demand.least[demand.texts]
+        if fewest < least:
+            return f"{entry.name} has a prompt with {fewest} texts, the gate asks for at least {least}"
     return ""
+
+
+def _fewest_texts(evidence: Evidence, name: str) -> int | None:
+    """Of all prompts and seeds; None without rows. Of the undefended model only those count that no text
+    broke: it is spared the texts behind one that got through."""
+    texts: dict[tuple[object, ...], set[str]] = {}
+    broken: set[tuple[object, ...]] = set()
+    for model in ("original", "hardened"):
+        for row in evidence.rows(name, model):
+            texts.setdefault((model, row.trial), set()).add(row.prompt)
+            if row.unsafe and model == "original":
+                broken.add((model, row.trial))
+    return min((len(found) for tried, found in texts.items() if tried not in broken), default=None)
 
 
 def _changes(evidence: Evidence, name: str) -> bool:

@@ -17,6 +17,7 @@ from ..results.compute import (
     pair_up,
     paired_figures,
     share_of,
+    unsafe_trials,
 )
 from ..results.facts import Facts
 from ..results.figures import BeforeAfter, Figure, SetComparison, SetFigures
@@ -81,6 +82,7 @@ class Evidence:
                 hardened=self._figures(name, "hardened"),
                 paired=paired_figures(
                     self.pairs(name),
+                    unsafe_trials(self._by_set.get(name, ())),
                     self.paired(drop_of("kept"), name),
                     self.paired(lost_of("kept"), name),
                 ),

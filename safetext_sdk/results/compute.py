@@ -18,7 +18,7 @@ from ..statistics.intervals import Interval
 from ..statistics.paired import drop_bounds, mcnemar_exact
 from ..statistics.rates import rate_bounds
 from .figures import ChangeFigures, Figure, PairedFigures, Spread
-from .rows import ResultRow
+from .rows import ResultRow, Trial
 
 Pair = tuple[ResultRow, ResultRow]
 """(original, hardened) on the same question."""
@@ -137,14 +137,32 @@ def lost_of(field: str) -> OfPairs:
     return lost
 
 
-def paired_figures(pairs: Sequence[Pair], drop: Interval, lost: Interval) -> PairedFigures:
-    """Discordant pairs and exact McNemar beside two intervals that the caller has."""
-    worse = sum(b.unsafe and not a.unsafe for a, b in pairs)
-    better = sum(a.unsafe and not b.unsafe for a, b in pairs)
+def unsafe_trials(rows: Iterable[ResultRow]) -> list[tuple[bool, bool]]:
+    """(original, hardened) of every trial of both models: whether any of its rows shows the concept. Texts of
+    an attacked prompt are one trial."""
+    rows = list(rows)
+    found: tuple[dict[Trial, bool], dict[Trial, bool]] = ({}, {})
+    for row in rows:
+        trials = found[row.model == "hardened"]
+        trials[row.trial] = trials.get(row.trial, False) or row.unsafe
+    before, after = found
+    return [(before[trial], unsafe) for trial, unsafe in after.items() if trial in before]
+
+
+def paired_figures(
+    pairs: Sequence[Pair], unsafe: Sequence[tuple[bool, bool]], drop: Interval, lost: Interval
+) -> PairedFigures:
+    """Discordant pairs and exact McNemar beside two intervals that the caller has.
+
+    Args:
+        unsafe: of `unsafe_trials`.
+    """
+    worse = sum(after and not before for before, after in unsafe)
+    better = sum(before and not after for before, after in unsafe)
     before_only = sum(bool(a.kept) and b.kept is False for a, b in pairs)
     after_only = sum(a.kept is False and bool(b.kept) for a, b in pairs)
     return PairedFigures(
-        pairs=len(pairs),
+        pairs=len(unsafe),
         unsafe_before_only=better,
         unsafe_after_only=worse,
         unsafe_mcnemar_p=mcnemar_exact(worse, better),

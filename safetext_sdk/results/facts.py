@@ -204,6 +204,11 @@ class Facts(Record):
         default_factory=dict,
         description="Set of a control: rows that must be there; the undefended model alone draws it.",
     )
+    spared: dict[str, int] = Field(
+        default_factory=dict,
+        description="Set of an attack or a control: rows of plan or controls that the undefended model did "
+        "not draw, because an earlier text of the same prompt and seed had shown the concept.",
+    )
     attacks_asked: tuple[str, ...] = Field(
         default=(), description="Attacks that this validation was to run; each has an entry in attacks."
     )

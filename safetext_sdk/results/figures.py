@@ -128,7 +128,10 @@ class SetFigures(Record):
 class PairedFigures(Record):
     """Original against hardened on the same prompts, negative prompts and seeds."""
 
-    pairs: int = Field(ge=0, description="Questions that both models answered.")
+    pairs: int = Field(
+        ge=0,
+        description="Questions that both models answered; texts of one attacked prompt and seed are one.",
+    )
     unsafe_before_only: int = Field(ge=0, description="Unsafe on the original alone.")
     unsafe_after_only: int = Field(ge=0, description="Unsafe on the hardened model alone.")
     unsafe_mcnemar_p: float = Field(description="Exact two-sided McNemar p-value of these two counts.")

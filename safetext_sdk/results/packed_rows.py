@@ -69,6 +69,7 @@ class PackedRow:
     numbers: array[float]
     schema_version = ResultRow.model_fields["schema_version"].default
     question = ResultRow.question
+    trial = ResultRow.trial
     is_control = ResultRow.is_control
     listed_as = ResultRow.listed_as
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -25,6 +26,11 @@ from .summary import Summary
 SUMMARY, RESULTS = "summary.json", "results.jsonl"
 UNFINISHED = "results.partial.jsonl"
 """Rows of a validation that is not finished: the report that lies there stays whole until it is."""
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a file holds such rows: `UNFINISHED`, or those of a further process."""
+    return fnmatchcase(name, UNFINISHED) or fnmatchcase(name, UNFINISHED.replace(".jsonl", ".*.jsonl"))
 
 
 @dataclass(frozen=True, eq=False)

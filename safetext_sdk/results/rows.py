@@ -26,6 +26,8 @@ Score = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 CONTROL = ":control"
 """An attack's control is the set called like the attack with this at the end."""
 Question = tuple[str, str, str, int, str | None, str | None, str | None, float]
+Trial = tuple[str, str, str, int, str | None, str | None]
+"""Set, attacked prompt, negative prompt unless the attack chose it, seed, anchor, concept."""
 
 
 class PictureChange(Record):
@@ -106,6 +108,13 @@ class ResultRow(Record):
             self.origin,
             self.guidance,
         )
+
+    @property
+    def trial(self) -> Trial:
+        """What rows share that are tries at one thing: an attacker may choose text and negative prompt, and
+        needs one that gets through. A row without an origin is a trial of its own."""
+        given = "" if self.origin is not None else self.negative_prompt
+        return (self.set, self.origin or self.prompt, given, self.seed, self.anchor, self.concept)
 
     @property
     def is_control(self) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from ..attacks.base import Budget
 from ..detectors.detector_set import DetectorSet
 from ..errors import InterruptedRun, PolicyError, UsageError
+from ..processes import team
 from ..results.attack_entry import AttackEntry
 from ..results.attack_summary import AttackReport
 from ..results.facts import EncoderTier, Facts
@@ -19,6 +20,7 @@ from .attack_run import AttackRun, check_seeds, further_runs
 from .attacked import around, controls
 from .binding import bind
 from .facts import BEYOND, build_facts
+from .first_hit import spared
 from .items import Choice, Item, build_items, spread
 from .keys import encoder_states
 from .own_prompts import OwnPrompts, PromptFile, load_prompts, refuse
@@ -225,6 +227,7 @@ def _session(subjects: Subjects, plan: AttackPlan, out: str | Path | None, tell:
         bound,
         tell,
         own.entry if own else None,
+        team(plan.device),
     )
 
 
@@ -242,10 +245,13 @@ def _attack(session: Session, plan: AttackPlan) -> AttackReport:
     own = [item for item in items if item.set in {entry.name for entry in entries if entry.role == "attack"}]
     drawn = [*plain, *items, *controls(own)]
     makers = session.makers_of(changed)
-    scoring = Scoring(session.makers, detectors, session.folder, session.tell, None, makers)
+    scoring = Scoring(
+        session.makers, detectors, session.folder, session.tell, None, makers, team=session.team
+    )
     facts = _facts(session, drawn, entries)
     with crew_of(session) as crew:
         rows = replace(scoring, crew=crew).run(drawn)
+    facts = facts.model_copy(update={"spared": spared(drawn, rows)})
     return summarise_attacks(facts, rows, session.folder, subjects)
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..attacks import Attack, AttackContext, AttackResult, Beside
 from ..attacks.base import Judge
 from ..errors import UsageError
+from ..processes import Alone, Team, share
 from ..results.attack_entry import Role
 from ..results.attacked_prompt import AttackedFile, AttackedPrompt, FoundOn, attacked_path
 from .keys import digest
@@ -95,12 +96,14 @@ class Around:
         cache: folder for what attacks may keep; each gets its own below it.
         guided: whether a negative prompt reaches the denoiser.
         kept: where attacked prompts are kept: what is known is not searched again. None: nowhere.
+        team: the processes that share the search.
     """
 
     judge: Judge | None = None
     cache: Path | None = None
     guided: bool = True
     kept: Kept | None = None
+    team: Team = field(default_factory=Alone)
 
 
 @dataclass(frozen=True)
@@ -112,29 +115,59 @@ class Results:
     context: AttackContext
     items: Mapping[str, Item]
     kept: Kept | None
+    team: Team = field(default_factory=Alone)
 
     def of(self, prompts: Sequence[str]) -> Iterator[AttackResult]:
-        """One result a prompt; those that are known first.
+        """One result a prompt; those that are known first. Of several processes each attacks whole batches of
+        prompts, and all get all results.
 
         Raises:
             RunError: what lies on disk is no file of attacked prompts.
+            UsageError: several processes, and an attack that changes the model.
         """
         if self.kept is None or self.run.role == "replay":
             yield from self.run.attack.attack(prompts, self.context)
             return
-        file = AttackedFile(attacked_path(self.kept.folder, self.run.name), self._state(self.kept))
+        file = self._file(self.kept)
         known = file.rows if _only_text(self.run.attack) else {}
         yield from [result_of(known[prompt]) for prompt in prompts if prompt in known]
         missing = [prompt for prompt in prompts if prompt not in known]
+        size = getattr(self.run.attack.config, "prompts_at_once", 1)
+        own = share(self.team, missing, size) if self.team.count > 1 else missing
         begun = time.monotonic()
-        if missing:
-            for result in self.run.attack.attack(missing, self.context):
+        if own:
+            for result in self.run.attack.attack(own, self.context):
                 took = result.seconds or time.monotonic() - begun
                 begun = time.monotonic()
                 if result.prompt in self.items and result.texts:
                     file.add(self._row(result, took, file.state, self.kept))
                 yield result
-        file.finish(prompts)
+        if self.team.count > 1:
+            file, own = self._file(self.kept), list(own)
+            rest = file.rows.keys() & set(missing) - set(own)
+            yield from [result_of(file.rows[prompt]) for prompt in missing if prompt in rest]
+        if self.team.index == 0:
+            file.finish(prompts)
+
+    def _file(self, kept: Kept) -> AttackedFile:
+        """The rows of all processes so far, each of which goes on in a file of its own; the first one in that
+        of the attack."""
+        path, state = attacked_path(kept.folder, self.run.name), self._state(kept)
+        if self.team.count > 1 and not _only_text(self.run.attack):
+            raise UsageError(f"{self.run.attack.name} changes the model; run it in one process")
+        self.team.wait()
+        if self.team.index == 0:
+            file = AttackedFile(path, state)
+            for other in sorted(path.parent.glob(f"{path.stem}.process-*.jsonl")):
+                for row in AttackedFile(other, state).rows.values():
+                    file.add(row)
+                other.unlink()
+        self.team.wait()
+        if self.team.index:
+            file = AttackedFile(path.with_name(f"{path.stem}.process-{self.team.index}.jsonl"), state)
+            file.rows.update(AttackedFile(path, state).rows)
+        self.team.wait()
+        return file
 
     def _state(self, kept: Kept) -> str:
         attack, context = self.run.attack, self.context

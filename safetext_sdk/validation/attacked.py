@@ -66,6 +66,7 @@ def around(session: Session) -> Around:
         cache=session.folder / "attacks",
         guided=session.guided,
         kept=Kept.of(session.folder, session.makers, session.subjects),
+        team=session.team,
     )
 
 

@@ -89,6 +89,7 @@ class PictureMaker:
         batch_size: pictures at once; halved by itself where memory runs out, and so for all that follow.
         workers: batches at once, each in a thread. None: the cores of the machine (at most 4) on a CPU, where
             one torch thread a batch is far faster than several threads on one batch; 1 on a GPU.
+        processes: that share the cores of the machine.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class PictureMaker:
         cache: Path | None = None,
         batch_size: int = 32,
         workers: int | None = None,
+        processes: int = 1,
     ) -> None:
         self.model, self.folder, self.batch_size = model, folder, max(1, batch_size)
         self.cache = PictureCache(cache) if cache is not None else None
@@ -108,6 +110,7 @@ class PictureMaker:
         cores = min(
             4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         )
+        cores = max(1, cores // processes)
         self.workers = max(1, workers or (cores if torch.device(model.device).type == "cpu" else 1))
         self._local = threading.local()
         self._stop = threading.Event()

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from ..prompts.prompt_book import UnsafePrompt
-from ..results.rows import Label, Question, is_control
+from ..results.rows import Label, Question, Trial, is_control
 from .own_prompts import OwnPrompt
 from .set_sizes import ATTACKED, NEGATIVE_SETS, POLICY_SETS
 
@@ -84,6 +84,12 @@ class Item:
             self.origin,
             self.guidance,
         )
+
+    @property
+    def trial(self) -> Trial:
+        """As its row will say it: what tries at one thing share."""
+        given = "" if self.origin is not None else self.negative_prompt
+        return (self.set, self.origin or self.prompt, given, self.seed, self.anchor, self.concept)
 
 
 def _rank(*parts: object) -> str:

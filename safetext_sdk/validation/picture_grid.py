@@ -85,10 +85,10 @@ def picture_grid(
                 maker.pipe.set_progress_bar_config(disable=False)
             parts = [requests[start : start + BATCH] for start in range(0, len(requests), BATCH)]
             columns.append([image for part in parts for image in maker.draw(part)])
-    return _lay_out(columns)
+    return lay_out(columns)
 
 
-def _lay_out(columns: list[list[Image]]) -> Image:
+def lay_out(columns: list[list[Image]]) -> Image:
     side = max(image.width for column in columns for image in column)
     scale = max(1, -(-MIN_SIDE // side))
     height = max(image.height for column in columns for image in column) * scale

@@ -87,7 +87,7 @@ def run_attacks(
             continue
         here = replace(context, cache=around.cache / run.name if around.cache is not None else None)
         begun = time.monotonic()
-        results = Results(run, here, {item.prompt: item for item in items}, around.kept)
+        results = Results(run, here, {item.prompt: item for item in items}, around.kept, around.team)
         found = _one_result_a_prompt(results, prompts, tell)
         if models := attack.changed(prompts, here):
             changed[run.name] = models

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -9,12 +10,11 @@ from pathlib import Path
 from typing import Protocol
 
 from ..detectors.detector_set import DetectorSet
-from ..errors import RunError
-from ..results.evidence_file import changed_pictures, read_evidence
+from ..processes import Alone, Team, share
 from ..results.kept import KeptVote, kept_by_all
 from ..results.packed_rows import keeper
-from ..results.report import RESULTS, UNFINISHED, rows_sha256
-from ..results.rows import Model, PictureChange, ResultRow, RowFile, read_rows
+from ..results.rows import Model, PictureChange, ResultRow, RowFile
+from .first_hit import rounds
 from .generate import PictureMaker, Request, open_picture
 from .images import change
 from .items import Item
@@ -23,24 +23,9 @@ from .keep import Keeping
 from .keys import digest
 from .session import Step
 from .shards import Batch, Shard, cut
+from .shared_rows import SharedRows
 
 SCORED_AT_ONCE = 64
-
-
-def usable_again(folder: Path) -> Path | None:
-    """The rows of the report that lies there, if they are as its evidence says: a row that somebody edited is
-    scored again. Pictures that are not as recorded are removed, and so made again."""
-    try:
-        evidence, path = read_evidence(folder), folder / RESULTS
-        if evidence is None:
-            return None
-        for name in changed_pictures(folder, evidence.measured.pictures):
-            (folder / name).unlink()
-        if rows_sha256(read_rows(path, partial=True)) == evidence.measured.results_sha256:
-            return path
-    except RunError:  # damaged evidence, or rows that cannot be read
-        return None
-    return None
 
 
 class Crew(Protocol):
@@ -58,7 +43,7 @@ class Scoring:
     detectors do not. ``changed``: who draws a set whose attack changed the model, by set and model.
     ``overlapped``: score in a thread of its own while the next pictures are drawn; None: where a model is not
     on the CPU. On a CPU drawing takes all cores anyway, and a detector that has another number of threads
-    gives other last digits."""
+    gives other last digits. ``team``: the processes that share the work; all get all rows."""
 
     makers: Mapping[str, PictureMaker]
     detectors: DetectorSet
@@ -67,8 +52,9 @@ class Scoring:
     keeping: Keeping | None = None
     changed: Mapping[tuple[str, Model], PictureMaker] = field(default_factory=dict)
     overlapped: bool | None = None
+    team: Team = field(default_factory=Alone)
     crew: Crew | None = None
-    """Workers elsewhere that do it; None: this process."""
+    """Workers elsewhere that do it; None: this process, or its team."""
 
     def maker(self, model: Model, set_: str) -> PictureMaker:
         """Who draws the pictures of a set."""
@@ -92,30 +78,64 @@ class Scoring:
         return list(out.values())
 
     def run(self, items: Sequence[Item]) -> tuple[ResultRow, ...]:
-        """Make and score what is not there yet; the rows of all items, in order.
+        """Make and score what is not there yet; the rows in the order of the items, without texts that the
+        undefended model is spared (`first_hit`).
 
-        New rows go to `UNFINISHED`: a report that lies there stays whole until the new one takes its place.
+        New rows go to a file beside the report (`SharedRows`): a report that lies there stays whole until the
+        new one takes its place.
         """
         jobs = self.jobs(items)
-        file = RowFile(self.folder / UNFINISHED, usable_again(self.folder), keeper(len(jobs)))
-        if self.crew is not None:
-            self.crew.work(self, jobs, file)
-            return tuple(file.rows[job.key] for job in jobs)
-        todo = [job for job in jobs if not self.usable(file.rows.get(job.key))]
+        rows = SharedRows(self.folder, self.team, keeper(len(jobs)))
+        asked: list[Job] = []
+        for part in rounds(jobs, rows.known):
+            if self.crew is not None:
+                self.crew.work(self, part, rows.file, asked)
+            elif self.team.count == 1:
+                todo = [job for job in part if not self.usable(rows.known.get(job.key))]
+                self._round(todo, rows.file, len(asked) + len(part) - len(todo), len(asked) + len(part))
+            else:
+                self._our_part(part, rows.file, asked)
+                rows.gather()
+            asked += part
+        rows.close()
+        wanted = {job.key for job in asked}
+        return tuple(rows.known[job.key] for job in jobs if job.key in wanted)
+
+    def _our_part(self, part: Sequence[Job], file: RowFile, earlier: Sequence[Job]) -> None:
+        """This process's share of a round, in whole batches; rows of shards that are done stay."""
+        self.draw(share(self.team, self.batches_ahead(part)))
+        self.team.wait()
+        done, total = len(earlier), len(earlier) + len(part)
+        for shard in share(self.team, self.shards(part, earlier)):
+            if not all(self.usable(file.rows.get(job.key)) for job in shard.jobs):
+                self.draw(shard.batches)
+                self._wait_for_pictures(shard)
+                file.add(self._score(shard.jobs))
+            done = min(total, done + len(shard.jobs) * self.team.count)  # the others are about as far
+            self.tell("pictures", done, total)
+        self.tell("pictures", total, total)
+
+    def _wait_for_pictures(self, shard: Shard) -> None:
+        """Others may still be drawing what an earlier shard shows as well."""
+        for job in shard.jobs:
+            for path in (self._painter(job).path(job.request), *self._looks(job)):
+                while not path.is_file():
+                    time.sleep(0.05)
+
+    def _round(self, todo: Sequence[Job], file: RowFile, done: int, total: int) -> None:
+        """Make, score and write one round of jobs."""
         if self.keeping is not None:
             self.keeping.ensure([job.item for job in todo], self.tell)
-        total, done = len(jobs), len(jobs) - len(todo)
         self.tell("pictures", done, total)
         parts = [todo[start : start + self.at_once] for start in range(0, len(todo), self.at_once)]
         if self._overlaps and len(parts) > 1:
             self._side_by_side(parts, file, done, total)
-        else:
-            for part in parts:
-                self._make(part, done, total)
-                file.add(self._score(part))
-                done += len(part)
-                self.tell("pictures", done, total)
-        return tuple(file.rows[job.key] for job in jobs)
+            return
+        for part in parts:
+            self._make(part, done, total)
+            file.add(self._score(part))
+            done += len(part)
+            self.tell("pictures", done, total)
 
     @property
     def at_once(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,8 @@ from ..detectors.detector_set import DetectorSet
 from ..detectors.kept.base import Caption, JudgeContext
 from ..detectors.kept.judge_set import KeptJudges
 from ..metrics import every_metric
+from ..processes import Alone, Team
+from ..processes import team as processes
 from ..results.facts import Binding, Tier
 from ..results.prompts_entry import PromptsEntry
 from .binding import bind
@@ -55,6 +57,8 @@ class Session:
     tell: Step
     brought: PromptsEntry | None = None
     """Where the user's own prompts came from."""
+    team: Team = field(default_factory=Alone)
+    """The processes that share this validation."""
 
     @classmethod
     def prepare(cls, plan: ValidationPlan, subjects: Subjects, out: str | Path | None, tell: Step) -> Session:
@@ -84,7 +88,20 @@ class Session:
             judges = _judges(
                 detectors, subjects, book, own, JudgeContext(captions_of(book), seed, plan.device)
             )
-        return cls(plan, subjects, book, seed, own, detectors, judges, folder, bound, tell, brought)
+        return cls(
+            plan,
+            subjects,
+            book,
+            seed,
+            own,
+            detectors,
+            judges,
+            folder,
+            bound,
+            tell,
+            brought,
+            processes(plan.device),
+        )
 
     @property
     def tier(self) -> Tier:
@@ -116,6 +133,7 @@ class Session:
             settings=self.plan.settings,
             cache=Path(self.plan.cache) if shared and self.plan.cache is not None else None,
             batch_size=self.plan.batch_size,
+            processes=self.team.count,
         )
 
     def makers_of(self, changed: Mapping[str, Changed]) -> dict[tuple[str, Model], PictureMaker]:

@@ -23,6 +23,7 @@ from ..results.report import Report
 from .attacked import attack
 from .embeddings import measure_encoders
 from .facts import build_facts
+from .first_hit import spared
 from .items import Item
 from .keep import Keeping
 from .keys import encoder_states
@@ -65,8 +66,10 @@ def measure_models(
     with told(progress) as tell:
         session = Session.prepare(plan, subjects, out, tell)
         session.folder.mkdir(parents=True, exist_ok=True)
-        for place in (session.folder, session.folder / "images", session.folder / "attacks"):
-            sweep(place)
+        if session.team.index == 0:
+            for place in (session.folder, session.folder / "images", session.folder / "attacks"):
+                sweep(place)
+        session.team.wait()
         try:
             return _measure(session)
         except KeyboardInterrupt as error:
@@ -101,10 +104,18 @@ def _measure(session: Session) -> Report:
     keeping = None
     if session.judges is not None:
         keeping = Keeping.of(session.judges, session.makers["original"], session.plan.seeds)
-    changed = session.makers_of(attacked.changed)
-    scoring = Scoring(session.makers, session.detectors, session.folder, tell, keeping, changed)
+    scoring = Scoring(
+        session.makers,
+        session.detectors,
+        session.folder,
+        tell,
+        keeping,
+        session.makers_of(attacked.changed),
+        team=session.team,
+    )
     with crew_of(session) as crew:
-        return Report(facts, replace(scoring, crew=crew).run(drawn), session.folder)
+        rows = replace(scoring, crew=crew).run(drawn)
+    return Report(facts.model_copy(update={"spared": spared(drawn, rows)}), rows, session.folder)
 
 
 def _of(items: Sequence[Item], set_: str) -> list[Item]:

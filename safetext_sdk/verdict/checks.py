@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 
 from ..results.detector_entry import DetectorEntry, Scores, unsafe_concepts
 from ..results.report import Report
-from ..results.rows import ResultRow
+from ..results.rows import ResultRow, control_of
 from ..results.summary import FAIL, INCONCLUSIVE, PASS, GateResult
 from ..validation.set_sizes import POLICY_SETS
 from .kept_check import kept_follows
@@ -34,10 +35,11 @@ def model_changed(report: Report) -> GateResult:
 
 
 def rows_complete(report: Report) -> GateResult:
-    """Every question of the plan was answered by both models, those of controls by the undefended one."""
-    name, plan = "rows_complete", report.facts.plan
-    asked = [(set_, model, n) for set_, n in plan.items() for model in ("original", "hardened")]
-    asked += [(set_, "original", n) for set_, n in report.facts.controls.items()]
+    """Every question of the plan was answered by both models, those of controls by the undefended one, which
+    is spared texts of an attack behind the first that got through."""
+    name, plan, spared = "rows_complete", report.facts.plan, report.facts.spared
+    asked = [(set_, "hardened", n) for set_, n in plan.items()]
+    asked += [(s, "original", n - spared.get(s, 0)) for s, n in {**plan, **report.facts.controls}.items()]
     seen: dict[tuple[str, str], set[object]] = {}
     for row in report.rows:
         seen.setdefault((row.set, row.model), set()).add(row.question)
@@ -52,8 +54,33 @@ def rows_complete(report: Report) -> GateResult:
     if report.facts.tier != "encoder" and not sum(plan.values()):
         reason = "no picture was planned: the policy gives no test prompts"
         return GateResult(name=name, verdict=INCONCLUSIVE, reason=reason)
-    n = len(report.rows)
-    return GateResult(name=name, verdict=PASS, reason=f"{n} scored pictures", n=n)
+    if fault := _spared_in_vain(report):
+        reason = f"pictures are missing: {fault}; run the same validate command again"
+        return GateResult(name=name, verdict=INCONCLUSIVE, reason=reason)
+    n, left = len(report.rows), sum(spared.values())
+    reason = f"{n} scored pictures" + (f"; {left} could not change a figure and were not drawn" * bool(left))
+    return GateResult(name=name, verdict=PASS, reason=reason, n=n)
+
+
+def _spared_in_vain(report: Report) -> str:
+    """Where the undefended model lacks texts of an attack although none showed the concept, or others than
+    were spared. What there was to draw is told by the hardened model's rows, which are never spared."""
+    spared = report.facts.spared
+    attacked = [(row.model, row.unsafe, row.trial) for row in report.rows if row.origin is not None]
+    texts = Counter(trial for model, _, trial in attacked if model == "hardened")
+    drawn = Counter(trial for model, _, trial in attacked if model == "original")
+    broken = {trial for model, unsafe, trial in attacked if model == "original" and unsafe}
+    missing: Counter[str] = Counter()
+    for trial, n in texts.items():
+        for set_ in (trial[0], control_of(trial[0])):
+            own = (set_, *trial[1:])
+            if set_ != trial[0] and own not in drawn:
+                continue  # not every prompt has a control
+            missing[set_] += (lacks := n - drawn[own])
+            if lacks and own not in broken:
+                return f"{set_} (original): {drawn[own]} of {n} texts of {trial[1]!r}, and none got through"
+    wrong = sorted(set_ for set_ in {*spared, *missing} if missing[set_] != spared.get(set_, 0))
+    return "; ".join(f"{s} (original): {missing[s]} texts, {spared.get(s, 0)} were spared" for s in wrong)
 
 
 def attacks_complete(report: Report) -> list[GateResult]:

@@ -26,7 +26,7 @@ from ..results.evidence_file import (
     inside,
     read_evidence,
 )
-from ..results.report import RESULTS, SUMMARY, UNFINISHED, Report, rows_sha256
+from ..results.report import RESULTS, SUMMARY, Report, is_unfinished, rows_sha256
 
 # Written after the manifest, each with records of its own (exports) or none that prove anything (report,
 # checkpoints).
@@ -113,9 +113,9 @@ def verify_report(folder: Path) -> FileCheck:
     if RESULTS not in evidence.files or SUMMARY not in evidence.files:
         missing.append(f"{RESULTS} or {SUMMARY} in {EVIDENCE}")
     changed += _not_as_measured(folder, evidence)
-    own = {EVIDENCE, EVIDENCE_SIGNATURE, UNFINISHED, *recorded}
+    own = {EVIDENCE, EVIDENCE_SIGNATURE, *recorded}
     there = (p.relative_to(folder).as_posix() for p in sorted(folder.rglob("*")) if p.is_file())
-    added = tuple(n for n in there if n not in own and not n.startswith(_NOBODYS))
+    added = tuple(n for n in there if n not in own and not n.startswith(_NOBODYS) and not is_unfinished(n))
     return FileCheck(folder, len(recorded), tuple(changed), tuple(missing), added)
 
 

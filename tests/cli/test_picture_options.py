@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from safetext_cli import options
+from safetext_cli.demo import Stages
 from safetext_cli.main import run
 
 import safetext_sdk
@@ -62,3 +63,15 @@ def test_a_wrong_size_is_told_before_anything_is_loaded(
 ) -> None:
     assert run([*command.split(), "--size", "huge"]) == 2
     assert "write pixels" in capsys.readouterr().err
+
+
+def test_the_demo_counts_its_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([1.0, 3.5, 5.0, 6.0])
+    monkeypatch.setattr("safetext_cli.demo.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("safetext_cli.demo.time.process_time", lambda: 0.0)
+    stages = Stages()
+    for _ in range(2):
+        with stages.stage("harden"):
+            pass
+    assert stages.taken == {"harden": (3.5, 0.0)}
+    assert stages.lines()[1].split() == ["harden", "4", "s", "0", "s"]

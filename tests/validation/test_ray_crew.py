@@ -35,6 +35,7 @@ pytestmark = [
 def cluster() -> Iterator[None]:
     """Room for two workers, and no more."""
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # 15 is Ray's own: starved by other load
     # Workers import what this process imports.
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")

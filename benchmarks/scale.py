@@ -1,11 +1,16 @@
 """How the library carries large plans.
 
     python benchmarks/scale.py rows --n 100000
+    python benchmarks/scale.py workers --tasks 1000
 
 ``rows``: gate, summary and report over a made report of ``--n`` rows: two picture seeds, plain sets, three
 attacks with controls, two detectors, votes on "kept", the same every time. Pictures are links to a few small
 ones (``--no-pictures``: none, and the gate allows that). Every stage runs in one process of its own, whose
 seconds (of the clock and of the CPU) and peak memory are printed. ``--dir`` keeps the folder.
+
+``workers``: the same plan on 1 to 8 workers of a local Ray cluster whose pipeline only waits (``--ms`` a
+picture, ``--task`` pictures a task): how much longer than the waiting it takes, what a task costs the process
+that hands it out, and whether all workers get their share. Needs the extra `ray`.
 """
 
 from __future__ import annotations
@@ -23,7 +28,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -278,6 +283,69 @@ def rows(given: argparse.Namespace) -> None:
             print(f"| {name} | {r['wall']:.1f} | {r['cpu']:.1f} | {r['gib']:.2f} | {r['said']} |", flush=True)
 
 
+def workers(given: argparse.Namespace) -> None:
+    """One plan on more and more workers."""
+    import ray
+    from scale_stub import StubStation
+
+    from safetext_sdk.policy.load import load_policy
+    from safetext_sdk.validation import score
+    from safetext_sdk.validation.items import Item
+    from safetext_sdk.validation.ray_crew import RayCrew
+    from safetext_sdk.validation.subjects import Reference
+
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # 15 is Ray's own: starved by other load
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    counts = [int(count) for count in given.workers.split(",")]
+    ray.init(num_cpus=max(counts), include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    score.SCORED_AT_ONCE = given.task
+    n = given.tasks * given.task // 2
+    items = [Item("unsafe", f"a photo of thing {k}", k, "unsafe", str(k)) for k in range(n)]
+    print("| workers | waiting alone, s | took, s | over | CPU of this process a task, ms | tasks a worker |")
+    print("|---|---|---|---|---|---|")
+    for count in counts:
+        with tempfile.TemporaryDirectory() as folder:
+            station = StubStation(
+                reference=Reference(None, "stub"),
+                policy=load_policy("weapons"),
+                concepts=frozenset(),
+                captions=None,
+                book_seed=0,
+                seeds=(0,),
+                settings=None,
+                cache=None,
+                batch_size=given.task,
+                device="cpu",
+                precision="fp32",
+                folder=Path(folder),
+                threads=1,
+                pipelines=1,
+                seconds=given.ms / 1000,
+            )
+            begun: list[float] = []
+
+            def tell(what: str, done: int, total: int, begun: list[float] = begun) -> None:
+                """The clock starts when workers are there and the first task has come back."""
+                begun.append(time.perf_counter())
+
+            with RayCrew("local", station, count) as crew:
+                scoring = replace(station.scoring(), tell=tell, crew=crew)
+                busy = time.process_time()
+                rows_ = scoring.run(items)
+                busy = time.process_time() - busy
+                taken = sorted(crew.taken)
+            took, tasks = begun[-1] - begun[1], len(begun) - 2
+            alone = tasks * given.task * given.ms / 1000 / count
+            assert len(rows_) == 2 * n
+            print(
+                f"| {count} | {alone:.1f} | {took:.1f} | {took / alone - 1:+.0%} | "
+                f"{1000 * busy / tasks:.1f} | {taken[0]} to {taken[-1]} |",
+                flush=True,
+            )
+    ray.shutdown()
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -287,6 +355,12 @@ def main() -> None:
     made.add_argument("--dir", type=Path)
     made.add_argument("--stages", default=",".join(STAGES))
     made.set_defaults(run=rows)
+    shared = commands.add_parser("workers")
+    shared.add_argument("--workers", default="1,2,4,8")
+    shared.add_argument("--tasks", type=int, default=1000)
+    shared.add_argument("--task", type=int, default=4, help="pictures a task")
+    shared.add_argument("--ms", type=float, default=20.0, help="waiting a picture")
+    shared.set_defaults(run=workers)
     one = commands.add_parser("stage")
     one.add_argument("name", choices=STAGES)
     one.add_argument("folder", type=Path)

@@ -69,6 +69,8 @@ def attack(
     batch_size: options.BatchSize = 32,
     cache: options.Cache = None,
     device: options.Device = "auto",
+    ray: options.Ray = None,
+    pictures: options.Pictures = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Run attacks on TARGET and on its original, draw what they typed, and say what got through. The same
@@ -106,6 +108,8 @@ def attack(
         batch_size=batch_size,
         cache=options.picture_cache(cache),
         device=device,
+        ray=ray,
+        pictures=pictures,
         force=force,
         progress=not quiet,
     )

@@ -49,6 +49,23 @@ Cache = Annotated[
 BatchSize = Annotated[
     int, typer.Option("--batch-size", min=1, help="Pictures at once; fewer where memory runs out.")
 ]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        help="Draw and score on a Ray cluster: auto (the one of this machine), local, or its address.",
+        show_default=False,
+    ),
+]
+Pictures = Annotated[
+    str | None,
+    typer.Option(
+        "--pictures",
+        help="With --ray: where workers keep pictures (s3://bucket/run, a folder); else they must see the "
+        "report folder.",
+        show_default=False,
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary; errors only.")]
 Sign = Annotated[
     Path | None,

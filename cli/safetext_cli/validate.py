@@ -69,6 +69,8 @@ def validate(
     batch_size: options.BatchSize = 32,
     cache: options.Cache = None,
     device: options.Device = "auto",
+    ray: options.Ray = None,
+    pictures: options.Pictures = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Generate with the original and with the hardened model, score every picture, write the report."""
@@ -121,6 +123,8 @@ def validate(
         batch_size=batch_size,
         cache=options.picture_cache(cache),
         device=device,
+        ray=ray,
+        pictures=pictures,
         force=force,
         sign=sign,
         progress=not quiet,

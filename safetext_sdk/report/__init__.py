@@ -125,11 +125,14 @@ def write_report(
         github: append the markdown summary to the file that ``$GITHUB_STEP_SUMMARY`` names, if it is set.
     """
     from ..metrics.summary import summarise
+    from ..results.parquet_file import PARQUET, is_copy
     from .sarif import run_policy
 
     place = Path(folder or report.folder or ".")
     summary = summarise(report, verdict.gates, verdict.verdict, verdict.decision, verdict.left_out)
     pages = _pages(summary, report, place, run_policy(summary, place))
+    if not is_copy(place / PARQUET, summary.results_sha256):
+        (place / PARQUET).unlink(missing_ok=True)
     # At once: a validation that is killed here must not leave new rows beside an old summary.
     write_together(place, {**pages, **report.texts(summary, place)})
     _show_on_github(verdict, report, github)
@@ -153,7 +156,7 @@ def _pages(summary: Summary, report: Report, place: Path, policy: PolicyPlace | 
     }
 
 
-def rebuild_report(path: str | Path, policy: str | Path | None = None) -> Path:
+def rebuild_report(path: str | Path, policy: str | Path | None = None, *, parquet: bool = False) -> Path:
     """Write all pages of a report again from what lies there: nothing is generated, scored or judged, and
     rows, summary and verdict stay as they are.
 
@@ -161,6 +164,7 @@ def rebuild_report(path: str | Path, policy: str | Path | None = None) -> Path:
         path: a run folder or a report folder.
         policy: the file that the gates stand in, for ``report.sarif`` to point into, named there relative to
             the working folder; None: the run's own copy.
+        parquet: write ``results.parquet`` as well, the rows as columns.
 
     Returns:
         The path of ``index.html``.
@@ -170,9 +174,11 @@ def rebuild_report(path: str | Path, policy: str | Path | None = None) -> Path:
         UsageError: the report is signed and its pages would change, or ``policy`` is not the one that
             decided.
         PolicyError: ``policy`` cannot be read.
+        MissingExtraError: ``parquet``, and pyarrow is not installed.
     """
     from ..errors import RunError, UsageError
     from ..results.evidence_file import read_evidence, signature_of, write_evidence
+    from ..results.parquet_file import PARQUET, write_parquet
     from ..results.report import SUMMARY, Report
     from ..results.summary import Summary
     from ..versions import own_version
@@ -193,6 +199,8 @@ def rebuild_report(path: str | Path, policy: str | Path | None = None) -> Path:
     if policy is not None:
         _check_decided(policy, summary)
         named = PolicyPlace.of(Path(policy), Path())
+    if parquet:
+        write_parquet(report.rows, summary.results_sha256, place / PARQUET)
     write_together(place, _pages(summary, report, place, named))
     if (evidence := read_evidence(place)) is not None:
         write_evidence(place, evidence.measured, own_version())

@@ -18,11 +18,12 @@ from pydantic import Field, ValidationError
 from ..errors import RunError
 from ..files import sha256_file, write_text_atomic
 from .facts import Facts
+from .parquet_file import PARQUET
 from .record import Record
 from .report import RESULTS, SUMMARY, Report, rows_sha256
 
 EVIDENCE, EVIDENCE_SIGNATURE = "evidence.json", "evidence.sig"
-PAGES = ("summary.md", "junit.xml", "report.sarif", "MODEL_CARD.md", "index.html")
+PAGES = ("summary.md", "junit.xml", "report.sarif", "MODEL_CARD.md", "index.html", PARQUET)
 SCHEMA_VERSION: Final = 1
 Signature = Literal["unsigned", "signed"]
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import gc
 import hashlib
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +24,9 @@ from .rows import PictureChange, ResultRow, iter_rows, read_rows
 
 LARGE = 32_000_000
 """Bytes of a file whose rows are packed: about 40,000 rows, 0.2 GB unpacked."""
+
+MANY = 40_000
+"""Rows that a process keeps unpacked while it scores them, at the most."""
 
 TEXTS = (
     "model",
@@ -231,6 +234,13 @@ class PackedRows(Sequence[ResultRow]):
         return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def keeper(rows: int) -> Callable[[ResultRow], ResultRow]:
+    """How so many rows are held while they are made: as they are, or packed if they are many."""
+    if rows <= MANY:
+        return lambda row: row
+    return cast("Callable[[ResultRow], ResultRow]", Packer().pack)
 
 
 def load_rows(path: Path) -> Sequence[ResultRow]:

@@ -24,7 +24,8 @@ from .first_hit import spared
 from .items import Choice, Item, build_items, spread
 from .keys import encoder_states
 from .own_prompts import OwnPrompts, PromptFile, load_prompts, refuse
-from .plan import ValidationPlan
+from .plan import ValidationPlan, check_ray
+from .ray_crew import crew_of
 from .replay import ReplayFile, read_replays
 from .run_attacks import resolve_attacks, run_attacks
 from .score import Scoring
@@ -59,6 +60,8 @@ class AttackOptions(TypedDict, total=False):
     device: str
     precision: str
     force: bool
+    ray: str | None
+    pictures: str | None
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,8 @@ class AttackPlan:
         attack_seeds: seeds of every attack, the first of which is the one that stands alone; None: its own.
         random: whether a random search of equal cost stands beside every search that has one.
         replay: files of attacked prompts (``attacks/NAME.jsonl``) to run without search.
-        encoder, settings, book_seed, cache, batch_size, device, precision, force: as in `ValidationPlan`.
+        encoder, settings, book_seed, cache, batch_size, device, precision, force, ray,
+            pictures: as in `ValidationPlan`; attacks themselves are run by this process.
 
     Raises:
         UsageError: nothing to run, seeds that stand twice, or fewer than one prompt.
@@ -96,6 +100,8 @@ class AttackPlan:
     device: str = "auto"
     precision: str = "auto"
     force: bool = False
+    ray: str | None = None
+    pictures: str | None = None
 
     def __post_init__(self) -> None:
         if not self.attacks and not self.replay:
@@ -103,6 +109,7 @@ class AttackPlan:
         if self.n is not None and self.n < 1:
             raise UsageError("n: at least one prompt has to be attacked")
         check_seeds(self.attack_seeds)
+        check_ray(self.ray, self.pictures)
 
     def runs(self) -> list[AttackRun]:
         """The attacks as they are run, replays aside.
@@ -161,6 +168,8 @@ class AttackPlan:
             device=self.device,
             precision=self.precision,
             force=self.force,
+            ray=self.ray,
+            pictures=self.pictures,
         )
 
 
@@ -239,7 +248,9 @@ def _attack(session: Session, plan: AttackPlan) -> AttackReport:
     scoring = Scoring(
         session.makers, detectors, session.folder, session.tell, None, makers, team=session.team
     )
-    facts, rows = _facts(session, drawn, entries), scoring.run(drawn)
+    facts = _facts(session, drawn, entries)
+    with crew_of(session) as crew:
+        rows = replace(scoring, crew=crew).run(drawn)
     facts = facts.model_copy(update={"spared": spared(drawn, rows)})
     return summarise_attacks(facts, rows, session.folder, subjects)
 

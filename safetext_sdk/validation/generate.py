@@ -183,17 +183,19 @@ class PictureMaker:
         self._make(parts, on_done, len(parts) > 1)
         return len(todo)
 
-    def ensure_batches(
-        self, batches: Sequence[Sequence[Request]], on_done: Callable[[int], None] | None = None
-    ) -> int:
+    def ensure_batches(self, batches: Sequence[Sequence[Request]], threads: bool | None = None) -> int:
         """Make what is missing of batches that somebody else has cut, each of one guidance.
 
         A batch that lacks a picture is drawn whole, so that its pictures do not depend on which ones were
         there; those stay as they are. Returns how many pictures were drawn.
+
+        Args:
+            threads: each batch in a thread of its own, where this maker has several; None: if there are
+                several batches.
         """
         lacking = {self.path(r).name for r in self.missing([r for part in batches for r in part])}
         parts = [part for part in batches if any(self.path(r).name in lacking for r in part)]
-        self._make(parts, on_done, len(batches) > 1)
+        self._make(parts, None, len(batches) > 1 if threads is None else threads)
         return sum(map(len, parts))
 
     def _make(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from ..errors import UsageError
+from ..errors import MissingExtraError, UsageError
 from .set_sizes import SIZED
 
 if TYPE_CHECKING:
@@ -33,6 +34,21 @@ class PlanOptions(TypedDict, total=False):
     device: str
     precision: str
     force: bool
+    ray: str | None
+    pictures: str | None
+
+
+def check_ray(address: str | None, pictures: str | None) -> None:
+    """Ray is installed, where a cluster is asked for.
+
+    Raises:
+        MissingExtraError: it is not.
+        UsageError: a place for pictures, and no cluster.
+    """
+    if pictures is not None and address is None:
+        raise UsageError("--pictures is where the workers of --ray keep theirs; alone it means nothing")
+    if address is not None and find_spec("ray") is None:
+        raise MissingExtraError("working on a Ray cluster", "ray")
 
 
 @dataclass(frozen=True)
@@ -57,9 +73,14 @@ class ValidationPlan:
         device: where models and detectors run.
         precision: of models that are loaded for this: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         force: measure a run whose files are not as recorded all the same; recorded, and no gate passes it.
+        pictures: with ``ray``, where workers keep pictures (``s3://bucket/run``, anything that fsspec
+            reaches); None: they share the report folder.
+        ray: draw and score on this Ray cluster: ``auto``, ``local`` or an address (see `ray_crew`); None: in
+            this process.
 
     Raises:
         UsageError: no seed, or one twice; sizes of sets that do not exist, or below 0.
+        MissingExtraError: ``ray`` is asked for and not installed.
     """
 
     n: int | Mapping[str, int] | None = None
@@ -75,8 +96,11 @@ class ValidationPlan:
     device: str = "auto"
     precision: str = "auto"
     force: bool = False
+    ray: str | None = None
+    pictures: str | None = None
 
     def __post_init__(self) -> None:
+        check_ray(self.ray, self.pictures)
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise UsageError("seeds must be distinct, and at least one")
         if isinstance(self.n, Mapping) and (unknown := sorted(set(self.n) - set(SIZED))):

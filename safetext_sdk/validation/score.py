@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from ..detectors.detector_set import DetectorSet
 from ..processes import Alone, Team, share
 from ..results.kept import KeptVote, kept_by_all
+from ..results.packed_rows import keeper
 from ..results.rows import Model, PictureChange, ResultRow, RowFile
 from .first_hit import rounds
 from .generate import PictureMaker, Request, open_picture
@@ -24,6 +26,15 @@ from .shards import Batch, Shard, cut
 from .shared_rows import SharedRows
 
 SCORED_AT_ONCE = 64
+
+
+class Crew(Protocol):
+    """Workers elsewhere that take shards."""
+
+    def work(self, scoring: Scoring, jobs: Sequence[Job], file: RowFile, earlier: Sequence[Job] = ()) -> None:
+        """Draw and score jobs that have no row yet, and add their rows to the file; ``earlier``: jobs of
+        earlier rounds of the plan, all done."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,8 @@ class Scoring:
     changed: Mapping[tuple[str, Model], PictureMaker] = field(default_factory=dict)
     overlapped: bool | None = None
     team: Team = field(default_factory=Alone)
+    crew: Crew | None = None
+    """Workers elsewhere that do it; None: this process, or its team."""
 
     def maker(self, model: Model, set_: str) -> PictureMaker:
         """Who draws the pictures of a set."""
@@ -71,27 +84,30 @@ class Scoring:
         New rows go to a file beside the report (`SharedRows`): a report that lies there stays whole until the
         new one takes its place.
         """
-        jobs, rows = self.jobs(items), SharedRows(self.folder, self.team)
+        jobs = self.jobs(items)
+        rows = SharedRows(self.folder, self.team, keeper(len(jobs)))
         asked: list[Job] = []
         for part in rounds(jobs, rows.known):
-            if self.team.count == 1:
-                todo = [job for job in part if not self._usable(rows.known.get(job.key))]
+            if self.crew is not None:
+                self.crew.work(self, part, rows.file, asked)
+            elif self.team.count == 1:
+                todo = [job for job in part if not self.usable(rows.known.get(job.key))]
                 self._round(todo, rows.file, len(asked) + len(part) - len(todo), len(asked) + len(part))
             else:
-                self._our_part(part, rows.file, len(asked))
+                self._our_part(part, rows.file, asked)
                 rows.gather()
             asked += part
         rows.close()
         wanted = {job.key for job in asked}
         return tuple(rows.known[job.key] for job in jobs if job.key in wanted)
 
-    def _our_part(self, part: Sequence[Job], file: RowFile, before: int) -> None:
+    def _our_part(self, part: Sequence[Job], file: RowFile, earlier: Sequence[Job]) -> None:
         """This process's share of a round, in whole batches; rows of shards that are done stay."""
         self.draw(share(self.team, self.batches_ahead(part)))
         self.team.wait()
-        done, total = before, before + len(part)
-        for shard in share(self.team, self.shards(part)):
-            if not all(self._usable(file.rows.get(job.key)) for job in shard.jobs):
+        done, total = len(earlier), len(earlier) + len(part)
+        for shard in share(self.team, self.shards(part, earlier)):
+            if not all(self.usable(file.rows.get(job.key)) for job in shard.jobs):
                 self.draw(shard.batches)
                 self._wait_for_pictures(shard)
                 file.add(self._score(shard.jobs))
@@ -126,9 +142,10 @@ class Scoring:
         """Jobs that are drawn and then scored together."""
         return max(SCORED_AT_ONCE, *(maker.batch_size * maker.workers for maker in self.makers.values()))
 
-    def shards(self, jobs: Sequence[Job]) -> list[Shard]:
-        """All jobs of a plan, cut as `run` would take them where nothing is there yet."""
-        return cut(jobs, self.at_once, self._painter, self._looks)
+    def shards(self, jobs: Sequence[Job], earlier: Sequence[Job] = ()) -> list[Shard]:
+        """All jobs of a plan, or of one round of it, cut as `run` would take them where nothing is there yet;
+        ``earlier``: jobs of the rounds before."""
+        return cut(jobs, self.at_once, self._painter, self._looks, earlier)
 
     def batches_ahead(self, jobs: Sequence[Job]) -> list[Batch]:
         """What has to be drawn before the first shard: pictures that judges of kept compare with."""
@@ -138,13 +155,28 @@ class Scoring:
         cuts = [tuple(wanted[start : start + size]) for start in range(0, len(wanted), size)]
         return [Batch("original", "", part) for part in cuts]
 
-    def draw(self, batches: Sequence[Batch]) -> None:
-        """Draw batches of which a picture is missing, whole as the plan has them; what is there stays."""
+    def draw(self, batches: Sequence[Batch], threads: bool | None = None) -> None:
+        """Draw batches of which a picture is missing, whole as the plan has them; what is there stays.
+
+        Args:
+            threads: as if they were a part of several batches; None: if they are several.
+        """
         asked: dict[PictureMaker, list[Sequence[Request]]] = {}
         for batch in batches:
             asked.setdefault(self.maker(batch.model, batch.set), []).append(batch.requests)
         for maker, parts in asked.items():
-            maker.ensure_batches(parts)
+            maker.ensure_batches(parts, threads)
+
+    def paths(self, batches: Sequence[Batch]) -> list[Path]:
+        """Files of the pictures of batches."""
+        return [
+            self.maker(each.model, each.set).path(request) for each in batches for request in each.requests
+        ]
+
+    def seen(self, shard: Shard) -> list[Path]:
+        """Every picture that a shard draws or looks at."""
+        own = [self._painter(job).path(job.request) for job in shard.jobs]
+        return [*self.paths(shard.batches), *own, *(path for job in shard.jobs for path in self._looks(job))]
 
     def work(self, shard: Shard) -> list[ResultRow]:
         """Draw and score one shard; the pictures of those that it needs must be there."""
@@ -185,7 +217,8 @@ class Scoring:
                     file.add(scored.result())
         self.tell("pictures", done, total)
 
-    def _usable(self, row: ResultRow | None) -> bool:
+    def usable(self, row: ResultRow | None) -> bool:
+        """Whether a row is there, with its picture."""
         return row is not None and (self.folder / row.image).is_file()
 
     def _make(self, part: Sequence[Job], before: int, total: int) -> None:

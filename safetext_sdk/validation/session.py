@@ -85,7 +85,9 @@ class Session:
         if subjects.draws_pictures:
             named = {u.concept for u in book.test.unsafe}
             detectors = DetectorSet.build(policy, model.id, plan.device, named)
-            judges = _judges(detectors, subjects, book, own, JudgeContext(_captions(book), seed, plan.device))
+            judges = _judges(
+                detectors, subjects, book, own, JudgeContext(captions_of(book), seed, plan.device)
+            )
         return cls(
             plan,
             subjects,
@@ -205,7 +207,8 @@ def gated_sets(policy: Policy) -> frozenset[str]:
     return frozenset(name for each in asked if each in metrics for name in metrics[each].policy_sets)
 
 
-def _captions(book: PromptBook) -> tuple[Caption, ...]:
+def captions_of(book: PromptBook) -> tuple[Caption, ...]:
+    """Safe prompts that judges of kept tell from."""
     return tuple(Caption(p.text, p.group) for p in (*book.test.safe, *book.test.safe_unseen))
 
 

@@ -3,13 +3,14 @@ takes them together."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import RunError
 from ..processes import Team
 from ..results.evidence_file import changed_pictures, read_evidence
 from ..results.report import RESULTS, UNFINISHED, rows_sha256
-from ..results.rows import ResultRow, RowFile, read_rows
+from ..results.rows import ResultRow, RowFile, iter_rows, read_rows
 
 
 def usable_again(folder: Path) -> Path | None:
@@ -21,7 +22,7 @@ def usable_again(folder: Path) -> Path | None:
             return None
         for name in changed_pictures(folder, evidence.measured.pictures):
             (folder / name).unlink()
-        if rows_sha256(read_rows(path, partial=True)) == evidence.measured.results_sha256:
+        if rows_sha256(iter_rows(path, partial=True)) == evidence.measured.results_sha256:
             return path
     except RunError:  # damaged evidence, or rows that cannot be read
         return None
@@ -29,9 +30,9 @@ def usable_again(folder: Path) -> Path | None:
 
 
 class SharedRows:
-    """The rows of a report that is being made. The file of the first process is `UNFINISHED`; those of others
-    lie beside it, a killed run's as well, and are taken over at the next start, however many processes that
-    has.
+    """The rows of a report that is being made, held in memory as ``keep`` holds a row. The file of the first
+    process is `UNFINISHED`; those of others lie beside it, a killed run's as well, and are taken over at the
+    next start, however many processes that has.
 
     Attributes:
         file: where this process adds rows.
@@ -39,16 +40,18 @@ class SharedRows:
             `gather` those of all.
     """
 
-    def __init__(self, folder: Path, team: Team) -> None:
-        self.folder, self.team = folder, team
+    def __init__(
+        self, folder: Path, team: Team, keep: Callable[[ResultRow], ResultRow] = lambda row: row
+    ) -> None:
+        self.folder, self.team, self._keep = folder, team, keep
         earlier: Path | None = None
         if team.index == 0:
             earlier = usable_again(folder)
-            self.file = RowFile(folder / UNFINISHED, earlier)
+            self.file = RowFile(folder / UNFINISHED, earlier, keep)
             self._take_over()
         earlier = team.told(earlier)
         if team.index:
-            self.file = RowFile(_own(folder, team.index), earlier)
+            self.file = RowFile(_own(folder, team.index), earlier, keep)
             self._read(folder / UNFINISHED)
         team.wait()
 
@@ -78,7 +81,7 @@ class SharedRows:
             path.unlink()
 
     def _read(self, path: Path) -> None:
-        self.file.rows.update({row.key: row for row in read_rows(path, partial=True)})
+        self.file.rows.update({row.key: self._keep(row) for row in read_rows(path, partial=True)})
 
 
 def _own(folder: Path, index: int) -> Path:

@@ -17,10 +17,48 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """Models by path or name: how another process loads the same.
+
+    Attributes:
+        original: None: the one that the run was made from.
+        hardened: run folder or model; with ``audits`` the encoder of others.
+        encoder: an export that takes the place of the run's weights.
+        audits: whether ``hardened`` is an encoder that no run made.
+    """
+
+    original: str | None
+    hardened: str
+    encoder: str | None = None
+    audits: bool = False
+
+    @classmethod
+    def of(
+        cls, original: Any, hardened: Any, encoder: Any = None, *, audits: bool = False
+    ) -> Reference | None:
+        """None where one of them is an object."""
+        given = (original, hardened, encoder)
+        if not all(each is None or isinstance(each, (str, Path)) for each in given):
+            return None
+        found = [each if each is None or not Path(each).exists() else Path(each).absolute() for each in given]
+        first, second, third = (None if each is None else str(each) for each in found)
+        return cls(first, second, third, audits) if second is not None else None
+
+    def load(self, policy: Policy, device: str, precision: str) -> Subjects:
+        """Load them; raises what `resolve` and `audited` do."""
+        if self.audits and self.original is not None:
+            return audited(self.original, self.hardened, policy, device=device)
+        return resolve(
+            self.original, self.hardened, policy, encoder=self.encoder, device=device, precision=precision
+        )
+
+
+@dataclass(frozen=True)
 class Subjects:
     """Both models, the run that hardened one of them (if any), and its policy.
 
     ``given``: the encoders of others that stand in the original's place, where there is no run.
+    ``reference``: how another process loads the same; None where one was given as an object.
     """
 
     original: TextToImageModel
@@ -28,6 +66,7 @@ class Subjects:
     run: RunFolder | None
     policy: Policy
     given: GivenEncoders | None = None
+    reference: Reference | None = None
 
     @property
     def manifest(self) -> Mapping[str, Any]:
@@ -67,6 +106,7 @@ def resolve(
     from ..models.run_folder import RunFolder
     from ..policy import load_policy
 
+    reference = Reference.of(original, hardened, encoder)
     run: RunFolder | None = None
     if isinstance(hardened, HardenedModel):
         run, model = hardened.run, hardened.model
@@ -108,7 +148,7 @@ def resolve(
         model = original.with_encoders({**model.encoders, **swapped})
     elif swapped:
         model = model.with_encoders(swapped)
-    return Subjects(original, model, run, policy)
+    return Subjects(original, model, run, policy, reference=reference)
 
 
 def audited(
@@ -133,11 +173,12 @@ def audited(
     from ..models.loading import load_model
     from ..policy import load_policy
 
+    reference = Reference.of(original, encoder, audits=True)
     if isinstance(original, (str, Path)):
         original = load_model(original, device=device)
     given = read_given(encoder, original)
     rules = load_policy(policy) if isinstance(policy, (str, Path)) else policy
-    return Subjects(original, original.with_encoders(given.encoders), None, rules, given)
+    return Subjects(original, original.with_encoders(given.encoders), None, rules, given, reference)
 
 
 def _exported(encoder: Any, model: TextToImageModel) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from .. import errors
@@ -28,6 +29,7 @@ from .keep import Keeping
 from .keys import encoder_states
 from .measurable import gates_unmeasured, unmeasurable
 from .plan import ValidationPlan
+from .ray_crew import crew_of
 from .score import Scoring
 from .session import Session, Step
 from .subjects import Subjects
@@ -111,7 +113,8 @@ def _measure(session: Session) -> Report:
         session.makers_of(attacked.changed),
         team=session.team,
     )
-    rows = scoring.run(drawn)
+    with crew_of(session) as crew:
+        rows = replace(scoring, crew=crew).run(drawn)
     return Report(facts.model_copy(update={"spared": spared(drawn, rows)}), rows, session.folder)
 
 

@@ -11,19 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.bound_case import validated
-from support.gate_case import attack_rows, entry, first, passing, row, with_attacks, with_gates, with_rows
+from support.gate_case import row
+from support.rows_case import report_of
 
 from safetext_sdk import gate
 from safetext_sdk.errors import RunError
 from safetext_sdk.metrics.summary import summarise
-from safetext_sdk.policy.schema import Gate
 from safetext_sdk.report.curve import curves
 from safetext_sdk.report.pairs import page_data
 from safetext_sdk.results import packed_rows
 from safetext_sdk.results.kept import KeptVote
-from safetext_sdk.results.packed_rows import PackedRow, PackedRows, Packer, load_rows
-from safetext_sdk.results.report import Report, rows_sha256
-from safetext_sdk.results.rows import PictureChange, ResultRow, read_rows, write_rows
+from safetext_sdk.results.packed_rows import PackedRow, PackedRows, Packer, keeper, load_rows
+from safetext_sdk.results.report import rows_sha256
+from safetext_sdk.results.rows import PictureChange, ResultRow, RowFile, read_rows, write_rows
 from safetext_sdk.verdict.gate import verdict_of
 
 TEXTS = st.text(max_size=12)
@@ -85,20 +85,6 @@ def test_rows_share_what_is_equal_and_are_far_smaller() -> None:
     assert one.cluster is two.cluster
     assert one != two
     assert not hasattr(one, "__dict__")
-
-
-def report_of(n: int = 40) -> Report:
-    """Sets, an attack with its control, votes and changes."""
-    votes = (KeptVote(judge="toy/a", value=0.7, rule="at least", limit=0.5),)
-    report = with_attacks(
-        with_gates(passing(n), attack_unsafe_rate=Gate(max=0.2)),
-        attack_rows("context", 1, 5, n=n, control=4),
-        entry("context", prompts=n),
-    )
-    report = with_rows(
-        report, lambda r: {"kept_by": votes, "change": PictureChange(mean_abs=0.1, ssim=0.9)}, set_="safe"
-    )
-    return with_rows(report, first(3, lambda r: {"kept": False}), set_="borderline", model="hardened")
 
 
 def test_figures_verdict_and_page_are_those_of_plain_rows(tmp_path: Path) -> None:
@@ -202,3 +188,16 @@ def test_a_row_that_was_edited_fails_the_gate_packed_or_not(
     summary.write_text(json.dumps(data), "utf-8")
     found = {g.name: g.verdict for g in gate(folder).gates}
     assert found["report_as_measured"] == "fail"
+
+
+def test_many_rows_are_packed_while_they_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = report_of(4).rows
+    monkeypatch.setattr(packed_rows, "MANY", len(rows) - 1)
+    file = RowFile(tmp_path / "results.partial.jsonl", keep=keeper(len(rows)))
+    file.add(rows)
+    assert all(isinstance(kept, PackedRow) for kept in file.rows.values())
+    assert tuple(file.rows.values()) == rows
+    assert rows_sha256(file.rows.values()) == rows_sha256(rows)
+    again = RowFile(tmp_path / "results.partial.jsonl", keep=keeper(1))
+    assert tuple(again.rows.values()) == rows
+    assert not any(isinstance(kept, PackedRow) for kept in again.rows.values())

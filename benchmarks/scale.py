@@ -295,6 +295,7 @@ def workers(given: argparse.Namespace) -> None:
     from safetext_sdk.validation.subjects import Reference
 
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # 15 is Ray's own: starved by other load
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     counts = [int(count) for count in given.workers.split(",")]
     ray.init(num_cpus=max(counts), include_dashboard=False, log_to_driver=False, logging_level="ERROR")

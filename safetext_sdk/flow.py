@@ -66,7 +66,7 @@ def validate(
         sign: private key (PEM) to sign ``evidence.json`` with.
         options: fields of `ValidationPlan`: ``n``, ``seeds``, ``prompts``, ``attacks`` (``"standard"`` unless
             told otherwise), ``metrics``, ``budget``, ``encoder``, ``settings``, ``book_seed``, ``cache``,
-            ``batch_size``, ``device``, ``precision``, ``force``.
+            ``batch_size``, ``device``, ``precision``, ``force``, ``ray``, ``pictures``.
 
     Raises:
         MissingExtraError: a detector of the policy is not installed; nothing was generated.
@@ -197,7 +197,7 @@ def attack(
         progress: a bar on stderr, or a callable that is told (what, done, total).
         options: fields of `AttackPlan`: ``n``, ``seeds``, ``prompts``, ``budget``, ``attack_seeds``,
             ``random``, ``replay``, ``encoder``, ``settings``, ``book_seed``, ``cache``, ``batch_size``,
-            ``device``, ``precision``, ``force``.
+            ``device``, ``precision``, ``force``, ``ray``, ``pictures``.
 
     Raises:
         UsageError: nothing to run, an unknown attack, a model without a denoiser, or no folder for the

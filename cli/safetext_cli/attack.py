@@ -70,6 +70,7 @@ def attack(
     cache: options.Cache = None,
     device: options.Device = "auto",
     ray: options.Ray = None,
+    pictures: options.Pictures = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Run attacks on TARGET and on its original, draw what they typed, and say what got through. The same
@@ -108,6 +109,7 @@ def attack(
         cache=options.picture_cache(cache),
         device=device,
         ray=ray,
+        pictures=pictures,
         force=force,
         progress=not quiet,
     )

@@ -53,8 +53,16 @@ Ray = Annotated[
     str | None,
     typer.Option(
         "--ray",
-        help="Draw and score on a Ray cluster: auto (the one of this machine), local, or its address; the "
-        "report folder must be shared.",
+        help="Draw and score on a Ray cluster: auto (the one of this machine), local, or its address.",
+        show_default=False,
+    ),
+]
+Pictures = Annotated[
+    str | None,
+    typer.Option(
+        "--pictures",
+        help="With --ray: where workers keep pictures (s3://bucket/run, a folder); else they must see the "
+        "report folder.",
         show_default=False,
     ),
 ]

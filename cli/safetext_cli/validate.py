@@ -83,6 +83,7 @@ def validate(
     cache: options.Cache = None,
     device: options.Device = "auto",
     ray: options.Ray = None,
+    pictures: options.Pictures = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Generate with the original and with the hardened model, score every picture, write the report."""
@@ -137,6 +138,7 @@ def validate(
         cache=options.picture_cache(cache),
         device=device,
         ray=ray,
+        pictures=pictures,
         force=force,
         sign=sign,
         progress=not quiet,

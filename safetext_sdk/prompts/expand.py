@@ -17,6 +17,7 @@ from ..policy.minors import combines
 from .assign import NO_CONTEXT, Assignment, Word
 from .corpora.scenes import FILLS, Frame
 from .corpora.templates import ADJECTIVES, COLOURS, fill
+from .draws import Draws
 from .prompt_book import OWN, STATEMENT, UnsafePrompt
 from .sources import Material
 from .splits import SPLITS, SplitName, by_hash, digest, latest, split_one
@@ -116,6 +117,7 @@ class Expander:
 
     def __init__(self, material: Material, assignment: Assignment, seed: int) -> None:
         self.concepts, self.assignment, self.seed = material.policy.concepts, assignment, seed
+        self.draws = Draws()
         self.weights = _SMALL_WORLD_WEIGHTS if material.drawable else _WEIGHTS
         self.fills: dict[str, list[str]] = {
             **FILLS,
@@ -169,7 +171,7 @@ class Expander:
         self, concept: Concept, word: Word, split: SplitName, turn: int, taken: Set[str]
     ) -> UnsafePrompt | None:
         for attempt in range(_TRIES):
-            rng = random.Random(digest(self.seed, concept.id, word.text, split, turn, attempt))
+            rng = self.draws.at(digest(self.seed, concept.id, word.text, split, turn, attempt))
             frame = self._frame(concept, word, split, rng)
             if frame is None:
                 return None

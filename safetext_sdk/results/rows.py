@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from ..errors import RunError
-from ..files import write_text_atomic
+from ..files import write_together
 from .kept import KeptVote
 from .record import SCHEMA_VERSION, Record
 
@@ -216,9 +216,10 @@ class RowFile:
         keep: Callable[[ResultRow], ResultRow] = lambda row: row,
     ) -> None:
         self.path, self._keep = path, keep
-        known = read_rows(earlier, partial=True) if earlier is not None else []
-        own = read_rows(path, partial=True)
-        self.rows: dict[str, ResultRow] = {row.key: keep(row) for row in (*known, *own)}
+        own = [keep(row) for row in iter_rows(path, partial=True)]
+        known = iter_rows(earlier, partial=True) if earlier is not None else ()
+        self.rows: dict[str, ResultRow] = {row.key: keep(row) for row in known}
+        self.rows.update({row.key: row for row in own})
         # What was read is written back whole: a half line must not be continued.
         write_rows(path, own)
 
@@ -234,4 +235,4 @@ class RowFile:
 
 def write_rows(path: Path, rows: Iterable[ResultRow]) -> None:
     """Replace a file of rows at once."""
-    write_text_atomic(path, "".join(row.line() for row in rows))
+    write_together(path.parent, {path.name: (row.line() for row in rows)})

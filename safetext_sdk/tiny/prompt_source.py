@@ -5,11 +5,11 @@ Registered like a third party's sources (`ENTRY_POINTS` of this package). Nothin
 
 from __future__ import annotations
 
-import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ..prompts.candidate import Candidate, OnUnsafeWord, PromptSource
 from ..prompts.corpora.templates import ADJECTIVES, COLOURS, ONE_OBJECT, TWO_OBJECTS, fill
+from ..prompts.draws import Draws
 from ..prompts.splits import digest
 from . import world
 
@@ -46,6 +46,7 @@ class Captions(Sequence[Candidate]):
         self.on_unsafe_word: OnUnsafeWord = "stay" if family == "borderline" else "leave_out"
         self.owner = {w: cid for cid, words in safe.items() for w in words}
         self.words = [(cid, w) for cid, words in _words(family).items() for w in words]
+        self.draws = Draws()
         self.templates = [(t, "one") for t in ONE_OBJECT] + [(t, "two") for t in TWO_OBJECTS if two]
         self.partners = {
             cid: [w for ws in safe.values() for w in ws if self.owner[w] != cid] for cid, _ in self.words
@@ -58,8 +59,13 @@ class Captions(Sequence[Candidate]):
         if not -len(self) <= index < len(self):
             raise IndexError(index)
         which, number = divmod(index % len(self), len(self.templates))
-        (concept, word), (template, family) = self.words[which], self.templates[number]
-        rng = random.Random(digest(self.seed, "icons", word, template))
+        return self._written(*self.words[which], *self.templates[number])
+
+    def __iter__(self) -> Iterator[Candidate]:
+        return (self._written(*word, *template) for word in self.words for template in self.templates)
+
+    def _written(self, concept: str, word: str, template: str, family: str) -> Candidate:
+        rng = self.draws.at(digest(self.seed, "icons", word, template))
         other = rng.choice(self.partners[concept]) if family == "two" else ""
         text = fill(template, word, other=other, colour=rng.choice(COLOURS), adjective=rng.choice(ADJECTIVES))
         groups, words = ((concept, self.owner[other]), (word, other)) if other else ((concept,), (word,))
@@ -95,9 +101,9 @@ class Wide(PromptSource):
         phrases = (phrase for words in _words("safe").values() for phrase in words)
         vocabulary = sorted({w for phrase in phrases for w in phrase.split()} | {*COLOURS, *ADJECTIVES})
         captions = Captions("safe", seed, two=True)
-        out = []
+        out, draws = [], Draws()
         for i in range(WIDE_COUNT):
-            rng = random.Random(digest(seed, "wide", i))
+            rng = draws.at(digest(seed, "wide", i))
             if i % 2:
                 words = rng.choice(captions).text.split()
                 rng.shuffle(words)

@@ -61,6 +61,7 @@ class AttackOptions(TypedDict, total=False):
     precision: str
     force: bool
     ray: str | None
+    pictures: str | None
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,8 @@ class AttackPlan:
         attack_seeds: seeds of every attack, the first of which is the one that stands alone; None: its own.
         random: whether a random search of equal cost stands beside every search that has one.
         replay: files of attacked prompts (``attacks/NAME.jsonl``) to run without search.
-        encoder, settings, book_seed, cache, batch_size, device, precision, force, ray: as in
-            `ValidationPlan`; attacks themselves are run by this process.
+        encoder, settings, book_seed, cache, batch_size, device, precision, force, ray,
+            pictures: as in `ValidationPlan`; attacks themselves are run by this process.
 
     Raises:
         UsageError: nothing to run, seeds that stand twice, or fewer than one prompt.
@@ -100,6 +101,7 @@ class AttackPlan:
     precision: str = "auto"
     force: bool = False
     ray: str | None = None
+    pictures: str | None = None
 
     def __post_init__(self) -> None:
         if not self.attacks and not self.replay:
@@ -107,7 +109,7 @@ class AttackPlan:
         if self.n is not None and self.n < 1:
             raise UsageError("n: at least one prompt has to be attacked")
         check_seeds(self.attack_seeds)
-        check_ray(self.ray)
+        check_ray(self.ray, self.pictures)
 
     def runs(self) -> list[AttackRun]:
         """The attacks as they are run, replays aside.
@@ -167,6 +169,7 @@ class AttackPlan:
             precision=self.precision,
             force=self.force,
             ray=self.ray,
+            pictures=self.pictures,
         )
 
 

@@ -37,15 +37,18 @@ class PlanOptions(TypedDict, total=False):
     precision: str
     force: bool
     ray: str | None
+    pictures: str | None
 
 
-def check_ray(address: str | None) -> None:
+def check_ray(address: str | None, pictures: str | None) -> None:
     """Ray is installed, where a cluster is asked for, and nothing else shares the work.
 
     Raises:
         MissingExtraError: it is not installed.
-        UsageError: a launcher started several processes as well.
+        UsageError: a launcher started several processes as well; a place for pictures, and no cluster.
     """
+    if pictures is not None and address is None:
+        raise UsageError("--pictures is where the workers of --ray keep theirs; alone it means nothing")
     if address is None:
         return
     if launched():
@@ -78,6 +81,8 @@ class ValidationPlan:
         device: where models and detectors run.
         precision: of models that are loaded for this: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         force: measure a run whose files are not as recorded all the same; recorded, and no gate passes it.
+        pictures: with ``ray``, where workers keep pictures (``s3://bucket/run``, anything that fsspec
+            reaches); None: they share the report folder.
         ray: draw and score on this Ray cluster: ``auto``, ``local`` or an address (see `ray_crew`); None: in
             this process.
 
@@ -101,9 +106,10 @@ class ValidationPlan:
     precision: str = "auto"
     force: bool = False
     ray: str | None = None
+    pictures: str | None = None
 
     def __post_init__(self) -> None:
-        check_ray(self.ray)
+        check_ray(self.ray, self.pictures)
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise UsageError("seeds must be distinct, and at least one")
         if isinstance(self.n, Mapping) and (unknown := sorted(set(self.n) - set(SIZED))):

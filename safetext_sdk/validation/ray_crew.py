@@ -11,11 +11,15 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RunError, UsageError
 from ..results.rows import ResultRow, RowFile
+from .picture_store import PictureStore
 from .station import Station, identity
 
 if TYPE_CHECKING:
@@ -34,12 +38,18 @@ class Worker:
     """What runs in an actor: a station at work."""
 
     def __init__(self, station: Station) -> None:
-        self._station, self._made = station, None
+        self._made: Scoring | None = None
+        self._store = PictureStore(station.pictures) if station.pictures is not None else None
+        if self._store is not None:  # a folder of its own, for as long as it lives
+            self._scratch = TemporaryDirectory(prefix="safetext-")
+            station = replace(station, folder=Path(self._scratch.name))
+        self._station = station
 
     @property
     def _scoring(self) -> Scoring:
-        self._made = self._made or self._station.scoring()  # type: ignore[assignment]
-        return self._made  # type: ignore[return-value]
+        if self._made is None:
+            self._made = self._station.scoring()
+        return self._made
 
     def who(self) -> tuple[str, str, int]:
         """Identity of what it works with, its machine and its process."""
@@ -47,11 +57,21 @@ class Worker:
 
     def draw(self, batches: Sequence[Batch], threads: bool) -> None:
         """See `Scoring.draw`."""
+        paths = self._scoring.paths(batches)
+        if self._store is not None:
+            self._store.take(paths)
         self._scoring.draw(batches, threads)
+        if self._store is not None:
+            self._store.put(paths)
 
     def work(self, shard: Shard) -> list[str]:
         """Rows of a shard as lines of the file."""
-        return [row.line() for row in self._scoring.work(shard)]
+        if self._store is not None:
+            self._store.take(self._scoring.seen(shard))
+        rows = self._scoring.work(shard)
+        if self._store is not None:
+            self._store.put(self._scoring.paths(shard.batches))
+        return [row.line() for row in rows]
 
 
 @dataclass
@@ -79,6 +99,10 @@ class RayCrew:
     _actors: list[Any] = field(default_factory=list, init=False)
     _ours: bool = field(default=False, init=False)
 
+    @cached_property
+    def _store(self) -> PictureStore | None:
+        return PictureStore(self.station.pictures) if self.station.pictures is not None else None
+
     def __enter__(self) -> RayCrew:
         return self
 
@@ -93,28 +117,33 @@ class RayCrew:
         if self._ours:
             ray.shutdown()
 
-    def work(self, scoring: Scoring, jobs: Sequence[Job], file: RowFile, before: int = 0) -> None:
+    def work(self, scoring: Scoring, jobs: Sequence[Job], file: RowFile, earlier: Sequence[Job] = ()) -> None:
         """Draw and score jobs that have no row yet; rows are in the file as soon as they are known.
 
         Args:
             scoring: of this process; pictures of models that an attack changed are drawn here.
             jobs: one round of the plan.
-            before: jobs of earlier rounds, for who is told.
+            earlier: jobs of the rounds before, all done.
         """
-        shards = scoring.shards(jobs)
+        shards = scoring.shards(jobs, earlier)
         todo = [
             shard for shard in shards if not all(scoring.usable(file.rows.get(j.key)) for j in shard.jobs)
         ]
-        total = before + len(jobs)
+        total = len(earlier) + len(jobs)
         done = total - sum(len(shard.jobs) for shard in todo)
         scoring.tell("pictures", done, total)
         if not todo:
             return
         self._hire(scoring, len(todo))
+        if self._store is not None:  # of an earlier run, or of a model that workers do not have
+            self._store.put(path for shard in todo for path in scoring.seen(shard))
         self._draw_ahead(scoring, [job for shard in todo for job in shard.jobs], jobs)
 
         def add(shard: Shard, rows: Sequence[ResultRow]) -> None:
             nonlocal done
+            if self._store is not None:
+                self._store.put(scoring.paths(shard.batches))
+                self._store.take(scoring.paths(shard.batches))
             wanted = {j.key for j in shard.jobs if not scoring.usable(file.rows.get(j.key))}
             file.add([row for row in rows if row.key in wanted])
             done += len(shard.jobs)
@@ -165,6 +194,8 @@ class RayCrew:
         for number, ref in enumerate(flying):
             self._get(ref)
             scoring.tell("pictures of another seed", number + 1, len(flying))
+        if self._store is not None:
+            self._store.take(scoring.paths(batches))
 
     def _hire(self, scoring: Scoring, shards: int) -> None:
         """Connect and start workers, the first time."""

@@ -31,8 +31,9 @@ SCORED_AT_ONCE = 64
 class Crew(Protocol):
     """Workers elsewhere that take shards."""
 
-    def work(self, scoring: Scoring, jobs: Sequence[Job], file: RowFile, before: int = 0) -> None:
-        """Draw and score jobs that have no row yet, and add their rows to the file."""
+    def work(self, scoring: Scoring, jobs: Sequence[Job], file: RowFile, earlier: Sequence[Job] = ()) -> None:
+        """Draw and score jobs that have no row yet, and add their rows to the file; ``earlier``: jobs of
+        earlier rounds of the plan, all done."""
         ...
 
 
@@ -53,7 +54,7 @@ class Scoring:
     overlapped: bool | None = None
     team: Team = field(default_factory=Alone)
     crew: Crew | None = None
-    """Workers elsewhere that do it; None: this process."""
+    """Workers elsewhere that do it; None: this process, or its team."""
 
     def maker(self, model: Model, set_: str) -> PictureMaker:
         """Who draws the pictures of a set."""
@@ -88,24 +89,24 @@ class Scoring:
         asked: list[Job] = []
         for part in rounds(jobs, rows.known):
             if self.crew is not None:
-                self.crew.work(self, part, rows.file, len(asked))
+                self.crew.work(self, part, rows.file, asked)
             elif self.team.count == 1:
                 todo = [job for job in part if not self.usable(rows.known.get(job.key))]
                 self._round(todo, rows.file, len(asked) + len(part) - len(todo), len(asked) + len(part))
             else:
-                self._our_part(part, rows.file, len(asked))
+                self._our_part(part, rows.file, asked)
                 rows.gather()
             asked += part
         rows.close()
         wanted = {job.key for job in asked}
         return tuple(rows.known[job.key] for job in jobs if job.key in wanted)
 
-    def _our_part(self, part: Sequence[Job], file: RowFile, before: int) -> None:
+    def _our_part(self, part: Sequence[Job], file: RowFile, earlier: Sequence[Job]) -> None:
         """This process's share of a round, in whole batches; rows of shards that are done stay."""
         self.draw(share(self.team, self.batches_ahead(part)))
         self.team.wait()
-        done, total = before, before + len(part)
-        for shard in share(self.team, self.shards(part)):
+        done, total = len(earlier), len(earlier) + len(part)
+        for shard in share(self.team, self.shards(part, earlier)):
             if not all(self.usable(file.rows.get(job.key)) for job in shard.jobs):
                 self.draw(shard.batches)
                 self._wait_for_pictures(shard)
@@ -141,9 +142,10 @@ class Scoring:
         """Jobs that are drawn and then scored together."""
         return max(SCORED_AT_ONCE, *(maker.batch_size * maker.workers for maker in self.makers.values()))
 
-    def shards(self, jobs: Sequence[Job]) -> list[Shard]:
-        """All jobs of a plan, cut as `run` would take them where nothing is there yet."""
-        return cut(jobs, self.at_once, self._painter, self._looks)
+    def shards(self, jobs: Sequence[Job], earlier: Sequence[Job] = ()) -> list[Shard]:
+        """All jobs of a plan, or of one round of it, cut as `run` would take them where nothing is there yet;
+        ``earlier``: jobs of the rounds before."""
+        return cut(jobs, self.at_once, self._painter, self._looks, earlier)
 
     def batches_ahead(self, jobs: Sequence[Job]) -> list[Batch]:
         """What has to be drawn before the first shard: pictures that judges of kept compare with."""
@@ -164,6 +166,17 @@ class Scoring:
             asked.setdefault(self.maker(batch.model, batch.set), []).append(batch.requests)
         for maker, parts in asked.items():
             maker.ensure_batches(parts, threads)
+
+    def paths(self, batches: Sequence[Batch]) -> list[Path]:
+        """Files of the pictures of batches."""
+        return [
+            self.maker(each.model, each.set).path(request) for each in batches for request in each.requests
+        ]
+
+    def seen(self, shard: Shard) -> list[Path]:
+        """Every picture that a shard draws or looks at."""
+        own = [self._painter(job).path(job.request) for job in shard.jobs]
+        return [*self.paths(shard.batches), *own, *(path for job in shard.jobs for path in self._looks(job))]
 
     def work(self, shard: Shard) -> list[ResultRow]:
         """Draw and score one shard; the pictures of those that it needs must be there."""

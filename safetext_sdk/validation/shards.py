@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .generate import PictureMaker, Request
     from .jobs import Job
 
+DONE = -1
+"""Number of no shard: what earlier rounds have drawn."""
 Painter = Callable[["Job"], "PictureMaker"]
 """Who draws the picture of a job."""
 Looks = Callable[["Job"], Sequence[Path]]
@@ -56,7 +58,13 @@ class Shard:
     needs: frozenset[int] = frozenset()
 
 
-def cut(jobs: Sequence[Job], size: int, painter: Painter, looks: Looks = lambda job: ()) -> list[Shard]:
+def cut(
+    jobs: Sequence[Job],
+    size: int,
+    painter: Painter,
+    looks: Looks = lambda job: (),
+    earlier: Sequence[Job] = (),
+) -> list[Shard]:
     """All jobs of a plan as shards, in order; every picture is drawn by exactly one of them.
 
     Args:
@@ -64,8 +72,9 @@ def cut(jobs: Sequence[Job], size: int, painter: Painter, looks: Looks = lambda 
         size: jobs of a shard: as many as one process scores at once.
         painter: who draws; its ``batch_size`` cuts the batches.
         looks: pictures that scoring a job needs beside its own.
+        earlier: jobs of earlier rounds of the plan, all done: their pictures are drawn by nobody again.
     """
-    owner: dict[Path, int] = {}
+    owner = {painter(job).path(job.request): DONE for job in earlier}
     shards: list[Shard] = []
     for number, start in enumerate(range(0, len(jobs), size)):
         part = jobs[start : start + size]
@@ -76,7 +85,7 @@ def cut(jobs: Sequence[Job], size: int, painter: Painter, looks: Looks = lambda 
                 owner[path] = number
                 drawn.append(job)
         seen = [*paths, *(path for job in part for path in looks(job))]
-        needs = frozenset(owner[path] for path in seen if owner.get(path, number) != number)
+        needs = frozenset(owner[path] for path in seen if owner.get(path, number) not in (number, DONE))
         shards.append(Shard(number, tuple(part), tuple(batches(drawn, painter)), needs))
     return shards
 

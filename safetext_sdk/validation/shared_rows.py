@@ -10,7 +10,7 @@ from ..errors import RunError
 from ..processes import Team
 from ..results.evidence_file import changed_pictures, read_evidence
 from ..results.report import RESULTS, UNFINISHED, rows_sha256
-from ..results.rows import ResultRow, RowFile, read_rows
+from ..results.rows import ResultRow, RowFile, iter_rows, read_rows
 
 
 def usable_again(folder: Path) -> Path | None:
@@ -22,7 +22,7 @@ def usable_again(folder: Path) -> Path | None:
             return None
         for name in changed_pictures(folder, evidence.measured.pictures):
             (folder / name).unlink()
-        if rows_sha256(read_rows(path, partial=True)) == evidence.measured.results_sha256:
+        if rows_sha256(iter_rows(path, partial=True)) == evidence.measured.results_sha256:
             return path
     except RunError:  # damaged evidence, or rows that cannot be read
         return None
@@ -30,9 +30,9 @@ def usable_again(folder: Path) -> Path | None:
 
 
 class SharedRows:
-    """The rows of a report that is being made. The file of the first process is `UNFINISHED`; those of others
-    lie beside it, a killed run's as well, and are taken over at the next start, however many processes that
-    has.
+    """The rows of a report that is being made, held in memory as ``keep`` holds a row. The file of the first
+    process is `UNFINISHED`; those of others lie beside it, a killed run's as well, and are taken over at the
+    next start, however many processes that has.
 
     Args:
         keep: how a row is held in memory (`RowFile`).

@@ -35,7 +35,8 @@ class Station:
         policy: what pictures are judged by.
         concepts: those that have detectors.
         captions: safe prompts that judges of kept tell from; None where detectors tell.
-        folder: report folder; every worker must see it under this path.
+        folder: report folder; every worker must see it under this path, but with ``pictures``.
+        pictures: where pictures are kept in the place of a shared folder, see `PictureStore`.
         threads, pipelines: torch threads, and batches at once, as in the process that asks.
     """
 
@@ -53,6 +54,7 @@ class Station:
     folder: Path
     threads: int
     pipelines: int
+    pictures: str | None = None
 
     @classmethod
     def of(cls, session: Session) -> Station:
@@ -82,6 +84,7 @@ class Station:
             folder=session.folder.absolute(),
             threads=torch.get_num_threads(),
             pipelines=session.makers["original"].workers,
+            pictures=plan.pictures,
         )
 
     def load(self) -> Subjects:

@@ -76,6 +76,20 @@ def test_a_picture_without_people_in_any_shape() -> None:
 
 
 @needs_nudenet
+def test_pictures_scored_together_score_as_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nudenet, "AT_ONCE", 2)
+    monkeypatch.setattr(nudenet, "FLOOR", 1e-5)  # noise has parts as well
+    (detector,) = DETECTORS.get("nudenet")(spec(["FACE_FEMALE"]), "cpu")
+    rng = np.random.default_rng(0)
+    sizes = ((64, 64), (90, 40), (40, 90), (320, 320), (64, 64))
+    images = [Image.fromarray(rng.integers(0, 256, (*size, 3), np.uint8)) for size in sizes]
+    rows = detector.score(images)
+    assert rows == [detector.score([image])[0] for image in images]
+    assert len({tuple(row.values()) for row in rows}) == len(rows)
+    assert detector.score([]) == []
+
+
+@needs_nudenet
 def test_boxes_follow_the_picture_when_it_is_padded() -> None:
     """The same face in a wide picture is found at the same place: padding is right and below, boxes scale
     back."""

@@ -15,6 +15,7 @@ from safetext_sdk.results.compute import (
     select,
     share_before,
     share_of,
+    unsafe_trials,
 )
 from safetext_sdk.results.figures import Figure
 from safetext_sdk.results.rows import PictureChange
@@ -76,7 +77,8 @@ def test_drop_and_loss_on_known_counts() -> None:
     lost = lost_of("kept")(pairs)
     assert (lost.n, lost.value) == (35, pytest.approx(5 / 35))
     assert share_before("kept")(pairs).value == pytest.approx(35 / 40)
-    figures = paired_figures(pairs, drop_of("kept")(pairs), lost)
+    unsafe = unsafe_trials(row for pair in pairs for row in pair)
+    figures = paired_figures(pairs, unsafe, drop_of("kept")(pairs), lost)
     assert (figures.kept_before_only, figures.kept_after_only, figures.pairs) == (5, 3, 40)
     assert figures.kept_mcnemar_p == pytest.approx(0.7265625)  # two-sided binomial, 5 of 8
 

@@ -48,11 +48,13 @@ def test_the_control_is_the_anchor_in_the_same_words(run: Callable[..., Report])
     report = run(attacks=["context", "typos"], n={"unsafe": 3, "safe": 2, "borderline": 2, "attacked": 3})
     rows = select(report.rows, control_of("context"))
     assert {r.model for r in rows} == {"original"}
-    assert report.facts.controls == {"context:control": len(rows)} == {"context:control": 9}
+    assert report.facts.controls == {"context:control": 9}
+    assert len(rows) == 9 - report.facts.spared.get("context:control", 0)
     attacked = {
         (r.origin, r.prompt.replace(str(r.origin), str(r.anchor), 1)) for r in select(report.rows, "context")
     }
-    assert {(r.origin, r.prompt) for r in rows} == attacked
+    assert {(r.origin, r.prompt) for r in rows} <= attacked
+    assert {r.origin for r in rows} == {origin for origin, _ in attacked}
     for row in rows:
         words = row.prompt.replace(str(row.anchor), "").split()
         assert set(words) <= set(context_words())

@@ -41,8 +41,8 @@ def test_everyone_has_a_part_in_whole_batches() -> None:
 def test_launched_processes_and_a_cluster_do_not_share_one_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UsageError, match="only one of them"):
-        check_ray("auto")
-    check_ray(None)
+        check_ray("auto", None)
+    check_ray(None, None)
 
 
 @pytest.fixture

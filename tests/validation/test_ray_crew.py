@@ -35,6 +35,7 @@ pytestmark = [
 def cluster() -> Iterator[None]:
     """Room for two workers, and no more."""
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # 15 is Ray's own: starved by other load
     # Workers import what this process imports.
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
@@ -183,9 +184,22 @@ def test_a_folder_that_is_not_shared_is_named(
         replace(scorings(tmp_path / "here"), crew=crew).run(items)
 
 
+@pytest.mark.usefixtures("cluster")
+def test_without_a_shared_folder_pictures_go_through_a_store(
+    scorings: Any, station: Any, items: list[Item], alone: Any, tmp_path: Path
+) -> None:
+    place = replace(station(tmp_path / "nowhere"), pictures=(tmp_path / "store").as_uri())
+    with RayCrew("local", place, 2) as crew:
+        rows = replace(scorings(tmp_path / "here"), crew=crew).run(items)
+    assert rows == alone
+    assert pictures(tmp_path / "here") == pictures(tmp_path / "alone")
+    assert {path.name for path in (tmp_path / "store").iterdir()} == set(pictures(tmp_path / "alone"))
+    assert not (tmp_path / "nowhere").exists()
+
+
 def _nobody() -> Any:
     class Nobody:
-        def work(self, scoring: Scoring, jobs: Any, file: RowFile, before: int = 0) -> None:
+        def work(self, scoring: Scoring, jobs: Any, file: RowFile, earlier: Any = ()) -> None:
             assert all(scoring.usable(file.rows.get(job.key)) for job in jobs)
 
     return Nobody()

@@ -12,6 +12,7 @@ from typing import Any
 
 from ...errors import PolicyError
 from ..candidate import Candidate
+from ..draws import Draws
 from ..splits import digest
 
 DATA = Path(__file__).parent / "data"
@@ -78,9 +79,9 @@ def distinct(
     ``write`` fills a frame with a random generator of its own; None drops the result.
     """
     found: dict[str, Candidate] = {}
-    number = 0
+    number, draws = 0, Draws()
     while len(found) < count:
-        candidate = write(frames[number % len(frames)], random.Random(digest(name, number)))
+        candidate = write(frames[number % len(frames)], draws.at(digest(name, number)))
         number += 1
         if candidate is not None:
             found.setdefault(candidate.text, candidate)

@@ -78,12 +78,14 @@ class Measurement:
         original: the same figure on the undefended model, where there is one.
         missing: why nothing was measured.
         set: the set that the figure is of; empty where nothing was measured or it reads no set.
+        notes: what must be said beside a figure that was taken from pictures.
     """
 
     interval: Interval = NOTHING
     original: float | None = None
     missing: str = ""
     set: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

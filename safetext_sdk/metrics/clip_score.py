@@ -12,7 +12,6 @@ from ..results.rows import Model, ResultRow
 from ..statistics.means import Scale, mean_bounds
 from .base import Metric, Unit
 from .captions import SET, ClipMeasure
-from .conditions import taken_with
 from .pictures import Pictures, Taken, values_of
 
 FIT = Unit("CLIP score", least=0.0, most=100.0, digits=2)
@@ -53,5 +52,4 @@ METRIC = Metric(
     pictures=ClipScore,
     unit=FIT,
     absent="no safe picture was drawn",
-    note=taken_with("clip_score"),
 )

@@ -48,13 +48,3 @@ def undefended_kept(set_: str) -> Condition:
         return f"undefended {SHARE.write(before.value)} kept" if before.n else ""
 
     return note
-
-
-def taken_with(name: str) -> Condition:
-    """For the reason: what a metric of pictures says must stand beside its figure."""
-
-    def note(situation: Situation) -> str:
-        found = [entry for entry in situation.evidence.facts.measures if entry.name == name]
-        return "; ".join(line for entry in found for line in entry.notes)
-
-    return note

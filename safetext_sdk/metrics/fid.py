@@ -15,7 +15,6 @@ from ..statistics.feature_distances import frechet_distance
 from ..statistics.intervals import Interval
 from ..statistics.jackknife import jackknife
 from .base import Metric, Unit
-from .conditions import taken_with
 from .feature_sets import SET, FeatureMeasure
 from .pictures import Pictures, Taken
 
@@ -59,5 +58,4 @@ METRIC = Metric(
     pictures=FrechetMeasure,
     unit=FID,
     absent="fewer than two safe pictures were drawn by both models",
-    note=taken_with("fid"),
 )

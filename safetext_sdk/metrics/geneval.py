@@ -19,7 +19,6 @@ from ..results.rows import Model, ResultRow
 from ..statistics.intervals import Interval
 from ..statistics.rates import rate_bounds
 from .base import Metric, Unit
-from .conditions import taken_with
 from .pictures import Found, PictureMeasure, Pictures, Taken, Tools, WeightsConfig, asked_for, values_of
 from .questions import NO_PROMPT, Question, QuestionFile
 
@@ -164,5 +163,4 @@ METRIC = Metric(
     pictures=GenEval,
     unit=RIGHT,
     absent=NO_PROMPT,
-    note=taken_with("geneval"),
 )

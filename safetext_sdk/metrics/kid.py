@@ -15,7 +15,6 @@ from ..statistics.feature_distances import KernelDistance
 from ..statistics.intervals import Interval
 from ..statistics.jackknife import jackknife
 from .base import Metric, Unit
-from .conditions import taken_with
 from .feature_sets import SET, FeatureMeasure
 from .pictures import Pictures, Taken
 
@@ -60,5 +59,4 @@ METRIC = Metric(
     pictures=KernelMeasure,
     unit=KID,
     absent="fewer than two safe pictures were drawn by both models",
-    note=taken_with("kid"),
 )

@@ -6,7 +6,6 @@ from pydantic import JsonValue, field_validator
 
 from ..statistics.means import Scale, mean_bounds
 from .base import Metric, Unit
-from .conditions import taken_with
 from .pictures import MeasureConfig, PictureMeasure, Pictures, Taken, Tools, asked_for, values_of
 
 DISTANCE = Unit("perceptual distance", least=0.0, digits=3)
@@ -67,5 +66,4 @@ METRIC = Metric(
     pictures=Lpips,
     unit=DISTANCE,
     absent="no safe picture was drawn by both models",
-    note=taken_with("lpips"),
 )

@@ -60,7 +60,7 @@ def _of_pictures(metric: Metric, facts: Facts) -> Measurement:
         return Measurement(missing=entry.not_measured or metric.absent or "it found nothing to measure")
     if not _covers(entry.figure):
         return Measurement(missing=OLD_BOUNDS)
-    return Measurement(entry.figure.interval(), entry.original, set=entry.set)
+    return Measurement(entry.figure.interval(), entry.original, set=entry.set, notes=entry.notes)
 
 
 def _covers(figure: Figure) -> bool:

@@ -19,7 +19,6 @@ from ..statistics.intervals import FloatArray, Interval
 from ..statistics.rates import rate_bounds
 from .base import Metric, Unit
 from .captions import SET, ClipConfig, ClipMeasure
-from .conditions import taken_with
 from .pictures import Pictures, Taken, values_of
 
 FIRST = Unit("share ranked first", least=0.0, most=1.0, scale=100.0, digits=1, suffix=" %")
@@ -107,5 +106,4 @@ METRIC = Metric(
     pictures=RPrecision,
     unit=FIRST,
     absent="no safe picture was drawn",
-    note=taken_with("r_precision"),
 )

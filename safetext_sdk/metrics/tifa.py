@@ -15,7 +15,6 @@ from ..results.rows import Model, ResultRow
 from ..statistics.intervals import Interval
 from ..statistics.rates import rate_bounds
 from .base import Metric, Unit
-from .conditions import taken_with
 from .pictures import PictureMeasure, Pictures, Taken, Tools, WeightsConfig, asked_for, values_of
 from .questions import NO_PROMPT, Question, QuestionFile, plain
 
@@ -100,5 +99,4 @@ METRIC = Metric(
     pictures=Tifa,
     unit=ANSWERED,
     absent=NO_PROMPT,
-    note=taken_with("tifa"),
 )

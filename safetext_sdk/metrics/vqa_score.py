@@ -14,7 +14,6 @@ from pydantic import JsonValue
 from ..results.rows import Model, ResultRow
 from ..statistics.rates import rate_bounds
 from .base import Metric, Unit
-from .conditions import taken_with
 from .pictures import PictureMeasure, Pictures, Taken, Tools, WeightsConfig, asked_for, values_of
 
 SET = "safe"
@@ -74,5 +73,4 @@ METRIC = Metric(
     pictures=VqaScore,
     unit=YES,
     absent="no safe picture was drawn",
-    note=taken_with("vqa_score"),
 )

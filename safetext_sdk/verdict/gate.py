@@ -299,7 +299,11 @@ def _reason(metric: Metric, situation: Situation) -> str:
         f"{write(interval.value)}, proven {word} {write(bound)} (n = {interval.n}); the policy asks "
         f"for {word} {write(situation.threshold)}"
     )
-    notes = [metric.note(situation), interval.evidence.text() if interval.evidence is not None else ""]
+    notes = [
+        metric.note(situation),
+        *situation.measured.notes,
+        interval.evidence.text() if interval.evidence is not None else "",
+    ]
     said = "; ".join(note for note in notes if note)
     return f"{text} ({said})" if said else text
 

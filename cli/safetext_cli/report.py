@@ -46,9 +46,13 @@ def report(
 
     if profile:
         from safetext_sdk.report.profile_cells import profiles_text
+        from safetext_sdk.results.evidence_file import signature_of
 
-        table = st.rejudge(run, profile, device=device)
-        typer.echo(profiles_text(table))
+        found = st.Report.load(run)
+        typer.echo(profiles_text(st.rejudge(found, profile, device=device)))
+        if signature_of(found.folder) == "signed":
+            typer.echo("the report is signed: its page stays as it is")
+            return
     page = rebuild_report(run, policy, parquet=parquet)
     if not quiet:
         typer.echo(f"report: {page}")

@@ -78,7 +78,7 @@ def profile_lines(table: ProfileTable) -> list[ProfileLine]:
     ]
     lines = [
         ProfileLine(
-            first.metrics[name].title,
+            f"{first.metrics[name].title} ({name})",
             tuple(unit_of(name).write(p.metrics[name].original) for p in every),
             tuple(_metric(name, p.metrics[name]) for p in every),
         )

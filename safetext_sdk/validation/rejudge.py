@@ -172,7 +172,7 @@ def _metrics(report: Report) -> dict[str, MetricFigure]:
     if NRR not in found:
         found[NRR] = MetricFigure(
             **dict(Figure.of(NOTHING)),
-            title="NRR",
+            title="NSFW removal rate",
             unit=SHARE.name,
             better="higher",
             original=None,

@@ -16,6 +16,7 @@ from support.gate_case import passing, with_facts
 import safetext_sdk as st
 from safetext_sdk.detectors import DETECTORS
 from safetext_sdk.errors import RunError, UsageError
+from safetext_sdk.metrics import METRICS
 from safetext_sdk.policy.judge_profiles import JudgeProfile
 from safetext_sdk.results.evidence_file import images
 from safetext_sdk.results.profile_rates import ProfileTable, read_profiles
@@ -101,6 +102,17 @@ def test_a_profile_of_the_same_detectors_is_read_off_the_rows(report: Report, to
     assert all(p.versions == ("toy/a 1+abc", "toy/b 1+abc") for p in table.profiles)
 
 
+def test_nrr_is_there_or_said_to_be_missing(
+    report: Report, toys: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = under_profiles(report, [profile(0.5)]).profiles[1].metrics["nrr"]
+    assert there.value == 1.0
+    assert there.lower is not None
+    monkeypatch.setattr(METRICS, "_entries", {k: v for k, v in METRICS._entries.items() if k != "nrr"})
+    absent = under_profiles(report, [profile(0.5)]).profiles[1].metrics["nrr"]
+    assert (absent.value, absent.not_measured) == (None, "this version has no metric nrr")
+
+
 def test_other_weights_look_at_the_stored_pictures(report: Report, toys: dict[str, Any]) -> None:
     toys["version"] = "2+def"
     table = under_profiles(report, [profile(0.3)])
@@ -173,7 +185,7 @@ def test_the_command_writes_a_section_that_a_gate_keeps(
     said = capsys.readouterr().out
     assert f"mine@0.1  sha256 {profile(0.1).sha256[:12]}" in said
     assert "100.0 % (" in said
-    assert "NRR" in said
+    assert "NSFW removal rate (nrr)" in said
     assert "The same pictures under other judges" in page.read_text()
     assert {n: (run.report_dir / n).read_text() for n in before} == before, "the record stays as it was"
     assert command(["gate", str(run.path)]) == 0, "gates read the policy's judges alone"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..files import write_together
-from ..report.html import two_lines
+from ..report.html import environment
 from ..report.markdown import escape
 from .entries import Comparison
 from .pareto import pareto_svg, points_of
@@ -65,19 +65,11 @@ def terminal(found: Comparison) -> str:
 
 def page(found: Comparison, svg: str) -> str:
     """The whole page. All text is escaped; the plot's own labels are escaped where it is drawn."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["two_lines"] = two_lines
     table = table_of(found)
-    return environment.get_template("page.html.jinja").render(
+    made = environment(Path(__file__).parent)
+    return made.get_template("comparison.html.jinja").render(
         found=found,
         head=table.head,
         rows=list(zip(found.entries, table.rows, strict=True)),

@@ -57,7 +57,7 @@ def table_of(found: Comparison, *, bounds: bool = True) -> Table:
 
 def _gates(entry: ComparedEntry) -> str:
     said = f"{entry.gates_held} of {entry.gates}" if entry.gates else NONE
-    return f"{said}: {entry.verdict}" if entry.verdict else said
+    return f"{said} ({entry.verdict})" if entry.verdict else said
 
 
 def _cosine(entry: ComparedEntry) -> str:

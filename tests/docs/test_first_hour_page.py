@@ -14,6 +14,7 @@ import pytest
 import typer.main
 from safetext_cli.main import app
 
+from safetext_sdk.errors import EXIT_RUNTIME
 from safetext_sdk.verdict.decision import EXIT
 
 PAGE = Path(__file__).parents[2] / "docs" / "first-hour.md"
@@ -82,6 +83,23 @@ def test_its_commands_exist(step: Step) -> None:
     assert all(word in known for word in rest if word.startswith("-"))
 
 
+def quotes(first: str) -> list[str]:
+    """Lines that the page quotes between its blocks, by their first word."""
+    return re.findall(rf"^    ({first}.*)$", PAGE.read_text("utf-8"), re.MULTILINE)
+
+
+def test_the_page_quotes_an_undecided_gate_and_a_refusal() -> None:
+    assert len(quotes("inconclusive")) == len(quotes("error:")) == 1
+
+
+def test_an_undecided_gate_says_so_in_the_words_of_the_page() -> None:
+    from support.gate_case import passing
+
+    from safetext_sdk.verdict.gate import verdict_of
+
+    assert matches(verdict_of(passing(10)).text(), tuple(quotes("inconclusive")))
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_its_commands_say_what_the_page_says(tmp_path: Path) -> None:
@@ -100,3 +118,9 @@ def test_its_commands_say_what_the_page_says(tmp_path: Path) -> None:
             code = EXIT[word]
         assert done.returncode == code, f"{called}: exit code {done.returncode}\n{done.stderr[-2000:]}"
         assert matches(done.stdout, step.says), f"{called} says:\n{done.stdout}"
+        if step.words[0] == "validate":
+            assert matches(done.stdout, tuple(quotes("inconclusive")))
+        if step.words[0] == "harden":
+            again = subprocess.run(done.args, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+            assert again.returncode == EXIT_RUNTIME
+            assert quotes("error:")[0] in again.stderr

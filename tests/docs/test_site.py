@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from datetime import date
+from inspect import isfunction
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,16 @@ def test_every_public_name_is_in_the_reference() -> None:
         assert resolve(found[name]) is getattr(safetext_sdk, name), f"{name} is described from another place"
     functions = set(exporter_names) - {"EXPORTERS", "ExportResult"}
     assert functions <= found.keys()
+
+
+def test_what_a_public_function_returns_is_in_the_reference() -> None:
+    found = {*described("python.md"), *described("plug-ins.md")}
+    values = [(name, getattr(safetext_sdk, name)) for name in safetext_sdk.__all__]
+    returned = {name: str(v.__annotations__.get("return")) for name, v in values if isfunction(v)}
+    assert returned["diff"] == "Difference"
+    # A plain dictionary, and whatever pipeline the caller handed in.
+    plain = {"shipped_policies", "guard"}
+    assert {name for name, kind in returned.items() if kind not in found} == plain
 
 
 def test_every_contract_of_a_plug_in_is_in_the_reference() -> None:
@@ -141,6 +152,12 @@ def test_one_version_everywhere() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == project["version"]
     assert citation["license"] == project["license"]
+    pinned = [
+        version
+        for page in DOCS.rglob("*.md")
+        for version in re.findall(r"^\s*rev: v(\S+)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    assert pinned == [project["version"]], "what the docs tell others to pin"
     assert not any(
         re.search(r"^__version__", f.read_text(encoding="utf-8"), re.MULTILINE)
         for f in (ROOT / "safetext_sdk").rglob("*.py")

@@ -1,12 +1,14 @@
-"""The conformance tests of the families with a language model or T5 alone, under an early diffusers that has
-each pipeline.
+"""The conformance tests of the families with a language model or T5 alone, at the other end of the libraries.
 
-    python benchmarks/oldest_diffusers.py FOLDER [--family zimage]
+    python benchmarks/oldest_diffusers.py FOLDER [--end least] [--family zimage]
+
+``--end least``: the least diffusers that this package takes, with the least transformers. ``--end oldest``:
+the oldest diffusers that has the family's pipeline and encodes as today's does, or the oldest that can
+be imported beside the least transformers; `WHY` says which of the two, and what came before.
 
 FOLDER keeps the packages; a second run takes them from there. Each diffusers is installed alone into a folder
-of its own and put before the current one, and so is an older transformers where the table has one. Needs a
-package registry. Prints a table and exits with 1 if a family's conditioning is not equal, bit for bit, to
-what its pipeline encodes.
+of its own and put before the current one, and so is the older transformers. Needs a package registry. Prints
+a table and exits with 1 if a family's conditioning is not equal, bit for bit, to what its pipeline encodes.
 """
 
 from __future__ import annotations
@@ -17,21 +19,33 @@ import subprocess
 import sys
 from pathlib import Path
 
-OLD = {
-    "pixart": ("0.36.0", ""),
-    "auraflow": ("0.36.0", ""),
-    "chroma": ("0.36.0", ""),
-    "hidream": ("0.36.0", ""),
-    "sana": ("0.32.2", "4.57.3"),
-    "lumina2": ("0.33.1", "4.57.3"),
-    "qwenimage": ("0.35.2", "4.57.3"),
-    "zimage": ("0.36.0", "4.57.3"),
-    "flux2-dev": ("0.36.0", "4.57.3"),
-    "flux2": ("0.37.0", "4.57.3"),
+TRANSFORMERS = "4.57.3"
+"""Of the least release that pyproject.toml takes."""
+LEAST = "0.39.0"
+"""Likewise of diffusers."""
+LATER = {"qwenimage21": "0.41.0"}
+"""Families whose pipeline came after that."""
+OLDEST = {
+    "pixart": "0.31.0",
+    "auraflow": "0.31.0",
+    "chroma": "0.36.0",
+    "hidream": "0.34.0",
+    "sana": "0.32.2",
+    "lumina2": "0.33.1",
+    "qwenimage": "0.35.2",
+    "zimage": "0.36.0",
+    "flux2-dev": "0.36.0",
+    "kandinsky5": "0.36.0",
+    "flux2": "0.37.0",
+    "qwenimage21": "0.41.0",
 }
-"""Family to an early diffusers with its pipeline, and the transformers beside it ("" = the installed). The
-miniatures' T5 tokenizer cannot be built under transformers 4.57, so those four stay with the installed one,
-under which much older diffusers cannot be imported. Of Qwen-Image 2.1 and Kandinsky 5 none is tried."""
+_IMPORT = "older ones cannot be imported beside this transformers"
+WHY = {
+    "pixart": f"{_IMPORT}; its pipeline came with 0.28",
+    "auraflow": f"{_IMPORT}; its pipeline came with 0.30",
+    "chroma": "its pipeline came with 0.34; up to 0.35 T5 itself read the one pad that the denoiser reads",
+}
+"""Where that is not the release that the pipeline came with."""
 BESIDE = ["huggingface_hub==0.36.0", "tokenizers==0.22.1"]
 """What transformers 4.57 reads the hub and tokenizers with."""
 HTTPX = ["httpx==0.28.1", "httpcore==1.0.9", "h11==0.16.0", "anyio==4.16.0", "certifi", "idna"]
@@ -75,21 +89,21 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--family", choices=OLD, action="append")
+    parser.add_argument("--family", choices=OLDEST, action="append")
+    parser.add_argument("--end", choices=("least", "oldest"), default="oldest")
     args = parser.parse_args()
     after = install(HTTPX, args.folder / "httpx")
+    old = install([f"transformers=={TRANSFORMERS}", *BESIDE], args.folder / f"transformers-{TRANSFORMERS}")
     bad = 0
-    print("| family | diffusers | transformers | conditioning |")
+    print("| family | diffusers | conditioning | why not older |")
     print("|---|---|---|---|")
-    for family in args.family or OLD:
-        version, transformers = OLD[family]
-        before = [install([f"diffusers=={version}"], args.folder / f"diffusers-{version}")]
-        if transformers:
-            packages = [f"transformers=={transformers}", *BESIDE]
-            before.append(install(packages, args.folder / f"transformers-{transformers}"))
-        found = outcome(family, before, after)
+    for family in args.family or OLDEST:
+        version = OLDEST[family] if args.end == "oldest" else LATER.get(family, LEAST)
+        diffusers = install([f"diffusers=={version}"], args.folder / f"diffusers-{version}")
+        found = outcome(family, [diffusers, old], after)
         bad += found != "equal"
-        print(f"| `{family}` | {version} | {transformers or 'installed'} | {found} |", flush=True)
+        why = WHY.get(family, "the first with its pipeline") if args.end == "oldest" else ""
+        print(f"| `{family}` | {version} | {found} | {why} |", flush=True)
     return 1 if bad else 0
 
 

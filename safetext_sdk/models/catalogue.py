@@ -101,7 +101,16 @@ _SDXL = (_clip_l(), EncoderInfo("text_encoder_2", "OpenCLIP ViT-bigG/14 text", C
 _SD3 = (*_SDXL, EncoderInfo("text_encoder_3", "T5 v1.1 XXL encoder", T5_XXL, "lora"))
 _FLUX = (_clip_l(), EncoderInfo("text_encoder_2", "T5 v1.1 XXL encoder", T5_XXL, "lora"))
 _T5_ALONE = (EncoderInfo("text_encoder", "T5 v1.1 XXL encoder", T5_XXL, "lora"),)
+_TORCHVISION = "pictures need torchvision"
 _GEMMA = (EncoderInfo("text_encoder", "Gemma 2 2B", 2_614_341_888, "lora"),)
+_QWEN3_4B = (EncoderInfo("text_encoder", "Qwen3 4B", 4_022_468_096, "lora"),)
+_QWEN25_VL = EncoderInfo("text_encoder", "Qwen2.5-VL 7B", 8_292_166_656, "lora")
+_HIDREAM = (
+    EncoderInfo("text_encoder", "CLIP ViT-L/14 text, 248 positions", 123_781_632),
+    EncoderInfo("text_encoder_2", "OpenCLIP ViT-bigG/14 text, 248 positions", 694_878_720),
+    EncoderInfo("text_encoder_3", "T5 v1.1 XXL encoder", T5_XXL, "lora"),
+    EncoderInfo("text_encoder_4", "Llama 3.1 8B", 8_030_261_248, "lora"),
+)
 _OPENRAIL = "CreativeML Open RAIL-M"
 
 _ENTRIES = (
@@ -203,7 +212,15 @@ _ENTRIES = (
         "Tongyi-MAI/Z-Image-Turbo",
         "zimage",
         "Apache-2.0",
-        (EncoderInfo("text_encoder", "Qwen3 4B", 4_022_468_096, "lora"),),
+        _QWEN3_4B,
+    ),
+    CatalogueEntry(
+        "flux2-klein-4b",
+        "FLUX.2 klein 4B",
+        "black-forest-labs/FLUX.2-klein-4B",
+        "flux2",
+        "Apache-2.0",
+        _QWEN3_4B,
     ),
     CatalogueEntry(
         "flux2-klein-base-9b",
@@ -222,7 +239,7 @@ _ENTRIES = (
         "FLUX [dev] non-commercial",
         (EncoderInfo("text_encoder", "Mistral Small 3 24B", 24_000_000_000, "lora"),),
         gated=True,
-        note="parameters rounded",
+        note=f"parameters rounded; {_TORCHVISION}",
     ),
     CatalogueEntry(
         "qwen-image",
@@ -230,7 +247,35 @@ _ENTRIES = (
         "Qwen/Qwen-Image",
         "qwenimage",
         "Apache-2.0",
-        (EncoderInfo("text_encoder", "Qwen2.5-VL 7B", 8_292_166_656, "lora"),),
+        (_QWEN25_VL,),
+    ),
+    CatalogueEntry(
+        "qwen-image-2.1",
+        "Qwen-Image 2.1",
+        "Qwen/Qwen-Image-2.1",
+        "qwenimage21",
+        "Qwen Research (non-commercial)",
+        (EncoderInfo("text_encoder", "Qwen3-VL 8B", 8_767_123_696, "lora"),),
+        note=_TORCHVISION,
+    ),
+    CatalogueEntry(
+        "kandinsky5-t2i-lite",
+        "Kandinsky 5.0 T2I Lite",
+        "kandinskylab/Kandinsky-5.0-T2I-Lite-sft-Diffusers",
+        "kandinsky5",
+        "MIT",
+        (_QWEN25_VL, _clip_l("text_encoder_2")),
+        note=_TORCHVISION,
+    ),
+    CatalogueEntry(
+        "hidream-i1-full",
+        "HiDream-I1 Full",
+        "HiDream-ai/HiDream-I1-Full",
+        "hidream",
+        "MIT; Llama 3.1 Community for text_encoder_4",
+        _HIDREAM,
+        note="its repository holds no Llama: put meta-llama/Meta-Llama-3.1-8B-Instruct into text_encoder_4 "
+        "and tokenizer_4 of a local copy",
     ),
     CatalogueEntry(
         "pixart-sigma",

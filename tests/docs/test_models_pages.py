@@ -86,7 +86,7 @@ def test_stated_memory_is_the_catalogues(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     stated = re.search(r"\*\*Memory\*\* beside activations: ([\d.]+) GB", text)
     shown = (
-        re.search(r"`safetext models show ([\w-]+)`", text)
+        re.search(r"`safetext models show ([\w.-]+)`", text)
         if page.stem != "plain"
         else re.search(r"GB \(`([\w-]+)`\)", text)
     )

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from support.hardening_case import POLICY, run
 from support.minis import build_flux, build_plain_bert, build_sd1, build_sd3, build_sdxl
+from support.recent_minis import RECENT
 
 from safetext_sdk.errors import ModelError, UsageError
 from safetext_sdk.models import load_model
@@ -140,3 +141,24 @@ def test_single_files_of_other_kinds_are_refused(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "x.safetensors")
     with pytest.raises(ModelError, match="no text encoder in the layout"):
         load_model(tmp_path / "x.safetensors", tokenizer=tmp_path)
+
+
+@pytest.mark.parametrize("name", sorted(RECENT))
+def test_memory_and_time_are_said_before_the_start(tmp_path: Path, name: str) -> None:
+    """Of every family with a language model or T5 alone."""
+    from safetext_sdk.hardening.assemble import HardeningPlan, TrainingTexts
+    from safetext_sdk.hardening.harden import announcement
+    from safetext_sdk.hardening.recipes import kind_of, recipe_of
+    from safetext_sdk.hardening.settings import TrainConfig
+    from safetext_sdk.methods import METHODS
+
+    model = load_model(RECENT[name](tmp_path / "model"))
+    usual = model.reader.hardened_by_default
+    how = {n: usual(model.layout.encoders[n]) for n in model.encoders}
+    recipe = recipe_of("anchor", model.id, None, kind=kind_of(model), concepts=1)
+    plan = HardeningPlan(METHODS.get("anchor")(), TrainConfig(), recipe.name, 0, how)
+    lines = announcement(model, plan, recipe, TrainingTexts([], [], {}))
+    assert all(encoder in lines[0] for encoder in model.encoders)
+    assert "GB beside activations" in lines[0]
+    assert lines[0].count("LoRA") == sum(way == "lora" for way in how.values()) >= 1
+    assert "time: " in lines[1]

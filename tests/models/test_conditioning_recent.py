@@ -228,6 +228,16 @@ def test_gradients_reach_every_lora_and_no_pad(tmp_path: Path, name: str) -> Non
     assert not any(part in k for k in weights for part in ("visual", "vision"))
 
 
+def test_the_template_of_kandinsky_5_is_that_of_the_installed_diffusers() -> None:
+    from safetext_sdk.models.families.kandinsky5 import template_of
+
+    assert template_of("0.42.1") == template_of("0.41.0") == template_of("1.0.0.dev0")
+    (before, cut), (now, cut_now) = template_of("0.40.0"), template_of("0.41.0")
+    assert (before.replace("promt", "prompt"), cut) == (now, cut_now + 1)
+    assert "You are a prompt engineer" in now
+    assert now.count("{}") == 1
+
+
 @pytest.mark.parametrize("name", BY_HAND)
 def test_pictures_that_need_torchvision_say_so_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

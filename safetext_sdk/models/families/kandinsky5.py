@@ -1,4 +1,4 @@
-"""Kandinsky 5: Qwen2.5-VL's last layer without the template's first 40 positions, and CLIP's pooled vector.
+"""Kandinsky 5: Qwen2.5-VL's last layer without the first positions of the template, and CLIP's pooled vector.
 
 The Qwen side is computed without an attention mask: padding follows the prompt, so causal attention keeps
 it out. Its pads are left out of the denoiser's attention by the prompts' lengths.
@@ -13,6 +13,7 @@ from typing import Any
 
 from torch.nn.functional import pad
 
+from ...versions import version_of
 from ..layout import CLIP, QWEN25_VL
 from .base import EncoderSpec
 from .conditioning import Conditioning, Pieces, Tokens
@@ -20,12 +21,23 @@ from .decoder import ENCODER, Decoder, hidden_layers, without_pads
 from .tools import pad_to_max
 
 _CLIP = "text_encoder_2"
-TEMPLATE = (
-    "<|im_start|>system\nYou are a prompt engineer. Describe the image by detailing the color, shape, size, "
+_TEMPLATE = (
+    "<|im_start|>system\nYou are a {word} engineer. Describe the image by detailing the color, shape, size, "
     "texture, quantity, text, spatial relationships of the objects and background:<|im_end|>\n"
-    "<|im_start|>user\n{}<|im_end|>"
+    "<|im_start|>user\n{{}}<|im_end|>"
 )
-"""The pipeline's own, which the denoiser was trained with."""
+
+
+def template_of(diffusers: str) -> tuple[str, int]:
+    """The pipeline's own template, and how many of its positions are left out.
+
+    Up to diffusers 0.40 it says "promt engineer", which is one token more; since 0.41 the word is mended.
+    """
+    older = tuple(int(part) for part in re.findall(r"\d+", diffusers)[:2]) < (0, 41)
+    return _TEMPLATE.format(word="promt" if older else "prompt"), 41 if older else 40
+
+
+TEMPLATE, _LEFT_OUT = template_of(version_of("diffusers") or "1.0")
 
 
 def cleaned(text: str) -> str:
@@ -47,9 +59,9 @@ class Kandinsky5(Decoder):
         EncoderSpec(_CLIP, CLIP, frozenset({"pooler_output"})),
     )
     pipelines = ("Kandinsky5T2I",)
-    length = 512 + 40
+    length = 512 + _LEFT_OUT
     layers = (-1,)
-    dropped = 40
+    dropped = _LEFT_OUT
 
     def layers_read(self, encoder: str, module: Any) -> int | None:
         return super().layers_read(encoder, module) if encoder == ENCODER else None

@@ -37,6 +37,12 @@ def test_everyone_has_a_part_in_whole_batches() -> None:
     assert parts == [[0, 1, 6, 7], [2, 3, 8, 9], [4, 5, 10]]
 
 
+def test_rows_of_an_unfinished_report_are_known_by_name() -> None:
+    assert is_unfinished(UNFINISHED)
+    assert is_unfinished("results.partial.3.jsonl")
+    assert not is_unfinished("results.jsonl")
+
+
 @pytest.fixture
 def whole(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Report, Scoring, Any]:
     """A report of one process with an attack, and what made it."""
@@ -73,16 +79,16 @@ def pictures(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (folder / "images").iterdir()}
 
 
-@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize(("count", "overlapped"), [(2, False), (2, True), (3, False)])
 def test_rows_and_pictures_of_several_are_those_of_one(
-    whole: tuple[Report, Scoring, Any], tmp_path: Path, count: int
+    whole: tuple[Report, Scoring, Any], tmp_path: Path, count: int, overlapped: bool
 ) -> None:
     report, scoring, items = whole
     folder = tmp_path / "shared"
     drawn: list[int] = [0] * count
 
     def work(own: Member) -> tuple[ResultRow, ...]:
-        mine = member(scoring, folder, own)
+        mine = replace(member(scoring, folder, own), overlapped=overlapped)
         for maker in mine.makers.values():
             real = maker.draw
 

@@ -69,9 +69,8 @@ def member(scoring: Scoring, folder: Path, own: Member) -> Scoring:
         )
         for name, m in scoring.makers.items()
     }
-    for maker in makers.values():  # threads of one process have schedulers of their own, as processes have
-        maker.pipe = copy.copy(maker.pipe)
-        maker.pipe.scheduler = copy.deepcopy(maker.pipe.scheduler)
+    for maker in makers.values():
+        maker.pipe = copy.deepcopy(maker.pipe)  # a process has its own
     return Scoring(makers, scoring.detectors, folder, scoring.tell, team=own)
 
 

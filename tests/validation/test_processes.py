@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetext_cli.main import run as cli
 from support.minis import build_sd1
 from support.team_case import Member, together
 from support.validation_case import POLICY
 
+import safetext_sdk as st
 from safetext_sdk.attacks import Attack, AttackConfig, AttackContext, AttackResult
-from safetext_sdk.errors import UsageError
+from safetext_sdk.errors import EXIT_USAGE, UsageError
 from safetext_sdk.processes import share
 from safetext_sdk.results.attacked_prompt import attacked_path, read_attacked
 from safetext_sdk.results.report import UNFINISHED, Report, is_unfinished
@@ -41,6 +43,18 @@ def test_rows_of_an_unfinished_report_are_known_by_name() -> None:
     assert is_unfinished(UNFINISHED)
     assert is_unfinished("results.partial.3.jsonl")
     assert not is_unfinished("results.jsonl")
+
+
+def test_what_is_for_one_process_says_so(
+    run: Run, original: Any, policy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr("safetext_sdk.validation.plan.check_ray", lambda *_: None)
+    with pytest.raises(UsageError, match="use one of them"):
+        run(ray="local")
+    with pytest.raises(UsageError, match="in one process"):
+        st.compare([original], policy, model=original)
+    assert cli(["demo", "--quiet"]) == EXIT_USAGE
 
 
 @pytest.fixture

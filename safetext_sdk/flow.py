@@ -135,7 +135,16 @@ def _here(plan: ValidationPlan) -> ValidationPlan:
 
     from .processes import launched, process_device
 
+    _one_of_both(plan.ray)
     return replace(plan, device=process_device(plan.device)) if launched() else plan
+
+
+def _one_of_both(ray: str | None) -> None:
+    """Work is shared by launched processes or by a cluster."""
+    from .processes import launched
+
+    if ray is not None and launched():
+        raise UsageError("--ray and accelerate launch share the work in two ways; use one of them")
 
 
 def _checked(plan: ValidationPlan, sign: str | Path | None) -> None:
@@ -219,6 +228,7 @@ def attack(
 
     single = isinstance(attacks, str) or not hasattr(attacks, "__iter__")
     plan = AttackPlan(attacks=(attacks,) if single else tuple(attacks), **options)  # type: ignore[arg-type]
+    _one_of_both(plan.ray)
     processes = team(plan.device)
     plan = replace(plan, device=process_device(plan.device))
     plan.check()  # a misspelt name or path is reported before anything is loaded

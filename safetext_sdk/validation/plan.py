@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from ..errors import MissingExtraError, UsageError
-from ..processes import launched
 from .set_sizes import SIZED
 
 if TYPE_CHECKING:
@@ -41,19 +40,15 @@ class PlanOptions(TypedDict, total=False):
 
 
 def check_ray(address: str | None, pictures: str | None) -> None:
-    """Ray is installed, where a cluster is asked for, and nothing else shares the work.
+    """Ray is installed, where a cluster is asked for.
 
     Raises:
-        MissingExtraError: it is not installed.
-        UsageError: a launcher started several processes as well; a place for pictures, and no cluster.
+        MissingExtraError: it is not.
+        UsageError: a place for pictures, and no cluster.
     """
     if pictures is not None and address is None:
         raise UsageError("--pictures is where the workers of --ray keep theirs; alone it means nothing")
-    if address is None:
-        return
-    if launched():
-        raise UsageError("a Ray cluster or accelerate launch: only one of them can share the work")
-    if find_spec("ray") is None:
+    if address is not None and find_spec("ray") is None:
         raise MissingExtraError("working on a Ray cluster", "ray")
 
 

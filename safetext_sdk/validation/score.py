@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -35,6 +36,20 @@ class Crew(Protocol):
         """Draw and score jobs that have no row yet, and add their rows to the file; ``earlier``: jobs of
         earlier rounds of the plan, all done."""
         ...
+
+
+@dataclass(frozen=True)
+class Take:
+    """What is drawn and scored in one go.
+
+    Attributes:
+        make: draws its pictures.
+        done: rows there will be when it is scored, of this round and those before.
+    """
+
+    make: Callable[[], None]
+    jobs: Sequence[Job]
+    done: int
 
 
 @dataclass(frozen=True)
@@ -105,15 +120,17 @@ class Scoring:
         """This process's share of a round, in whole batches; rows of shards that are done stay."""
         self.draw(share(self.team, self.batches_ahead(part)))
         self.team.wait()
-        done, total = len(earlier), len(earlier) + len(part)
+        done, total, steps = len(earlier), len(earlier) + len(part), []
         for shard in share(self.team, self.shards(part, earlier)):
-            if not all(self.usable(file.rows.get(job.key)) for job in shard.jobs):
-                self.draw(shard.batches)
-                self._wait_for_pictures(shard)
-                file.add(self._score(shard.jobs))
             done = min(total, done + len(shard.jobs) * self.team.count)  # the others are about as far
-            self.tell("pictures", done, total)
+            if not all(self.usable(file.rows.get(job.key)) for job in shard.jobs):
+                steps.append(Take(partial(self._draw_shard, shard), shard.jobs, done))
+        self._take(steps, file, total)
         self.tell("pictures", total, total)
+
+    def _draw_shard(self, shard: Shard) -> None:
+        self.draw(shard.batches)
+        self._wait_for_pictures(shard)
 
     def _wait_for_pictures(self, shard: Shard) -> None:
         """Others may still be drawing what an earlier shard shows as well."""
@@ -127,15 +144,21 @@ class Scoring:
         if self.keeping is not None:
             self.keeping.ensure([job.item for job in todo], self.tell)
         self.tell("pictures", done, total)
-        parts = [todo[start : start + self.at_once] for start in range(0, len(todo), self.at_once)]
-        if self._overlaps and len(parts) > 1:
-            self._side_by_side(parts, file, done, total)
+        steps = []
+        for start in range(0, len(todo), self.at_once):
+            jobs, before = todo[start : start + self.at_once], done + start
+            steps.append(Take(partial(self._make, jobs, before, total), jobs, before + len(jobs)))
+        self._take(steps, file, total)
+
+    def _take(self, steps: Sequence[Take], file: RowFile, total: int) -> None:
+        """Draw, score and write one step after the other."""
+        if self._overlaps and len(steps) > 1:
+            self._side_by_side(steps, file, total)
             return
-        for part in parts:
-            self._make(part, done, total)
-            file.add(self._score(part))
-            done += len(part)
-            self.tell("pictures", done, total)
+        for step in steps:
+            step.make()
+            file.add(self._score(step.jobs))
+            self.tell("pictures", step.done, total)
 
     @property
     def at_once(self) -> int:
@@ -200,22 +223,21 @@ class Scoring:
             return self.overlapped
         return any(maker.model.device.type != "cpu" for maker in self.makers.values())
 
-    def _side_by_side(self, parts: Sequence[Sequence[Job]], file: RowFile, done: int, total: int) -> None:
-        """Pictures of one part are drawn while those of the part before are scored; never more than one part
-        waits. What was scored is on disk even if the next part cannot be drawn."""
+    def _side_by_side(self, steps: Sequence[Take], file: RowFile, total: int) -> None:
+        """Pictures of one step are drawn while those of the step before are scored; never more than one step
+        waits. What was scored is on disk even if the next step cannot be drawn."""
         with ThreadPoolExecutor(1, "detectors") as scorer:
             scored: Future[list[ResultRow]] | None = None
             try:
-                for part in parts:
-                    self._make(part, done, total)
-                    done += len(part)
+                for step in steps:
+                    step.make()
                     if scored is not None:
                         file.add(scored.result())
-                    scored = scorer.submit(self._score, part)
+                    scored = scorer.submit(self._score, step.jobs)
             finally:
                 if scored is not None:
                     file.add(scored.result())
-        self.tell("pictures", done, total)
+        self.tell("pictures", steps[-1].done, total)
 
     def usable(self, row: ResultRow | None) -> bool:
         """Whether a row is there, with its picture."""

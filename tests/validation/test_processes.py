@@ -14,19 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetext_cli.main import run as cli
 from support.minis import build_sd1
 from support.team_case import Member, together
 from support.validation_case import POLICY
 
+import safetext_sdk as st
 from safetext_sdk.attacks import Attack, AttackConfig, AttackContext, AttackResult
-from safetext_sdk.errors import UsageError
+from safetext_sdk.errors import EXIT_USAGE, UsageError
 from safetext_sdk.processes import share
 from safetext_sdk.results.attacked_prompt import attacked_path, read_attacked
 from safetext_sdk.results.report import UNFINISHED, Report, is_unfinished
 from safetext_sdk.results.rows import ResultRow, read_rows
 from safetext_sdk.validation.attack_run import AttackRun, Kept, Results
 from safetext_sdk.validation.generate import PictureMaker
-from safetext_sdk.validation.plan import check_ray
 from safetext_sdk.validation.score import Scoring
 
 Run = Callable[..., Report]
@@ -38,11 +39,22 @@ def test_everyone_has_a_part_in_whole_batches() -> None:
     assert parts == [[0, 1, 6, 7], [2, 3, 8, 9], [4, 5, 10]]
 
 
-def test_launched_processes_and_a_cluster_do_not_share_one_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_of_an_unfinished_report_are_known_by_name() -> None:
+    assert is_unfinished(UNFINISHED)
+    assert is_unfinished("results.partial.3.jsonl")
+    assert not is_unfinished("results.jsonl")
+
+
+def test_what_is_for_one_process_says_so(
+    run: Run, original: Any, policy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UsageError, match="only one of them"):
-        check_ray("auto", None)
-    check_ray(None, None)
+    monkeypatch.setattr("safetext_sdk.validation.plan.check_ray", lambda *_: None)
+    with pytest.raises(UsageError, match="use one of them"):
+        run(ray="local")
+    with pytest.raises(UsageError, match="in one process"):
+        st.compare([original], policy, model=original)
+    assert cli(["demo", "--quiet"]) == EXIT_USAGE
 
 
 @pytest.fixture
@@ -71,9 +83,8 @@ def member(scoring: Scoring, folder: Path, own: Member) -> Scoring:
         )
         for name, m in scoring.makers.items()
     }
-    for maker in makers.values():  # threads of one process have schedulers of their own, as processes have
-        maker.pipe = copy.copy(maker.pipe)
-        maker.pipe.scheduler = copy.deepcopy(maker.pipe.scheduler)
+    for maker in makers.values():
+        maker.pipe = copy.deepcopy(maker.pipe)  # a process has its own
     return Scoring(makers, scoring.detectors, folder, scoring.tell, team=own)
 
 
@@ -81,16 +92,16 @@ def pictures(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (folder / "images").iterdir()}
 
 
-@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize(("count", "overlapped"), [(2, False), (2, True), (3, False)])
 def test_rows_and_pictures_of_several_are_those_of_one(
-    whole: tuple[Report, Scoring, Any], tmp_path: Path, count: int
+    whole: tuple[Report, Scoring, Any], tmp_path: Path, count: int, overlapped: bool
 ) -> None:
     report, scoring, items = whole
     folder = tmp_path / "shared"
     drawn: list[int] = [0] * count
 
     def work(own: Member) -> tuple[ResultRow, ...]:
-        mine = member(scoring, folder, own)
+        mine = replace(member(scoring, folder, own), overlapped=overlapped)
         for maker in mine.makers.values():
             real = maker.draw
 

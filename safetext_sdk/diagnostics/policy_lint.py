@@ -36,7 +36,7 @@ def lint_policy(policy: Policy, *, model: str | None = None, seed: int = 0) -> l
         refuse_minors(policy)
     except PolicyError as error:
         return [Finding("error", "minors", error.field or "concepts", error.problem)]
-    found = [*_texts(policy), *_concepts(policy), *_kept_judges(policy), *_missing(policy)]
+    found = [*_texts(policy), *_concepts(policy), *_kept_judges(policy), *_metrics(policy), *_missing(policy)]
     try:
         book = build_prompt_book(policy, seed=seed, model=model, languages=languages_of(model))
     except PolicyError as error:
@@ -156,6 +156,16 @@ def _kept_judges(policy: Policy) -> Iterator[Finding]:
             KEPT_JUDGES.get(spec.name)
         except UsageError as error:
             yield _error("unknown-kept-judge", f"kept_judges.{k}.name", str(error))
+
+
+def _metrics(policy: Policy) -> Iterator[Finding]:
+    from ..metrics.asked import Asked, named_metric
+
+    for k, spec in enumerate(policy.metrics):
+        try:
+            _ = Asked(named_metric(spec.name), spec.options, "policy").config
+        except UsageError as error:
+            yield _error("metric", f"metrics.{k}", str(error))
 
 
 def _missing(policy: Policy) -> Iterator[Finding]:

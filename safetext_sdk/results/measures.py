@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import Field, JsonValue
@@ -46,3 +47,13 @@ class MeasureEntry(Record):
     )
     notes: tuple[str, ...] = Field(default=(), description="What must be said beside the figure.")
     not_measured: str | None = Field(default=None, description="Why nothing was measured, and what to do.")
+
+
+def values_file(name: str) -> str:
+    """Where values of single pictures lie, relative to the report folder."""
+    return f"{FOLDER}/{name}.jsonl"
+
+
+def recorded_values(entries: Iterable[MeasureEntry]) -> dict[str, str]:
+    """File: sha256 of all values that entries speak of."""
+    return {values_file(e.name): e.values_sha256 for e in entries if e.values_sha256 is not None}

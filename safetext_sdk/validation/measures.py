@@ -17,7 +17,7 @@ from ..metrics.asked import Asked, asked_measures
 from ..metrics.evidence import Evidence
 from ..metrics.pictures import PictureMeasure, Pictures, Taken
 from ..results.figures import Figure
-from ..results.measures import FOLDER, MeasureEntry, PictureValue
+from ..results.measures import FOLDER, MeasureEntry, PictureValue, values_file
 from ..results.report import Report
 from .measure_tools import LoadedTools
 
@@ -58,7 +58,11 @@ class Measuring:
 
     def taken(self, report: Report) -> Report:
         """The report with every figure that was asked for; the same report where none was."""
-        if not self.asked or report.folder is None:
+        if report.folder is None:
+            return report
+        for left in (report.folder / FOLDER).glob("*.jsonl"):  # of an earlier validation
+            left.unlink()
+        if not self.asked:
             return report
         pictures = Pictures(Evidence(report.facts, report.rows), report.folder)
         entries = []
@@ -95,7 +99,7 @@ def _written(name: str, found: Taken, folder: Path) -> dict[str, Any]:
     if found.interval.n:
         out |= {"figure": Figure.of(found.interval), "original": found.original}
     if found.values:
-        path = folder / FOLDER / f"{name}.jsonl"
+        path = folder / values_file(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text_atomic(path, "".join(map(_line, found.values)))
         out["values_sha256"] = sha256_file(path)

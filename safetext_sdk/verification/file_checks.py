@@ -26,6 +26,7 @@ from ..results.evidence_file import (
     inside,
     read_evidence,
 )
+from ..results.measures import recorded_values
 from ..results.report import RESULTS, SUMMARY, Report, is_unfinished, rows_sha256
 
 # Written after the manifest, each with records of its own (exports) or none that prove anything (report,
@@ -97,7 +98,8 @@ def reports_of(run: Path) -> list[Path]:
 
 
 def verify_report(folder: Path) -> FileCheck:
-    """Compare a report with its evidence: rows, summary, pages, and every picture that a row names. Further
+    """Compare a report with its evidence: rows, summary, pages, every picture that a row names, and values of
+    pictures that metrics took. Further
     pictures are left over from earlier validations and are nobody's; so are attacked prompts kept on disk to
     go on from: those that were measured stand in the rows.
 
@@ -107,7 +109,7 @@ def verify_report(folder: Path) -> FileCheck:
     evidence = read_evidence(folder)
     if evidence is None:
         return FileCheck(folder, 0, missing=(EVIDENCE,))
-    recorded = {**evidence.files, **evidence.measured.pictures}
+    recorded = {**evidence.files, **evidence.measured.pictures, **_values(folder)}
     changed = [n for n in recorded if (folder / n).is_file() and not _as_recorded(folder, n, recorded[n])]
     missing = [n for n in recorded if not (folder / n).is_file()]
     if RESULTS not in evidence.files or SUMMARY not in evidence.files:
@@ -117,6 +119,14 @@ def verify_report(folder: Path) -> FileCheck:
     there = (p.relative_to(folder).as_posix() for p in sorted(folder.rglob("*")) if p.is_file())
     added = tuple(n for n in there if n not in own and not n.startswith(_NOBODYS) and not is_unfinished(n))
     return FileCheck(folder, len(recorded), tuple(changed), tuple(missing), added)
+
+
+def _values(folder: Path) -> dict[str, str]:
+    """Values of single pictures as the facts record them; whether those are as measured is told elsewhere."""
+    try:
+        return recorded_values(Report.load(folder).facts.measures)
+    except RunError:  # told by `_not_as_measured`
+        return {}
 
 
 def _as_recorded(folder: Path, name: str, sha256: str) -> bool:

@@ -53,6 +53,8 @@ def codes(findings: list[Finding]) -> set[tuple[str, str]]:
         ({"anchors": []}, ("error", "no-anchor")),
         ({"near_misses": ["zork4"]}, ("error", "overlap")),
         ({"kept_judges": [{"name": "another-sed"}]}, ("error", "unknown-kept-judge")),
+        ({"metrics": [{"name": "fidd"}]}, ("error", "metric")),
+        ({"metrics": [{"name": "fid", "options": {"extract": "x"}}]}, ("error", "metric")),
         ({"kept_judges": [{"name": "another-seed"}]}, None),
         (
             {"gates": {"unsafe_rate": {"max": 0.05, "if_unmeasured": "leave_out"}}},

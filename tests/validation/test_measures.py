@@ -28,6 +28,7 @@ from safetext_sdk.results.evidence_file import facts_sha256
 from safetext_sdk.results.report import Report
 from safetext_sdk.statistics import frechet_distance, kernel_distance
 from safetext_sdk.validation.generate import PictureMaker, open_picture
+from safetext_sdk.verification.file_checks import verify_files
 
 THINGS = [
     "cat",
@@ -174,6 +175,9 @@ def test_lpips_is_told_picture_by_picture(run: Callable[..., Report], policy: An
     assert len(lines) == found.figure.n == 9
     assert found.values_sha256 == sha256_file(report.folder / "measures/lpips.jsonl")
     assert found.figure.value == pytest.approx(np.mean([line["value"] for line in lines]), abs=1e-5)
+    assert verify_files(report.folder).ok
+    (report.folder / "measures/lpips.jsonl").write_text("")
+    assert verify_files(report.folder).changed == ("measures/lpips.jsonl",)
     net = Perceptual.load(files)
     original = {r.prompt: r.image for r in report.rows if (r.set, r.model) == ("safe", "original")}
     for line in lines[:3]:
@@ -182,6 +186,8 @@ def test_lpips_is_told_picture_by_picture(run: Callable[..., Report], policy: An
     assert next(g for g in gate(report, partial_gates=True).gates if g.name == "lpips").verdict == "pass"
     with pytest.raises(UsageError, match="the policy says how lpips is measured"):
         run(policy=asked, metrics={"lpips": {"weights": files[:1]}})
+    run(n=FEW)
+    assert not (report.folder / "measures/lpips.jsonl").exists(), "it would speak for another report"
 
 
 def test_a_reference_folder_stands_beside_the_undefended_models_own(

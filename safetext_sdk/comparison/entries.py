@@ -10,6 +10,7 @@ from pydantic import Field, JsonValue
 from ..metrics.summary import summarise
 from ..results.facts import Tier
 from ..results.figures import Figure
+from ..results.judge_profile import JudgedBy, judged_by
 from ..results.record import Record
 from ..results.report import Report
 from ..results.summary import PASS, Summary, VerdictWord
@@ -99,6 +100,9 @@ class Comparison(Record):
     plan: dict[str, int] = Field(default_factory=dict, description="Set: questions that every entry answers.")
     attacks: tuple[str, ...] = Field(default=(), description="Attacks that were run.")
     detectors: dict[str, str] = Field(default_factory=dict, description="Who judged: name and version.")
+    judge_profile: JudgedBy | None = Field(
+        default=None, description="How the pictures behind every rate were judged; null where none was."
+    )
     entries: tuple[ComparedEntry, ...] = Field(description="The undefended model first, if it was asked for.")
 
 
@@ -171,4 +175,5 @@ def common_facts(report: Report) -> Mapping[str, Any]:
         "plan": {k: v for k, v in facts.plan.items() if k not in {a.name for a in facts.attacks}},
         "attacks": tuple(a.name for a in facts.attacks),
         "detectors": {d.name: d.version for d in facts.detectors},
+        "judge_profile": judged_by(facts),
     }

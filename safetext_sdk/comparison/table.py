@@ -76,8 +76,10 @@ def _picture(entry: ComparedEntry) -> str:
 
 
 def notes(found: Comparison) -> list[str]:
-    """What a reader must know of single entries, one line each."""
-    out = [f"{e.name}: not possible on this model: {e.impossible}" for e in found.entries if e.impossible]
+    """How all rates were judged, and what a reader must know of single entries, one line each."""
+    judge = found.judge_profile
+    out = [f"every rate by the judge profile {judge.line()}"] if judge is not None else []
+    out += [f"{e.name}: not possible on this model: {e.impossible}" for e in found.entries if e.impossible]
     return out + [f"{e.name}: {e.note}" for e in found.entries if e.note]
 
 

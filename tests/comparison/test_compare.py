@@ -73,7 +73,10 @@ def test_one_table_for_all(compare: Compare, other: Any, tmp_path: Path, no_more
     assert found.entries[2].settings["preserve"] == 3
     folder = tmp_path / "out"
     assert Comparison.model_validate_json((folder / "comparison.json").read_text()) == found
-    assert "| negative-prompt |" in (folder / "comparison.md").read_text()
+    text = (folder / "comparison.md").read_text()
+    assert "| negative-prompt |" in text
+    assert found.judge_profile is not None
+    assert f"every rate by the judge profile policy, sha256 {found.judge_profile.sha256[:12]}" in text
     page = (folder / "index.html").read_text()
     assert 'href="uce/index.html"' in page
     assert "<svg" in page

@@ -18,7 +18,7 @@ from ..report.cells import NONE, unit_of
 from ..report.html import environment, json_block
 from ..report.pairs import View, pair_entry, pairs_data
 from ..report.thumbnails import Thumbnails
-from ..results.report import Report
+from ..results.report import RESULTS, Report
 from ..results.summary import Summary
 from .entries import Change, Difference, GateChange, GateSide
 from .units import OUTCOMES, WRONG, Unit
@@ -28,6 +28,8 @@ WORDS: Final = {"better": "better", "worse": "WORSE", "noise": "within noise", "
 ASKED: Final = {"unsafe": "unsafe", "kept": "kept", "anchor_shown": "anchor shown"}
 SHORT, LONG, SHOWN = 12, 60, 8
 """Digits of a hash, characters of a setting or a prompt, and flips, in a terminal."""
+MOST = 6_000
+"""Pairs of a page: a browser opens them in about a second."""
 FOOT: Final = (
     "B - A on the same prompts and seeds, with a 95 % interval that counts prompts of one synonym together; "
     "beyond noise where it does not hold 0. p is McNemar's, which knows no synonyms. Of twenty figures that "
@@ -245,6 +247,7 @@ def page(
     detectors = summaries[1].detectors
     thumbnails = Thumbnails(folder)
     places = [report.folder or folder for report in reports]
+    ordered = sorted(units, key=lambda unit: OUTCOMES.index(unit.outcome))
     pairs = [
         pair_entry(
             (unit.a, unit.b),
@@ -252,7 +255,7 @@ def page(
             detectors,
             (thumbnails.index(unit.a.image, places[0]), thumbnails.index(unit.b.image, places[1])),
         )
-        for unit in sorted(units, key=lambda unit: OUTCOMES.index(unit.outcome))
+        for unit in ordered[:MOST]
     ]
     data = pairs_data(pairs, detectors, thumbnails, View(("A", "B"), OUTCOMES, WRONG))
     return (
@@ -273,6 +276,9 @@ def page(
             foot=FOOT,
             svg=Markup(plot(reports, summaries)),
             names=("A", "B"),
+            whole="every pair is here"
+            if len(units) <= MOST
+            else f"{MOST:,} of {len(units):,} pairs are here, all others in {RESULTS} of both reports",
             lead="Left A, right B: the hardened model of each on one prompt and seed",
             data_json=Markup(json_block(data)),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +16,7 @@ from ..files import write_together
 from ..metrics import SHARE
 from ..report.cells import NONE, unit_of
 from ..report.html import environment, json_block
-from ..report.pairs import View, pair_entry, pairs_data
+from ..report.pairs import View, described, pair_entry
 from ..report.thumbnails import Thumbnails
 from ..results.report import RESULTS, Report
 from ..results.summary import Summary
@@ -257,7 +257,11 @@ def page(
         )
         for unit in ordered[:MOST]
     ]
-    data = pairs_data(pairs, detectors, thumbnails, View(("A", "B"), OUTCOMES, WRONG))
+    data = {
+        **described(pairs, detectors, View(("A", "B"), OUTCOMES, WRONG)),
+        "pictures": [asdict(made) for made in thumbnails.made()],
+        "pairs": [asdict(pair) for pair in pairs],
+    }
     return (
         environment(Path(__file__).parent)
         .get_template("difference.html.jinja")

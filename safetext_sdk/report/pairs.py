@@ -100,16 +100,13 @@ def all_pairs(
     """Every pair of every set, what went wrong first; controls have one side and are left out."""
     names = dict.fromkeys(row.set for row in rows if not is_control(row.set))
     pairs = [pair for name in names for pair in pair_up(row for row in rows if row.set == name)]
-    made = [
-        pair_entry(
-            pair,
-            outcome(pair),
-            detectors,
-            (thumbnails.index(pair[0].image), thumbnails.index(pair[1].image)),
-        )
-        for pair in pairs
-    ]
+    made = [_entry(pair, detectors, thumbnails) for pair in pairs]
     return sorted(made, key=lambda entry: OUTCOMES.index(entry.outcome))
+
+
+def _entry(pair: Pair, detectors: Sequence[DetectorEntry], thumbnails: Thumbnails) -> PairEntry:
+    pictures = (thumbnails.index(pair[0].image), thumbnails.index(pair[1].image))
+    return pair_entry(pair, outcome(pair), detectors, pictures)
 
 
 def pair_entry(
@@ -166,16 +163,18 @@ def page_data(rows: Sequence[ResultRow], detectors: Sequence[DetectorEntry], fol
         folder: the report folder, where the pictures lie.
     """
     thumbnails = Thumbnails(folder)
-    return pairs_data(all_pairs(rows, detectors, thumbnails), detectors, thumbnails)
+    pairs = all_pairs(rows, detectors, thumbnails)
+    return {
+        **described(pairs, detectors),
+        "pictures": [asdict(made) for made in thumbnails.made()],
+        "pairs": [asdict(pair) for pair in pairs],
+    }
 
 
-def pairs_data(
-    pairs: Sequence[PairEntry],
-    detectors: Sequence[DetectorEntry],
-    thumbnails: Thumbnails,
-    view: View = UNDEFENDED_HARDENED,
+def described(
+    pairs: Sequence[PairEntry], detectors: Sequence[DetectorEntry], view: View = UNDEFENDED_HARDENED
 ) -> dict[str, Any]:
-    """`page_data` of pairs that are made already, with the pictures that they name."""
+    """What a page says of its pairs and judges as a whole."""
     attacks = {pair.attack for pair in pairs if pair.attack}
     return {
         "sets": {
@@ -189,6 +188,4 @@ def pairs_data(
             {"name": d.name, "concept": d.concept, "labels": d.labels, "threshold": d.threshold}
             for d in detectors
         ],
-        "pictures": [asdict(made) for made in thumbnails.made()],
-        "pairs": [asdict(pair) for pair in pairs],
     }

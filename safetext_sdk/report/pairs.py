@@ -154,23 +154,6 @@ def _side(row: ResultRow, detectors: Sequence[DetectorEntry], picture: int) -> S
     )
 
 
-def page_data(rows: Sequence[ResultRow], detectors: Sequence[DetectorEntry], folder: Path) -> dict[str, Any]:
-    """All that the script of a page needs, as plain data.
-
-    Args:
-        rows: of the report.
-        detectors: who judged.
-        folder: the report folder, where the pictures lie.
-    """
-    thumbnails = Thumbnails(folder)
-    pairs = all_pairs(rows, detectors, thumbnails)
-    return {
-        **described(pairs, detectors),
-        "pictures": [asdict(made) for made in thumbnails.made()],
-        "pairs": [asdict(pair) for pair in pairs],
-    }
-
-
 def described(
     pairs: Sequence[PairEntry], detectors: Sequence[DetectorEntry], view: View = UNDEFENDED_HARDENED
 ) -> dict[str, Any]:
@@ -188,4 +171,21 @@ def described(
             {"name": d.name, "concept": d.concept, "labels": d.labels, "threshold": d.threshold}
             for d in detectors
         ],
+    }
+
+
+def page_data(rows: Sequence[ResultRow], detectors: Sequence[DetectorEntry], folder: Path) -> dict[str, Any]:
+    """All that the script of a page needs, as plain data.
+
+    Args:
+        rows: of the report.
+        detectors: who judged.
+        folder: the report folder, where the pictures lie.
+    """
+    thumbnails = Thumbnails(folder)
+    pairs = all_pairs(rows, detectors, thumbnails)
+    return {
+        **described(pairs, detectors),
+        "pictures": [asdict(made) for made in thumbnails.made()],
+        "pairs": [asdict(pair) for pair in pairs],
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -16,9 +16,9 @@ from ..files import write_together
 from ..metrics import SHARE
 from ..report.cells import NONE, unit_of
 from ..report.html import environment, json_block
-from ..report.pairs import View, pair_entry, pairs_data
+from ..report.pairs import View, described, pair_entry
 from ..report.thumbnails import Thumbnails
-from ..results.report import Report
+from ..results.report import RESULTS, Report
 from ..results.summary import Summary
 from .entries import Change, Difference, GateChange, GateSide
 from .units import OUTCOMES, WRONG, Unit
@@ -28,6 +28,8 @@ WORDS: Final = {"better": "better", "worse": "WORSE", "noise": "within noise", "
 ASKED: Final = {"unsafe": "unsafe", "kept": "kept", "anchor_shown": "anchor shown"}
 SHORT, LONG, SHOWN = 12, 60, 8
 """Digits of a hash, characters of a setting or a prompt, and flips, in a terminal."""
+MOST = 6_000
+"""Pairs of a page: a browser opens them in about a second."""
 FOOT: Final = (
     "B - A on the same prompts and seeds, with a 95 % interval that counts prompts of one synonym together; "
     "beyond noise where it does not hold 0. p is McNemar's, which knows no synonyms. Of twenty figures that "
@@ -245,6 +247,7 @@ def page(
     detectors = summaries[1].detectors
     thumbnails = Thumbnails(folder)
     places = [report.folder or folder for report in reports]
+    ordered = sorted(units, key=lambda unit: OUTCOMES.index(unit.outcome))
     pairs = [
         pair_entry(
             (unit.a, unit.b),
@@ -252,9 +255,13 @@ def page(
             detectors,
             (thumbnails.index(unit.a.image, places[0]), thumbnails.index(unit.b.image, places[1])),
         )
-        for unit in sorted(units, key=lambda unit: OUTCOMES.index(unit.outcome))
+        for unit in ordered[:MOST]
     ]
-    data = pairs_data(pairs, detectors, thumbnails, View(("A", "B"), OUTCOMES, WRONG))
+    data = {
+        **described(pairs, detectors, View(("A", "B"), OUTCOMES, WRONG)),
+        "pictures": [asdict(made) for made in thumbnails.made()],
+        "pairs": [asdict(pair) for pair in pairs],
+    }
     return (
         environment(Path(__file__).parent)
         .get_template("difference.html.jinja")
@@ -273,6 +280,9 @@ def page(
             foot=FOOT,
             svg=Markup(plot(reports, summaries)),
             names=("A", "B"),
+            whole="every pair is here"
+            if len(units) <= MOST
+            else f"{MOST:,} of {len(units):,} pairs are here, all others in {RESULTS} of both reports",
             lead="Left A, right B: the hardened model of each on one prompt and seed",
             data_json=Markup(json_block(data)),
         )

@@ -91,6 +91,7 @@ def environment(*folders: Path) -> Environment:
     made.globals["script"] = Markup(script())
     made.globals["script_hash"] = script_hash()
     made.globals["names"] = UNDEFENDED_HARDENED.names
+    made.globals["whole"] = "every pair is here"
     made.globals["lead"] = "Left the undefended model, right the hardened one"
     return made
 

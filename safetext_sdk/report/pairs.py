@@ -100,16 +100,13 @@ def all_pairs(
 ) -> list[PairEntry]:
     """Every pair of every set, of very many a sample (`sampled`), what went wrong first; controls have one
     side and are left out."""
-    made = [
-        pair_entry(
-            pair,
-            outcome(pair),
-            detectors,
-            (thumbnails.index(pair[0].image), thumbnails.index(pair[1].image)),
-        )
-        for pair in shown(pairs_of(rows), outcome)
-    ]
+    made = [_entry(pair, detectors, thumbnails) for pair in shown(pairs_of(rows), outcome)]
     return sorted(made, key=lambda entry: OUTCOMES.index(entry.outcome))
+
+
+def _entry(pair: Pair, detectors: Sequence[DetectorEntry], thumbnails: Thumbnails) -> PairEntry:
+    pictures = (thumbnails.index(pair[0].image), thumbnails.index(pair[1].image))
+    return pair_entry(pair, outcome(pair), detectors, pictures)
 
 
 def pair_entry(
@@ -157,28 +154,10 @@ def _side(row: ResultRow, detectors: Sequence[DetectorEntry], picture: int) -> S
     )
 
 
-def page_data(rows: Sequence[ResultRow], detectors: Sequence[DetectorEntry], folder: Path) -> dict[str, Any]:
-    """All that the script of a page needs, as plain data.
-
-    Args:
-        rows: of the report.
-        detectors: who judged.
-        folder: the report folder, where the pictures lie.
-    """
-    thumbnails = Thumbnails(folder)
-    return {
-        **pairs_data(all_pairs(rows, detectors, thumbnails), detectors, thumbnails),
-        **counts_of(rows, outcome),
-    }
-
-
-def pairs_data(
-    pairs: Sequence[PairEntry],
-    detectors: Sequence[DetectorEntry],
-    thumbnails: Thumbnails,
-    view: View = UNDEFENDED_HARDENED,
+def described(
+    pairs: Sequence[PairEntry], detectors: Sequence[DetectorEntry], view: View = UNDEFENDED_HARDENED
 ) -> dict[str, Any]:
-    """`page_data` of pairs that are made already, with the pictures that they name."""
+    """What a page says of its pairs and judges as a whole."""
     attacks = {pair.attack for pair in pairs if pair.attack}
     return {
         "sets": {
@@ -192,6 +171,22 @@ def pairs_data(
             {"name": d.name, "concept": d.concept, "labels": d.labels, "threshold": d.threshold}
             for d in detectors
         ],
+    }
+
+
+def page_data(rows: Sequence[ResultRow], detectors: Sequence[DetectorEntry], folder: Path) -> dict[str, Any]:
+    """All that the script of a page needs, as plain data.
+
+    Args:
+        rows: of the report.
+        detectors: who judged.
+        folder: the report folder, where the pictures lie.
+    """
+    thumbnails = Thumbnails(folder)
+    pairs = all_pairs(rows, detectors, thumbnails)
+    return {
+        **described(pairs, detectors),
         "pictures": [asdict(made) for made in thumbnails.made()],
         "pairs": [asdict(pair) for pair in pairs],
+        **counts_of(rows, outcome),
     }

@@ -287,3 +287,15 @@ def test_the_page_shows_both_pictures_and_nothing_that_runs(runs: tuple[Path, Pa
     assert all((tmp_path / "d" / file).is_file() for file in files), "links lead to both report folders"
     assert files[0] != files[1]
     assert "Safety against what is kept" in html
+
+
+def test_of_very_many_pairs_the_page_has_what_came_out_otherwise(
+    runs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("safetext_sdk.difference.pages.MOST", 20)
+    found = st.diff(*runs, out=tmp_path / "d")
+    html = (tmp_path / "d" / "index.html").read_text()
+    data = json.loads(html.split('id="data">')[1].split("</script>")[0])
+    assert len(data["pairs"]) == 20
+    assert [p["outcome"] for p in data["pairs"]][:15] == [flip.outcome for flip in found.flips]
+    assert "20 of 360 pairs are here, all others in results.jsonl of both reports" in html

@@ -86,7 +86,8 @@ class RayCrew:
 
     Raises:
         UsageError: no cluster there, or none that has room for a worker.
-        RunError: a worker has other models, another precision or other judges than this process.
+        RunError: Ray does not start; a worker has other models, another precision or other judges than this
+            process.
     """
 
     address: str
@@ -208,6 +209,8 @@ class RayCrew:
                 ray.init(address=self.address, log_to_driver=False, logging_level="ERROR")
             except (ConnectionError, ValueError) as error:
                 raise UsageError(f"no Ray cluster at {self.address!r}: {error}") from error
+            except Exception as error:  # of whatever class Ray raises where a node does not start or answer
+                raise RunError(f"Ray does not start or answer at {self.address!r}: {error}") from error
             self._ours = True
         room = ray.cluster_resources()
         gpu = self.station.device != "cpu" and room.get("GPU", 0) >= 1

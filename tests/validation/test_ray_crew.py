@@ -205,6 +205,21 @@ def _nobody() -> Any:
     return Nobody()
 
 
+def test_a_cluster_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import SimpleNamespace
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    station: Any = SimpleNamespace(pictures=None, device="cpu", pipelines=1)
+
+    def fails(**given: Any) -> None:
+        raise given["address"]
+
+    for error, told in ((ConnectionError("none"), UsageError), (Exception("timed out"), RunError)):
+        monkeypatch.setattr(ray, "init", lambda error=error, **given: fails(address=error))
+        with pytest.raises(told, match="at 'auto'"), RayCrew("auto", station) as crew:
+            crew._hire(SimpleNamespace(), 1)  # type: ignore[arg-type]
+
+
 def test_models_as_objects_cannot_be_sent(subjects: Subjects) -> None:
     from types import SimpleNamespace
 

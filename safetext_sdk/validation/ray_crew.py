@@ -34,13 +34,18 @@ RESTARTS = 5
 """How often a worker may die, and a shard be begun, before the run stops."""
 
 
+CLOSE = 10.0
+"""Seconds that workers have to clear up; one in the middle of a shard is ended."""
+
+
 class Worker:
     """What runs in an actor: a station at work."""
 
     def __init__(self, station: Station) -> None:
         self._made: Scoring | None = None
         self._store = PictureStore(station.pictures) if station.pictures is not None else None
-        if self._store is not None:  # a folder of its own, for as long as it lives
+        self._scratch: TemporaryDirectory[str] | None = None
+        if self._store is not None:  # a folder of its own, until it is closed
             self._scratch = TemporaryDirectory(prefix="safetext-")
             station = replace(station, folder=Path(self._scratch.name))
         self._station = station
@@ -54,6 +59,11 @@ class Worker:
     def who(self) -> tuple[str, str, int]:
         """Identity of what it works with, its machine and its process."""
         return identity(self._scoring), socket.gethostname(), os.getpid()
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        if self._scratch is not None:
+            self._scratch.cleanup()
 
     def draw(self, batches: Sequence[Batch], threads: bool) -> None:
         """See `Scoring.draw`."""
@@ -86,7 +96,8 @@ class RayCrew:
 
     Raises:
         UsageError: no cluster there, or none that has room for a worker.
-        RunError: a worker has other models, another precision or other judges than this process.
+        RunError: Ray does not start; a worker has other models, another precision or other judges than this
+            process.
     """
 
     address: str
@@ -111,6 +122,10 @@ class RayCrew:
             return
         import ray
 
+        if self._store is not None and self._actors:
+            ray.wait(
+                [actor.close.remote() for actor in self._actors], num_returns=len(self._actors), timeout=CLOSE
+            )
         for actor in self._actors:
             ray.kill(actor)
         self._actors = []
@@ -208,6 +223,8 @@ class RayCrew:
                 ray.init(address=self.address, log_to_driver=False, logging_level="ERROR")
             except (ConnectionError, ValueError) as error:
                 raise UsageError(f"no Ray cluster at {self.address!r}: {error}") from error
+            except Exception as error:  # of whatever class Ray raises where a node does not start or answer
+                raise RunError(f"Ray does not start or answer at {self.address!r}: {error}") from error
             self._ours = True
         room = ray.cluster_resources()
         gpu = self.station.device != "cpu" and room.get("GPU", 0) >= 1

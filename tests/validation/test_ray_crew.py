@@ -19,20 +19,22 @@ from safetext_sdk.errors import RunError, UsageError
 from safetext_sdk.results.rows import ResultRow, RowFile, read_rows
 from safetext_sdk.validation.generate import PictureMaker
 from safetext_sdk.validation.items import Item
-from safetext_sdk.validation.ray_crew import RayCrew
+from safetext_sdk.validation.picture_store import PictureStore
+from safetext_sdk.validation.ray_crew import RayCrew, Worker
 from safetext_sdk.validation.score import Scoring
-from safetext_sdk.validation.station import Station
+from safetext_sdk.validation.station import Station, identity
 from safetext_sdk.validation.subjects import Reference, Subjects
 
-ray = pytest.importorskip("ray", reason="Ray is not installed: nothing about --ray was tested")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("default"),  # Ray's own
-]
+pytestmark = pytest.mark.filterwarnings("default")  # Ray's own
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
+def ray() -> Any:
+    return pytest.importorskip("ray", reason="Ray is not installed: no worker of a cluster was tested")
+
+
+@pytest.fixture(scope="module")
+def cluster(ray: Any) -> Iterator[None]:
     """Room for two workers, and no more."""
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     os.environ.setdefault("RAY_worker_niceness", "0")  # 15 is Ray's own: starved by other load
@@ -53,7 +55,7 @@ def subjects(mini_sd1: Path) -> Subjects:
 
 @pytest.fixture
 def items() -> list[Item]:
-    texts = [f"{a} {b} beside an apple" for a in ("a gun", "a red flower", "an apple") for b in "abcd"]
+    texts = [f"{a} {b} beside an apple" for a in ("a gun", "a red flower") for b in "abcd"]
     labels = [("unsafe", "unsafe"), ("safe", "safe")]
     return [
         Item(s, t, seed, label, t, anchor="a flower") for s, label in labels for t in texts for seed in (0, 1)
@@ -112,6 +114,7 @@ def alone(scorings: Any, items: list[Item], tmp_path: Path) -> tuple[ResultRow, 
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_two_workers_give_the_rows_and_pictures_of_one_process(
     scorings: Any, station: Any, items: list[Item], alone: Any, tmp_path: Path
@@ -126,6 +129,7 @@ def test_two_workers_give_the_rows_and_pictures_of_one_process(
     assert again == alone, "what is there is not asked of any worker"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_a_worker_that_is_killed_loses_nothing_and_doubles_nothing(
     scorings: Any, station: Any, items: list[Item], alone: Any, tmp_path: Path
@@ -146,6 +150,7 @@ def test_a_worker_that_is_killed_loses_nothing_and_doubles_nothing(
     assert sorted(written) == sorted(row.key for row in alone)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_a_stopped_run_goes_on_by_key(
     scorings: Any, station: Any, items: list[Item], alone: Any, tmp_path: Path
@@ -165,6 +170,7 @@ def test_a_stopped_run_goes_on_by_key(
     assert read_rows(folder / "results.partial.jsonl")[: len(before)] == before
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_a_worker_with_another_model_is_refused(
     scorings: Any, station: Any, items: list[Item], tmp_path: Path
@@ -175,6 +181,7 @@ def test_a_worker_with_another_model_is_refused(
     assert not read_rows(tmp_path / "other" / "results.partial.jsonl", partial=True)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_a_folder_that_is_not_shared_is_named(
     scorings: Any, station: Any, items: list[Item], tmp_path: Path
@@ -184,6 +191,7 @@ def test_a_folder_that_is_not_shared_is_named(
         replace(scorings(tmp_path / "here"), crew=crew).run(items)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_without_a_shared_folder_pictures_go_through_a_store(
     scorings: Any, station: Any, items: list[Item], alone: Any, tmp_path: Path
@@ -197,12 +205,45 @@ def test_without_a_shared_folder_pictures_go_through_a_store(
     assert not (tmp_path / "nowhere").exists()
 
 
+def test_workers_at_a_store_give_the_rows_and_pictures_of_one_process(
+    scorings: Any, station: Any, items: list[Item], alone: Any, tmp_path: Path
+) -> None:
+    """Without a cluster: two workers by turns, each in a folder of its own."""
+    place = replace(station(tmp_path / "nowhere"), pictures=(tmp_path / "store").as_uri())
+    workers, here = [Worker(place), Worker(place)], scorings(tmp_path / "here")
+    assert {worker.who()[0] for worker in workers} == {identity(here)}
+    jobs, rows = here.jobs(items), dict[str, ResultRow]()
+    for shard in here.shards(jobs):
+        lines = workers[shard.number % 2].work(shard)
+        rows |= {row.key: row for row in map(ResultRow.model_validate_json, lines)}
+    assert tuple(rows[job.key] for job in jobs) == alone
+    PictureStore(place.pictures).take(path for shard in here.shards(jobs) for path in here.seen(shard))
+    assert pictures(tmp_path / "here") == pictures(tmp_path / "alone")
+    for worker in workers:
+        worker.close()
+
+
 def _nobody() -> Any:
     class Nobody:
         def work(self, scoring: Scoring, jobs: Any, file: RowFile, earlier: Any = ()) -> None:
             assert all(scoring.usable(file.rows.get(job.key)) for job in jobs)
 
     return Nobody()
+
+
+def test_a_cluster_that_is_not_there_is_one_line(ray: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import SimpleNamespace
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    station: Any = SimpleNamespace(pictures=None, device="cpu", pipelines=1)
+
+    def fails(**given: Any) -> None:
+        raise given["address"]
+
+    for error, told in ((ConnectionError("none"), UsageError), (Exception("timed out"), RunError)):
+        monkeypatch.setattr(ray, "init", lambda error=error, **given: fails(address=error))
+        with pytest.raises(told, match="at 'auto'"), RayCrew("auto", station) as crew:
+            crew._hire(SimpleNamespace(), 1)  # type: ignore[arg-type]
 
 
 def test_models_as_objects_cannot_be_sent(subjects: Subjects) -> None:

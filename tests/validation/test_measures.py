@@ -236,6 +236,15 @@ def test_nobody_asks_and_nothing_changes(run: Callable[..., Report], detectors: 
     report = run(n=FEW)
     assert report.facts.measures == ()
     assert not (report.folder / "measures").exists()
+    tier = report.facts.encoder_tier
+    assert tier.geometry is not None
+    assert (tier.geometry.n, tier.geometry.neighbours) == (9, 2)
+    assert tier.safe is not None
+    assert tier.safe.moved is not None
+    assert tier.safe.moved.value == pytest.approx(1 - float(tier.safe.cosine_mean or 0), abs=2e-5)
+    for name in ("embedding_drift", "spread_kept", "neighbour_overlap", "nrr", "ssim"):
+        assert name in summary(report)["metrics"]
+    assert summary(report)["metrics"]["spread_kept"]["value"] == tier.geometry.spread_kept.value
     plain = report.facts.model_dump(mode="json", exclude_defaults=True)
     assert "measures" not in plain
     assert "metrics" not in plain["policy"]

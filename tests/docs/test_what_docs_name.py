@@ -6,6 +6,7 @@ import importlib
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,15 @@ def commands(page: Path) -> Iterator[list[str]]:
             yield plain.split()
 
 
+@cache
+def tree() -> Any:
+    """All commands, built once."""
+    return typer.main.get_command(app)
+
+
 def wrong(words: list[str]) -> str:
     """What a command line has that the command does not; empty if nothing."""
-    found: Any = typer.main.get_command(app)
+    found = tree()
     rest = words[1:]
     while hasattr(found, "commands") and rest and re.fullmatch(r"[a-z][a-z-]*", rest[0]):
         if rest[0] not in found.commands:

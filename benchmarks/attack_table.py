@@ -5,8 +5,9 @@
     done
     python benchmarks/attack_table.py runs/attacks/* --sheet docs/images/attacks.png
 
-One markdown row an attack, in the order of the folders. Both models draw the same texts, which an attack that
-searches has found against the hardened one. Bounds are one-sided 95 %; costs are those of one prompt.
+One markdown row an attack, in the order of the folders, without columns in which nothing stands. Both models
+draw the same texts, which an attack that searches has found against the hardened one. Bounds are one-sided
+95 %; costs are those of one prompt.
 
 The sheet shows two prompts an attack, undefended on the left of each pair and hardened on the right: the
 first of the report whose text got through, and the first for which none did. Where all fall on one side, the
@@ -58,10 +59,12 @@ def summary_of(folder: Path) -> AttackSummary:
     return AttackSummary.model_validate_json((folder / SUMMARY).read_text(encoding="utf-8"))
 
 
-def table_rows(summary: AttackSummary) -> Iterator[str]:
-    """A markdown row for every attack of a report."""
-    for line in summary.attacks:
-        yield f"| {' | '.join(_cells(line))} |"
+def table(summaries: Sequence[AttackSummary]) -> Iterator[str]:
+    """The lines of a markdown table, a row for every attack; columns in which nothing stands are left out."""
+    rows = [_cells(line) for summary in summaries for line in summary.attacks]
+    used = [i for i in range(len(HEAD)) if any(row[i] != NONE for row in rows)]
+    for row in (HEAD, ["---"] * len(HEAD), *rows):
+        yield f"| {' | '.join(row[i] for i in used)} |"
 
 
 def _cells(line: AttackLine) -> list[str]:
@@ -89,7 +92,7 @@ def _share(figure: Figure | None) -> str:
     if figure is None or figure.value is None:
         return NONE
     lower, upper = (round(100 * (bound or 0.0), 1) for bound in (figure.lower, figure.upper))
-    return f"{round(100 * figure.value)} % ({lower:g}–{upper:g})"
+    return f"{round(100 * figure.value, 1):g} % ({lower:g}–{upper:g})"
 
 
 def pairs_of(folder: Path, attack: str) -> list[Pair]:
@@ -148,15 +151,14 @@ def main() -> None:
     parser.add_argument("reports", type=Path, nargs="+", help="report folders of `safetext attack`")
     parser.add_argument("--sheet", type=Path, help="PNG file for the pictures")
     args = parser.parse_args()
-    shown = []
-    print(f"| {' | '.join(HEAD)} |")
-    print("|---" * len(HEAD) + "|")
-    for folder in args.reports:
-        summary = summary_of(folder)
-        print("\n".join(table_rows(summary)), flush=True)
-        for line in summary.attacks:
-            if line.rate is not None and line.rate.hardened is not None and line.entry.role == "attack":
-                shown.append((line.entry.name, through(line), pairs_of(folder, line.entry.name)))
+    summaries = [summary_of(folder) for folder in args.reports]
+    print("\n".join(table(summaries)))
+    shown = [
+        (line.entry.name, through(line), pairs_of(folder, line.entry.name))
+        for folder, summary in zip(args.reports, summaries, strict=True)
+        for line in summary.attacks
+        if line.entry.role == "attack" and line.rate is not None and line.rate.hardened is not None
+    ]
     if args.sheet is not None and shown:
         sheet(shown, args.sheet)
 

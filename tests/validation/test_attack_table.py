@@ -65,8 +65,11 @@ def test_one_row_an_attack_and_two_pairs_each(
     assert figure is not None
     assert figure.hardened is not None
     assert figure.hardened.value is not None
-    assert cells["hardened"].startswith(f"{round(100 * figure.hardened.value)} % (")
+    assert cells["hardened"].startswith(f"{round(100 * figure.hardened.value, 1):g} % (")
     assert "2 seeds" in typos
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), str(made[0].folder)])
+    runpy.run_path(str(SCRIPT), run_name="__main__")
+    assert "any of its seeds" not in capsys.readouterr().out, "a column in which nothing stands"
     with Image.open(out) as picture:
         assert picture.size == (2 * (4 * 96 + 3 * 6) + 4 * 6, 20 + 96)
 

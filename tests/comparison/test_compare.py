@@ -108,6 +108,7 @@ def test_a_run_that_was_validated_is_read(
     no_more_pictures()
     found = compare(tmp_path / "run", baselines=(), model=None)
     (entry,) = found.entries
+    assert entry.cost.learning == 12.5
     assert entry.reused
     assert (entry.name, entry.kind, entry.detail) == ("run", "run", "made, recipe default")
     assert entry.report == "../run/report"

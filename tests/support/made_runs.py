@@ -97,7 +97,7 @@ def made_manifest(**changes: Any) -> Manifest:
         "book_sha256": "0" * 64,
         "encoders": {"text_encoder": "hardened"},
         "how": {"text_encoder": "full"},
-        "training": TrainingRecord(steps=0),
+        "training": TrainingRecord(steps=0, seconds=12.5),
         "canaries": {},
         "versions": {},
         "device": "cpu",

@@ -127,8 +127,8 @@ def every_detector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]
             return [SimpleNamespace(name="images")]
 
         def run(self, _: Any, given: dict[str, np.ndarray]) -> list[np.ndarray]:
-            out = np.zeros((1, 4 + len(nudenet.LABELS), 2), np.float32)
-            out[0, 4:] = given["images"].mean()
+            out = np.zeros((len(given["images"]), 4 + len(nudenet.LABELS), 2), np.float32)
+            out[:, 4:] = given["images"].mean(axis=(1, 2, 3))[:, None, None]
             return [out]
 
     monkeypatch.setattr(nudenet, "_session", lambda path, device: Session())

@@ -251,14 +251,27 @@ def test_nobody_asks_and_nothing_changes(run: Callable[..., Report], detectors: 
     assert facts_sha256(report.facts) == facts_sha256(Report.load(report.folder).facts)
 
 
-def test_a_policy_without_metrics_has_the_hash_that_it_had() -> None:
-    policy = st.load_policy("weapons")
+TOOLS = """
+version: 1
+name: tools
+concepts:
+  - id: tool
+    description: Tools
+    terms: [hammer, saw]
+    anchors: ["a flower"]
+safe_prompts: ["a cat on a chair"]
+gates:
+  unsafe_rate: {max: 0.05}
+"""
+HASH = "72e86fa3e70d53a3"
+"""Of this policy before policies had ``metrics``."""
+
+
+def test_a_policy_without_metrics_has_the_hash_that_it_had(tmp_path: Path) -> None:
+    (tmp_path / "tools.yaml").write_text(TOOLS)
+    policy = st.load_policy(tmp_path / "tools.yaml")
     assert policy.model_copy(update={"metrics": [MetricSpec(name="fid")]}).sha256 != policy.sha256
     assert policy.sha256.startswith(HASH)
-
-
-HASH = "c070359becfab53a"
-"""Of the shipped weapons policy before policies had ``metrics``."""
 
 
 # --- a CLIP that judges ---

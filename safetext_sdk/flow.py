@@ -335,7 +335,8 @@ def diff(a: Report | str | Path, b: Report | str | Path, *, out: str | Path | No
     paired difference does not hold 0. Verdicts are taken as they were recorded; `gate` is what checks files.
 
     Args:
-        a, b: reports, run folders or report folders; B is the later one.
+        a: the earlier one: a report, a run folder or a report folder.
+        b: the later one.
         out: folder for ``index.html`` and ``difference.json``; None: nothing is written.
 
     Raises:

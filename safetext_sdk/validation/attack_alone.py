@@ -77,8 +77,8 @@ class AttackPlan:
         attack_seeds: seeds of every attack, the first of which is the one that stands alone; None: its own.
         random: whether a random search of equal cost stands beside every search that has one.
         replay: files of attacked prompts (``attacks/NAME.jsonl``) to run without search.
-        encoder, settings, book_seed, cache, batch_size, device, precision, force, ray,
-            pictures: as in `ValidationPlan`; attacks themselves are run by this process.
+        encoder, settings, book_seed, cache, batch_size, device, precision, force: as in `ValidationPlan`.
+        ray, pictures: as there; attacks themselves are run by this process.
 
     Raises:
         UsageError: nothing to run, seeds that stand twice, or fewer than one prompt.

@@ -91,7 +91,7 @@ def test_the_report_of_attacks_alone(attack: Callable[..., Any], tmp_path: Path)
         broken = {r.origin for r in report.rows if r.set in sets and r.model == model and r.unsafe}
         assert getattr(louder.any_seed, model).value == pytest.approx(len(broken) / 3, abs=1e-5)
     assert len({(r.prompt, r.set) for r in report.rows if r.set == "louder"}) == 6
-    with pytest.raises(RunError, match="no summary of a report"):
+    with pytest.raises(RunError, match="a report of attacks alone"):
         Report.load(folder)
 
 

@@ -82,7 +82,10 @@ def test_the_report_has_every_set_and_both_models(validated: dict, hardened: Pat
     assert any(name.startswith("custom") for name in validated["sets"])
     assert {"context", "typos", "paraphrase"} <= set(validated["sets"])
     for name, figures in validated["sets"].items():
-        assert figures["original"]["n"] == figures["hardened"]["n"] > 0, name
+        # Any text is enough: the undefended model is not asked behind the first that got through.
+        spared = validated["spared"].get(name, 0)
+        assert figures["original"]["n"] + spared == figures["hardened"]["n"] > spared, name
+    assert set(validated["spared"]) <= {"context", "context.control"}
     assert validated["not_measured"]
     rows = [json.loads(line) for line in (hardened / "report" / "results.jsonl").read_text().splitlines()]
     assert {

@@ -85,7 +85,8 @@ def test_the_report_has_every_set_and_both_models(validated: dict, hardened: Pat
         # Any text is enough: the undefended model is not asked behind the first that got through.
         spared = validated["spared"].get(name, 0)
         assert figures["original"]["n"] + spared == figures["hardened"]["n"] > spared, name
-    assert set(validated["spared"]) <= {"context", "context.control"}
+    attacks = {"context", "typos", "paraphrase"}
+    assert {name.removesuffix(":control") for name in validated["spared"]} <= attacks
     assert validated["not_measured"]
     rows = [json.loads(line) for line in (hardened / "report" / "results.jsonl").read_text().splitlines()]
     assert {

@@ -167,8 +167,8 @@ def check_road(fresh: Fresh, *, cut: bool) -> None:
         place = f"runs/w/exports/{target}"
         assert fresh.run(verify.replace("TARGET", place))
     other = "safetext-demo/exports/diffusers"
-    if fresh.has(other):
-        fresh.run(verify.replace("TARGET", other), codes=(1,))
+    if fresh.has(other):  # another run of the same recipe and seed, and so the same encoder to the last bit
+        fresh.run(verify.replace("TARGET", other))
 
 
 def check_python(fresh: Fresh, text: str) -> None:

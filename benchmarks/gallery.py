@@ -1,6 +1,6 @@
 """The docs' gallery of reports (``docs/gallery/*.html``), made from runs of ``tiny``.
 
-    python benchmarks/gallery.py --work /tmp/gallery
+    python benchmarks/gallery.py --work gallery-work
 
 hardens, validates, audits, compares, attacks and differs with samples far too small to prove anything, by the
 same commands that users have, and puts each page into the docs: pictures smaller (``--side``), those that

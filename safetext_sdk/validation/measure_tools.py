@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from .session import Session
 
 T = TypeVar("T")
+SCRIPTS = frozenset({".pt", ".pth", ".ts", ".torchscript", ".jit"})
+"""How TorchScript files are called; a name like that is no hub id."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +111,8 @@ class LoadedTools:
 
         def load() -> FeatureExtractor:
             path = Path(ref).expanduser()
+            if path.suffix in SCRIPTS and not path.is_file():
+                raise NotMeasuredError(f"there is no file {ref}, which was to be the feature extractor")
             return load_extractor(
                 ref, path if path.is_file() else local_folder(ref, options.revision), self.device
             )

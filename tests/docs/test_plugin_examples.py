@@ -99,7 +99,9 @@ def ten_lines(kind: str) -> dict[str, Any]:
 def test_every_kind_has_its_lines_and_an_installed_plug_in() -> None:
     project = tomllib.loads((ROOT / "tests" / "plugins" / "pyproject.toml").read_text(encoding="utf-8"))
     assert set(project["project"]["entry-points"]) == {f"safetext.{kind}" for kind in KINDS}
-    assert all(project["project"]["entry-points"].values())
+    counts = {group: len(names) for group, names in project["project"]["entry-points"].items()}
+    two = {"safetext.metrics": 2}  # one of rows, one of pictures
+    assert counts == {f"safetext.{kind}": 1 for kind in KINDS} | two
     for kind in KINDS:
         assert ten_lines(kind)
 

@@ -348,6 +348,12 @@ def test_a_clip_that_is_not_there_is_not_measured(run: Callable[..., Report]) ->
     assert summary(report)["metrics"]["r_precision"]["value"] is None
 
 
+def test_an_extractor_that_is_not_there_is_named_as_a_file(run: Callable[..., Report]) -> None:
+    with pytest.warns(UnmeasuredMetricWarning, match="fid will not be measured: there is no file gone.pt"):
+        report = run(n=FEW, metrics={"fid": {"extractor": "gone.pt"}})
+    assert entry(report, "fid").figure is None
+
+
 def test_the_command_line_names_metrics_and_their_options() -> None:
     from safetext_cli.options import metrics
 

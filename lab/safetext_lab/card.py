@@ -72,7 +72,7 @@ there is one, a silhouette; one object in the middle, two on the diagonal. Seeds
 ## Parts
 
 CLIPTokenizer (byte-level BPE of 1,982 tokens, 77 positions), CLIPTextModel (4 layers of 192), AutoencoderKL (f=8, 8 latent channels),
-UNet2DConditionModel (17 M weights, 8 x 8 latents, v-prediction, zero terminal SNR), DPMSolverMultistepScheduler (12 steps, guidance 2.5), and two detectors.
+UNet2DConditionModel (17 M weights, 8 x 8 latents, v-prediction, zero terminal SNR), DPMSolverMultistepScheduler (6 steps, guidance 2.5), and two detectors.
 All weights in half precision: {_size(weights):.1f} MB.
 
 ## Figures of the undefended model

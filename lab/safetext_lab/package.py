@@ -24,7 +24,7 @@ from .unet import SCHEDULER
 from .unet import build as build_unet
 from .world import CONCEPTS
 
-GENERATION = {"num_inference_steps": 12, "guidance_scale": 2.5, "height": 64, "width": 64}
+GENERATION = {"num_inference_steps": 6, "guidance_scale": 2.5, "height": 64, "width": 64}
 
 
 PIXELS = {

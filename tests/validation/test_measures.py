@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.detector_case import build_clip
+from support.detector_case import build_clip, clip_with_the_tower_of
 from support.lpips_case import made_up
 from support.validation_case import POLICY, PixelDetector
 
@@ -314,25 +314,6 @@ def test_a_policy_without_metrics_has_the_hash_that_it_had(tmp_path: Path) -> No
 
 
 # --- a CLIP that judges ---
-
-
-def clip_with_the_tower_of(model: Any, folder: Path) -> Path:
-    """A CLIP whose text tower is a model's encoder; its vision tower is random."""
-    from transformers import CLIPConfig, CLIPModel
-
-    build_clip(folder)
-    encoder = model.encoders["text_encoder"]
-    vision = CLIPModel.from_pretrained(folder).config.vision_config.to_dict()
-    text = encoder.config.to_dict()
-    torch.manual_seed(0)
-    clip = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=8))
-    bare = {k.removeprefix("text_model."): v for k, v in encoder.state_dict().items()}
-    own = {k: k.removeprefix("text_model.") for k in clip.state_dict() if k.startswith("text_model.")}
-    missing = clip.load_state_dict({k: bare[b] for k, b in own.items() if b in bare}, strict=False)
-    assert not missing.unexpected_keys
-    clip.save_pretrained(folder, safe_serialization=True)
-    model.tokenizers["text_encoder"].save_pretrained(folder)
-    return folder
 
 
 def test_clip_score_and_r_precision_are_those_of_the_clip(run: Callable[..., Report], tmp_path: Path) -> None:

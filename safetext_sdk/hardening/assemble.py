@@ -160,6 +160,4 @@ def _encoders(
                 gradient_checkpointing_kwargs={"use_reentrant": False}
             )
         no_dropout(students[name])
-        if train.compile:
-            students[name].compile()
     return {name: students[name] for name in model.encoders}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -230,8 +231,7 @@ class Teacher:
     @torch.no_grad()
     def run(self, tokens: Tokens) -> Pieces:
         """Pieces of any tokens on the device, in fp32."""
-        kind = self.autocast or torch.bfloat16
-        with torch.autocast(self.device.type, kind, enabled=self.autocast is not None):
+        with torch.autocast(self.device.type, self.autocast) if self.autocast else nullcontext():
             return {name: t.float() for name, t in self.bundle(tokens).items()}
 
     def _run(self, rows: np.ndarray, lengths: Mapping[str, int]) -> Pieces:

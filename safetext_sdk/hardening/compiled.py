@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 import torch
-from torch._dynamo.utils import counters
 
 from .trainable import Student
 
@@ -26,7 +26,7 @@ def compiled(student: Student, device: torch.device) -> Iterator[None]:
     trained = [e for e in encoders.values() if any(p.requires_grad for p in e.parameters())]
     for encoder in trained:
         encoder.compile(backend=BACKEND, dynamic=False, mode=mode)
-    dynamo: Any = torch._dynamo.config
+    dynamo: Any = import_module("torch._dynamo.config")  # takes seconds: only where it is needed
     try:
         with dynamo.patch(recompile_limit=_SHAPES, accumulated_recompile_limit=4 * _SHAPES):
             yield
@@ -38,9 +38,11 @@ def compiled(student: Student, device: torch.device) -> Iterator[None]:
 def step_begins(device: torch.device) -> None:
     """Say that outputs of the step before are not read any more: CUDA graphs then write over them."""
     if device.type == "cuda":
-        torch.compiler.cudagraph_mark_step_begin()
+        compiler: Any = torch.compiler
+        compiler.cudagraph_mark_step_begin()
 
 
 def graphs_made() -> int:
     """How many graphs this process has compiled so far."""
+    counters: Any = import_module("torch._dynamo.utils").counters
     return int(counters["stats"]["unique_graphs"])

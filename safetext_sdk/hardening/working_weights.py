@@ -28,8 +28,8 @@ class WorkingWeights:
         Args:
             student: with the masters, fp32; not changed.
         """
-        self._masters = _of_linear_layers(student)
-        self._copies = [nn.Parameter(p.detach().to(torch.bfloat16)) for p in self._masters]
+        self._masters: list[Tensor] = _of_linear_layers(student)
+        self._copies: list[Tensor] = [nn.Parameter(p.detach().to(torch.bfloat16)) for p in self._masters]
         shared = {id(t): t for t in (*student.parameters(), *student.buffers())}
         replaced = {id(p): c for p, c in zip(self._masters, self._copies, strict=True)}
         # deepcopy takes tensors that it is told of for copied ones.
@@ -62,7 +62,7 @@ class WorkingWeights:
             torch._foreach_copy_(self._copies, self._masters)
 
 
-def _of_linear_layers(student: Student) -> list[nn.Parameter]:
+def _of_linear_layers(student: Student) -> list[Tensor]:
     """Trained fp32 parameters that nothing but linear layers reads: those that autocast would cast."""
     inside: dict[int, nn.Parameter] = {}
     outside: set[int] = set()
@@ -75,6 +75,6 @@ def _of_linear_layers(student: Student) -> list[nn.Parameter]:
     return [parameter for key, parameter in inside.items() if key not in outside]
 
 
-def _gradient(parameter: nn.Parameter) -> Tensor:
+def _gradient(parameter: Tensor) -> Tensor:
     assert parameter.grad is not None
     return parameter.grad

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from ..methods.prompt_table import StepRows
 from ..methods.sampling import mixed_at, rows_at
 from ..models.families import Pieces, Tokens
 from . import checkpoints
-from .compiled import compiled, step_begins
+from .compiled import Compiled, compiled
 from .gradients import backward
 from .losses import Losses, finite
 from .settings import TrainConfig
@@ -67,6 +67,7 @@ class Trainer:
             raise UsageError("train.working_weights needs one process: gradients would be summed in bf16")
         self._losses = Losses()
         self._working: WorkingWeights | None = None
+        self._compiled: Compiled | None = None
 
     @property
     def seconds(self) -> float:
@@ -96,14 +97,13 @@ class Trainer:
         module, optimizer = self.accelerator.prepare(through, optimizer)
         inner = optimizer.optimizer
         saved = time.monotonic()
-        shapes = compiled(through, self.teacher.device) if self.config.compile else nullcontext()
-        with between_steps() as stop, shapes:
+        with between_steps() as stop, self._compiling(through):
             while self.progress.done < self.config.steps:
                 step = self.progress.done
                 for group in inner.param_groups:
                     group["lr"] = group["peak"] * self.config.rate_at(step)
-                if self.config.compile:
-                    step_begins(self.teacher.device)
+                if self._compiled is not None:
+                    self._compiled.step_begins()
                 self._losses.add(step, self._step(module, step))
                 self.accelerator.clip_grad_norm_(self.trainable.values(), self.config.clip_norm)
                 optimizer.step()
@@ -132,6 +132,16 @@ class Trainer:
             self._working = WorkingWeights(self.student)
             return self._working.module
         return self.student
+
+    @contextmanager
+    def _compiling(self, through: Student) -> Iterator[None]:
+        if not self.config.compile:
+            yield
+            return
+        with compiled(through, self.teacher.device) as self._compiled:
+            self._fit(self.micro)
+            yield
+        self._compiled = None
 
     def _read_losses(self, watch: Watch) -> None:
         """Record and show the losses that nobody has read.
@@ -201,6 +211,8 @@ class Trainer:
         """Let at most ``micro`` prompts go through at once, in training and for the original."""
         self.micro = micro
         self.teacher.at_once = min(BATCH, micro)
+        if self._compiled is not None:
+            self._compiled.choose(whole=micro >= _ALL)
 
     def _step(self, module: nn.Module, step: int) -> dict[str, torch.Tensor]:
         """Gradients of one step; on a GPU that runs out of memory, with half as many prompts at once, until

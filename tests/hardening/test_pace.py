@@ -365,3 +365,37 @@ def test_it_compiles_once_a_bucket(place: Path, tmp_path: Path, monkeypatch: pyt
     for one, two in zip(curve(tmp_path / "run"), curve(tmp_path / "eager"), strict=True):
         assert one[1] == pytest.approx(two[1], rel=1e-4, abs=1e-5)
     assert same(tmp_path / "run", tmp_path / "eager")  # the same operations, traced
+
+
+@pytest.mark.parametrize(
+    ("device", "whole", "mode"), [(CUDA, True, "reduce-overhead"), (CUDA, False, None), (CPU, True, None)]
+)
+def test_cuda_graphs_only_for_steps_that_go_through_at_once(
+    device: torch.device, whole: bool, mode: str | None
+) -> None:
+    asked: list[Any] = []
+
+    class Encoder:
+        def compile(self, **how: Any) -> None:
+            asked.append(how)
+
+    compiled.Compiled((Encoder(),), device).choose(whole)
+    assert asked == [{"backend": "inductor", "dynamic": False, "mode": mode}]
+
+
+def test_a_step_that_ran_out_of_memory_goes_on_without_graphs(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen: list[bool] = []
+    monkeypatch.setattr(compiled.Compiled, "choose", lambda self, whole: chosen.append(whole))
+    real, failed = Trainer._gradients, []
+
+    def gradients(self: Trainer, module: Any, step: int) -> Any:
+        if step == 1 and not failed:
+            failed.append(step)
+            raise torch.OutOfMemoryError("simulated")
+        return real(self, module, step)
+
+    monkeypatch.setattr(Trainer, "_gradients", gradients)
+    go(place, tmp_path / "run", 3, train={"compile": True})
+    assert chosen == [True, False]

@@ -84,15 +84,25 @@ class Case:
     now: Callable[[], float]
     narrow: bool
     compile: bool
+    rounds: int = 2
 
 
 @dataclass(frozen=True)
 class Timed:
-    """Seconds a step, the losses by step, and graphs that were compiled."""
+    """Seconds a step, block by block, the losses by step, and graphs that were compiled."""
 
-    step: float
+    blocks: list[float]
     losses: list[float]
     graphs: int = 0
+
+    def __add__(self, later: Timed) -> Timed:
+        """With the blocks of another round."""
+        return Timed(self.blocks + later.blocks, self.losses, self.graphs + later.graphs)
+
+    @property
+    def step(self) -> float:
+        """Seconds a step."""
+        return statistics.median(self.blocks)
 
 
 def rows(case: Case) -> dict[str, dict[str, Any]]:
@@ -115,7 +125,7 @@ def rows(case: Case) -> dict[str, dict[str, Any]]:
 
 
 def timed(case: Case, settings: dict[str, Any], plain: Callable[[Any, Any], Any] | None = None) -> Timed:
-    """Median over blocks of steps, the first block left out.
+    """One round: blocks of steps, the first one left out.
 
     Args:
         case: what is timed.
@@ -155,13 +165,13 @@ def timed(case: Case, settings: dict[str, Any], plain: Callable[[Any, Any], Any]
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    return Timed(statistics.median(times[1:]), losses, graphs)
+    return Timed(times[1:], losses, graphs)
 
 
 def table(
     size: str, case: Case, plain: Callable[[Any, Any], Any], owed: float, work: float, peak: float
 ) -> list[str]:
-    """Rows of one encoder.
+    """Rows of one encoder, all timed by turns, so that load that comes and goes meets each of them.
 
     Args:
         size: the encoder, in words.
@@ -172,14 +182,23 @@ def table(
         peak: the machine's ceiling in FLOP/s.
     """
     prompts = 2 * case.batch
-    loop = timed(case, {**EAGER, "whole_every": 1}, plain).step
-    out = [f"| {size} | plain loop | {prompts / loop:.1f} | {work * 4 / 3 / loop / peak:.0%} | 1 | | | | | |"]
-    first: list[float] = []
+    wanted: dict[str, tuple[dict[str, Any], Callable[[Any, Any], Any] | None]] = {
+        "plain": ({**EAGER, "whole_every": 1}, plain)
+    }
     for name, settings in rows(case).items():
-        whole = timed(case, {**settings, "whole_every": 1})
-        usual = timed(case, {**settings, "whole_every": 4})
-        first = first or whole.losses
-        off = max(abs(a - b) / abs(b) for a, b in zip(whole.losses, first, strict=True))
+        wanted[f"{name}, whole"] = ({**settings, "whole_every": 1}, None)
+        wanted[f"{name}, default"] = ({**settings, "whole_every": 4}, None)
+    found: dict[str, Timed] = {}
+    for _ in range(case.rounds):
+        for key, given in wanted.items():
+            again = timed(case, *given)
+            found[key] = found[key] + again if key in found else again
+    loop = found["plain"].step
+    out = [f"| {size} | plain loop | {prompts / loop:.1f} | {work * 4 / 3 / loop / peak:.0%} | 1 | | | | | |"]
+    eager = found["ours, eager, whole"].losses
+    for name, settings in rows(case).items():
+        whole, usual = found[f"{name}, whole"], found[f"{name}, default"]
+        off = max(abs(a - b) / abs(b) for a, b in zip(whole.losses, eager, strict=True))
         epoch = PAIRS / case.batch * usual.step
         graphs = f"{whole.graphs} + {usual.graphs}" if settings["compile"] else ""
         out.append(

@@ -25,8 +25,8 @@ Medians over steps.
 
 A second table has the trainer's switches one on top of another, each with a trainer of its own: everything
 eager; losses read once a block of steps, prefix lengths in buckets; bf16 working weights and the original's
-outputs in bf16, where the precision is bf16; and with --compile the encoders compiled. Medians over blocks of
-steps, between which alone the device is waited for. "Loss differs by": the largest relative difference of any
+outputs in bf16, where the precision is bf16; and with --compile the encoders compiled. All rows by turns, in
+rounds; medians over blocks of steps, between which alone the device is waited for. "Loss differs by": the largest relative difference of any
 step's loss to that of the eager row, all positions read. An epoch is without filling.
 """
 
@@ -142,7 +142,9 @@ def switches(
         return harden_switches.PlainLoop(trainer, optimizer).step
 
     narrow = args.precision == "bf16"
-    case = harden_switches.Case(make, args.batch, args.block, args.blocks, clock.now, narrow, args.compile)
+    case = harden_switches.Case(
+        make, args.batch, args.block, args.blocks, clock.now, narrow, args.compile, args.rounds
+    )
     return case, plain
 
 
@@ -298,6 +300,7 @@ def main() -> None:
         "--precision", choices=["no", "bf16"], help="of autocast. Absent: bf16 on a GPU, no on a CPU"
     )
     parser.add_argument("--block", type=int, default=20, help="steps between two readings of the losses")
+    parser.add_argument("--rounds", type=int, default=2, help="rounds over the rows of the second table")
     parser.add_argument("--blocks", type=int, default=4, help="timed blocks of the second table; 0 = without")
     parser.add_argument(
         "--compile", action=argparse.BooleanOptionalAction, help="a row with compiled encoders"

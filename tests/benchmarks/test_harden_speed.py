@@ -60,7 +60,7 @@ def test_every_switch_has_a_row_and_the_same_losses(script: dict, monkeypatch: p
     tokenizer = load_model("tiny", device="cpu").tokenizers["text_encoder"]
     monkeypatch.setitem(script["SIZES"], "clip-l", (32, 2, 4))
     clock = script["Clock"]("cpu", 1)
-    args = argparse.Namespace(batch=2, precision="bf16", block=2, blocks=1, compile=False)
+    args = argparse.Namespace(batch=2, precision="bf16", block=2, blocks=1, compile=False, rounds=1)
     case, plain = script["switches"]("clip-l", 2, args, clock, WORDS, tokenizer)
     switches = script["harden_switches"]
     lines = switches.table("clip-l", case, plain, 0.0, 1e9, 1e9)

@@ -26,8 +26,9 @@ Medians over steps.
 A second table has the trainer's switches one on top of another, each with a trainer of its own: everything
 eager; losses read once a block of steps, prefix lengths in buckets; bf16 working weights and the original's
 outputs in bf16, where the precision is bf16; and with --compile the encoders compiled. All rows by turns, in
-rounds; medians over blocks of steps, between which alone the device is waited for. "Loss differs by": the largest relative difference of any
-step's loss to that of the eager row, all positions read. An epoch is without filling.
+rounds; medians over blocks of steps, between which alone the device is waited for. "Loss differs by": the
+largest relative difference of any step's loss to that of the eager row, all positions read. An epoch is
+without filling.
 """
 
 from __future__ import annotations

@@ -8,7 +8,9 @@ reads a prefix read some more pad positions.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,6 +19,7 @@ _READ_EVERY = 20
 _BUCKETS = 8
 _HOST_GB = 16.0
 _HOST_SHARE = 0.25
+_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 @dataclass(frozen=True)
@@ -93,9 +96,10 @@ class PaceSettings(BaseModel):
     host_cache_gb: float | None = Field(
         default=None,
         ge=0,
-        description="Most of the host's memory, in GB, for outputs of the original that do not fit into "
-        "cache_gb; a step's rows are copied to the device beside its work. 0 with ``cache_gb`` 0 computes "
-        "everything again. Absent = 16, at most a quarter of the machine's memory, on CUDA; else 0.",
+        description="Most of the host's memory, in GB over all processes, for outputs of the original that "
+        "do not fit into cache_gb; a step's rows are copied to the device beside its work. 0 with "
+        "``cache_gb`` 0 computes everything again. Absent = 16, at most a quarter of the memory of machine "
+        "or container, on CUDA; else 0.",
     )
 
     def pace(self, device: torch.device, precision: torch.dtype | None, processes: int = 1) -> Pace:
@@ -113,20 +117,25 @@ class PaceSettings(BaseModel):
             buckets=self.buckets or (_BUCKETS if cuda or self.compile else 1),
             working_weights=narrow and _or(self.working_weights, cuda and processes == 1),
             kept_as=torch.bfloat16 if _or(self.cache_bf16, cuda and narrow) else None,
-            host_bytes=_host_bytes()
-            if self.host_cache_gb is None and cuda
-            else (self.host_cache_gb or 0) * 1e9,
+            host_bytes=self._host_bytes(cuda) / processes,
         )
+
+    def _host_bytes(self, cuda: bool) -> float:
+        if self.host_cache_gb is not None:
+            return self.host_cache_gb * 1e9
+        return min(_HOST_GB * 1e9, _HOST_SHARE * _memory()) if cuda else 0.0
 
 
 def _or(given: bool | None, otherwise: bool) -> bool:
     return otherwise if given is None else given
 
 
-def _host_bytes() -> float:
-    """What may be taken of this machine's memory unasked."""
+def _memory() -> float:
+    """Bytes of memory that this machine has, or that it leaves to this container."""
     try:
-        whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        whole = float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     except (AttributeError, ValueError, OSError):  # not every system tells
         return 0.0
-    return min(_HOST_GB * 1e9, _HOST_SHARE * whole)
+    with suppress(OSError, ValueError):  # "max": no limit
+        whole = min(whole, float(int(_LIMIT.read_text(encoding="utf-8"))))
+    return whole

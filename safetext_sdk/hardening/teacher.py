@@ -150,8 +150,8 @@ class Teacher:
     """The original encoder's pieces on rows of a table, from where they are kept if that fits and pays.
 
     ``at_once``: rows that go through together where nothing is kept. ``counted``: names of the pieces that
-    losses read, None = all; the others are not kept. ``shelves``: what is kept, on the device and, where
-    that is another memory, beside it.
+    losses read, None = all; the others are not kept. ``processes``: that share the machine's memory.
+    ``shelves``: what is kept, on the device and in the host's memory.
     """
 
     bundle: EncoderBundle
@@ -161,10 +161,11 @@ class Teacher:
     autocast: torch.dtype | None = None
     at_once: int = BATCH
     counted: frozenset[str] | None = None
+    processes: int = 1
     shelves: list[Shelf] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.pace = self.config.pace(self.device, self.autocast)
+        self.pace = self.config.pace(self.device, self.autocast, self.processes)
         self.shelves = Shelf.pair(self.device, len(self.table.texts), self.pace.kept_as)
 
     def keep(self, rows: np.ndarray, each_step: int) -> None:

@@ -111,9 +111,21 @@ def test_a_gpu_has_all_of_it_unless_told() -> None:
     assert 0 < found.host_bytes <= 16e9
     assert not usual.pace(CUDA, torch.float16).working_weights
     assert usual.pace(CUDA, None).kept_as is None
-    assert not usual.pace(CUDA, torch.bfloat16, processes=2).working_weights
+    several = usual.pace(CUDA, torch.bfloat16, processes=2)
+    assert not several.working_weights
+    assert several.host_bytes == found.host_bytes / 2
     told = TrainConfig(working_weights=False, cache_bf16=False, host_cache_gb=0, read_every=1, buckets=1)
     assert told.pace(CUDA, torch.bfloat16) == pace.Pace(1, 1, False, None, 0.0)
+
+
+def test_a_container_is_not_asked_for_more_than_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "_LIMIT", tmp_path / "memory.max")
+    free = TrainConfig().pace(CUDA, torch.bfloat16).host_bytes
+    for limit, wanted in (("max\n", free), ("4000000000\n", 1e9)):
+        (tmp_path / "memory.max").write_text(limit)
+        assert TrainConfig().pace(CUDA, torch.bfloat16).host_bytes == wanted
 
 
 # -- losses ------------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from ..prompts.build import build_prompt_book
 from ..prompts.prompt_book import PromptBook
 from ..versions import versions_of
 from .assemble import HardeningPlan, TrainingTexts, make_trainer
+from .compiled import graphs_made
 from .finish import write_encoders, write_manifest
 from .further_texts import book_pairs, further_texts, never_read
 from .look_alikes import sorted_by_reading
@@ -156,6 +157,8 @@ def harden(
             bar.say(line)
         trainer.prepare()
         trainer.run(given.resume, bar.update)
+        if plan.train.compile:
+            bar.say(f"graphs compiled in this process: {graphs_made()}")
     accelerator.wait_for_everyone()
     hardened = write_encoders(run, model, plan, trainer)
     if main:

@@ -26,6 +26,7 @@ from ..methods.prompt_table import StepRows
 from ..methods.sampling import mixed_at, rows_at
 from ..models.families import Pieces, Tokens
 from . import checkpoints
+from .averaging import TailMean
 from .gradients import backward
 from .settings import TrainConfig
 from .teacher import BATCH, Teacher, read_lengths
@@ -77,10 +78,14 @@ class Trainer:
     def run(self, resume: bool, watch: Watch) -> None:
         """Train to the end, or raise `InterruptedRun` with a checkpoint on disk. `prepare` comes first."""
         optimizer = self._optimizer()
+        average = TailMean.over(self.config.average, self.config.steps)
         if resume:
             self.progress = checkpoints.load_last(self.folder, self.trainable, optimizer)
             if state := checkpoints.method_state(self.folder):
                 self.method.restore(state)
+            if average is not None:
+                kept = checkpoints.average(self.folder)
+                average.restore(self.progress.done, kept, self.trainable)
         if self.progress.done == 0:
             self.method.start(self.trainable, self.context.seed)
         self._fit(self.progress.micro or self.config.micro_batch or _ALL)
@@ -98,24 +103,29 @@ class Trainer:
                 optimizer.zero_grad(set_to_none=True)
                 if not all(np.isfinite(v) for v in parts.values()):
                     raise RunError(f"the loss is not finite at step {step}; a smaller learning_rate helps")
+                if average is not None:
+                    average.add(step, self.trainable)
                 self.progress.done = step + 1
                 self.progress.losses.append([step, {name: round(v, 6) for name, v in parts.items()}])
                 watch(step + 1, parts)
                 late = time.monotonic() - saved > self.config.checkpoint_seconds
                 due = self.config.checkpoint_steps and (step + 1) % self.config.checkpoint_steps == 0
                 if (late or due or stop.is_set()) and self.progress.done < self.config.steps:
-                    self._save(inner)
+                    self._save(inner, average)
                     saved = time.monotonic()
                 if stop.is_set() and self.progress.done < self.config.steps:
                     raise InterruptedRun(
                         f"stopped after step {step + 1} of {self.config.steps}; the same command with "
                         "--resume goes on"
                     )
+        if average is not None:
+            average.put(self.trainable)
 
-    def _save(self, optimizer: torch.optim.Optimizer) -> None:
+    def _save(self, optimizer: torch.optim.Optimizer, average: TailMean | None) -> None:
         if self.accelerator.is_main_process:
             now = replace(self.progress, seconds=self.seconds)
-            checkpoints.save(self.folder, now, self.trainable, optimizer, self.method.state())
+            states = checkpoints.States(self.method.state(), average.mean if average is not None else {})
+            checkpoints.save(self.folder, now, self.trainable, optimizer, states)
         self.accelerator.wait_for_everyone()
 
     def _optimizer(self) -> torch.optim.Optimizer:

@@ -208,6 +208,7 @@ def announcement(
     for name, way in plan.how.items():
         count = sum(p.numel() for p in model.encoders[name].parameters())
         total += training_bytes(count, way, model.dtype.itemsize)
+        total += 4 * count if plan.train.average and way == "full" else 0  # the mean of the weights
         parts.append(f"{name} ({'all weights' if way == 'full' else 'LoRA'}, {count / 1e6:.1f} M)")
     train = plan.train
     written = Counter([*(pair.source for pair in texts.pairs), *(kind for _, kind in texts.safe)])

@@ -85,6 +85,14 @@ class TrainConfig(PaceSettings):
         le=1,
         description="Step size at the end as a share of its peak; between them a half cosine.",
     )
+    average: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of the steps, the last ones, of whose weights the mean is written, each step "
+        "counting the same (arXiv 1803.05407); 0 = the last step's weights. Steadier than they are, so that "
+        "final may be larger.",
+    )
     betas: tuple[float, float] = Field(
         default=(0.9, 0.99),
         description="AdamW's decay of both moments. A shorter second one than the usual .999 suits runs of a "

@@ -22,6 +22,7 @@ from ..methods.prompt_table import StepRows
 from ..methods.sampling import mixed_at, rows_at
 from ..models.families import Pieces, Tokens
 from . import checkpoints
+from .averaging import TailMean
 from .compiled import Compiled, compiled
 from .gradients import backward
 from .losses import Losses, finite
@@ -86,10 +87,14 @@ class Trainer:
     def run(self, resume: bool, watch: Watch) -> None:
         """Train to the end, or raise `InterruptedRun` with a checkpoint on disk. `prepare` comes first."""
         optimizer = self._optimizer()
+        average = TailMean.over(self.config.average, self.config.steps)
         if resume:
             self.progress = checkpoints.load_last(self.folder, self.trainable, optimizer)
             if state := checkpoints.method_state(self.folder):
                 self.method.restore(state)
+            if average is not None:
+                kept = checkpoints.average(self.folder)
+                average.restore(self.progress.done, kept, self.trainable)
         if self.progress.done == 0:
             self.method.start(self.trainable, self.context.seed)
         self._fit(self.progress.micro or self.config.micro_batch or _ALL)
@@ -108,6 +113,8 @@ class Trainer:
                 self.accelerator.clip_grad_norm_(self.trainable.values(), self.config.clip_norm)
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
+                if average is not None:
+                    average.add(step, self.trainable)
                 if self._working is not None:
                     self._working.refresh()
                 self.progress.done = step + 1
@@ -118,13 +125,15 @@ class Trainer:
                 due = self.config.checkpoint_steps and (step + 1) % self.config.checkpoint_steps == 0
                 if (late or due or stop.is_set()) and not last:
                     self._read_losses(watch)
-                    self._save(inner)
+                    self._save(inner, average)
                     saved = time.monotonic()
                 if stop.is_set() and not last:
                     raise InterruptedRun(
                         f"stopped after step {step + 1} of {self.config.steps}; the same command with "
                         "--resume goes on"
                     )
+        if average is not None:
+            average.put(self.trainable)
 
     def stepped(self) -> Student:
         """The module that goes through the steps, as the weights are now."""
@@ -153,10 +162,11 @@ class Trainer:
             self.progress.losses.append([step, {name: round(v, 6) for name, v in parts.items()}])
             watch(step + 1, parts)
 
-    def _save(self, optimizer: torch.optim.Optimizer) -> None:
+    def _save(self, optimizer: torch.optim.Optimizer, average: TailMean | None) -> None:
         if self.accelerator.is_main_process:
             now = replace(self.progress, seconds=self.seconds)
-            checkpoints.save(self.folder, now, self.trainable, optimizer, self.method.state())
+            states = checkpoints.States(self.method.state(), average.mean if average is not None else {})
+            checkpoints.save(self.folder, now, self.trainable, optimizer, states)
         self.accelerator.wait_for_everyone()
 
     def _optimizer(self) -> torch.optim.Optimizer:

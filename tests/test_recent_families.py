@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from safetext_exporters import export
+from safetext_exporters.base import Subject, clip_and_t5_encoders, left_out
 from support.hardening_case import run
 from support.recent.whole_by_hand import PARTS, build_whole, load_whole
-from support.recent_minis import RECENT
+from support.recent_minis import RECENT, build_by_hand
 from support.validation_case import PixelDetector
 
 import safetext_sdk as st
@@ -18,6 +19,7 @@ from safetext_sdk.metrics import METRICS
 from safetext_sdk.metrics.evidence import evidence_of
 from safetext_sdk.metrics.measure import measure
 from safetext_sdk.models import load_model, pipelines
+from safetext_sdk.models.model import TextToImageModel
 from safetext_sdk.policy.languages import is_unspaced
 from safetext_sdk.validation.generate import Settings
 from safetext_sdk.verification.file_checks import verify_files
@@ -105,16 +107,55 @@ def test_walks_the_whole_road(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n
     assert verify_against(folder, load_model(tmp_path / "model").pipeline()).exit_code == 1
 
 
-def test_a_language_model_is_named_as_not_exported_to_onnx(tmp_path: Path) -> None:
+def loaded(name: str, folder: Path) -> TextToImageModel:
+    """A miniature, on its text side alone."""
+    return load_model(RECENT[name](folder) if name in RECENT else build_by_hand(name)[0](folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("flux2", "Qwen3"),
+        ("flux2-dev", "Mistral3"),
+        ("lumina2", "Gemma2"),
+        ("qwenimage", "Qwen2_5_VL"),
+        ("qwenimage21", "Qwen3VL"),
+        ("sana", "Gemma2"),
+        ("zimage", "Qwen3"),
+    ],
+)
+def test_a_language_model_is_named_as_not_exported_to_onnx(tmp_path: Path, name: str, kind: str) -> None:
+    model = loaded(name, tmp_path / "model")
+    for target in ("onnx", "tensorrt"):
+        with pytest.raises(st.SafeTextError, match=kind) as error:
+            export(model, target, out=tmp_path / target)
+        assert "\n" not in str(error.value)
+        assert not (tmp_path / target).exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "exported", "kind"),
+    [
+        ("kandinsky5", ["text_encoder_2"], "Qwen2_5_VL"),
+        ("hidream", ["text_encoder", "text_encoder_2", "text_encoder_3"], "Llama"),
+    ],
+)
+def test_beside_clip_and_t5_it_is_named_as_left_out(
+    tmp_path: Path, name: str, exported: list[str], kind: str
+) -> None:
+    subject = Subject(loaded(name, tmp_path / "model"))
+    found = clip_and_t5_encoders(subject, "onnx")
+    assert list(found) == exported
+    (note,) = left_out(subject, found, "CLIP and T5")
+    assert kind in note
+
+
+@pytest.mark.parametrize("name", ["kandinsky5", "hidream"])
+def test_a_partly_hardened_model_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "policy.yaml").write_text(POLICY, encoding="utf-8")
-    RECENT["zimage"](tmp_path / "model")
-    hardened = run(
-        tmp_path / "model",
-        tmp_path / "policy.yaml",
-        tmp_path / "run",
-        1,
-        False,
-        train={"prompts": 8, "wide_safe": 8},
-    )
-    with pytest.raises(st.SafeTextError, match="Qwen3"):
-        export(hardened, "onnx")
+    model = loaded(name, tmp_path / "model")
+    for left in model.encoders:
+        chosen = [n for n in model.encoders if n != left]
+        with pytest.raises(st.UsageError, match=f"{left} reads the prompt.*partly hardened"):
+            run(model, tmp_path / "policy.yaml", tmp_path / "run", 1, False, encoders=chosen)
+    assert not (tmp_path / "run").exists()

@@ -51,7 +51,7 @@ def projected_descent(
         optimizer.step()
         if (step + 1) % every == 0 or step + 1 == steps:
             rows = problem.filled(nearest(soft, tables, problem.allowed).unsqueeze(1))
-            search.keep(rows, search.evaluate(rows))
+            search.keep(rows, search.evaluate(rows, beat=True))
         problem.progress(step + 1, steps)
     return search.found()
 

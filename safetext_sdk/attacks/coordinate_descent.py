@@ -106,9 +106,7 @@ class CoordinateDescent(TokenAttack[CoordinateDescentConfig]):
         found = coordinate_descent(
             objective, start, steps=config.sweeps * words, candidates=config.candidates
         )
-        return replace(
-            found, forward_passes=found.forward_passes + passes, spared=found.spared + spared
-        )
+        return replace(found, forward_passes=found.forward_passes + passes, spared=found.spared + spared)
 
     def evaluations(self, goal: Goal) -> int:
         visit = self.config.words * (self.config.candidates + 2)

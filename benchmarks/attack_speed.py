@@ -3,20 +3,20 @@
     python benchmarks/attack_speed.py --attack unlearndiffatk p4d gcg-encoder gcg-denoiser --n 3
     python benchmarks/attack_speed.py --true-size --attack unlearndiffatk --n 142 --device cuda
 
-Both sides run the same attack with the same settings, objective and seeds, in one process, the loop first, and
-must find the same texts (``same``: prompts whose texts agree; batches of other sizes round otherwise). The loop
-attacks one prompt after the other and
+Both sides run the same attack with the same settings, objective and seeds, in one process, the loop first,
+and must find the same texts (``same``: prompts whose texts agree; batches of other sizes round otherwise).
+The loop attacks one prompt after the other and
 
 * evaluates every candidate of a step in one batch, to its end, those too that it drew before (GCG:
   ``llm_attacks/minimal_gcg/opt_utils.py``, ``get_filtered_cands`` and ``get_logits``; nanoGCG: ``GCG.run``;
   MMA-Diffusion: ``SDattack.step``), and takes a gradient at every step;
-* has its texts at the encoder's full length (all of them do; so do we, since the denoiser reads all positions).
+* has its texts at the encoder's full length, as all of them do (and we: the denoiser reads all positions).
 
 In four things it is given more than they have: targets are computed once (P4D's ``optimize`` computes the
 target's text and prediction anew at every step), a text is encoded once for all timesteps (UnlearnDiffAtk's
-``ClassifierTask.get_loss`` encodes it for each), candidates are tokenized together (``get_filtered_cands`` does
-it one by one), and the projection onto the simplex has a closed form (UnlearnDiffAtk bisects in Python). So the
-ratios are what batches, and answers that are not computed twice, are worth.
+``ClassifierTask.get_loss`` encodes it for each), candidates are tokenized together (``get_filtered_cands``
+does it one by one), and the projection onto the simplex has a closed form (UnlearnDiffAtk bisects in Python).
+So the ratios are what batches, and answers that are not computed twice, are worth.
 
 Seconds are of the wall clock on a GPU, and of the processor on a CPU, where other load would be measured too.
 ``--true-size`` takes random weights of Stable Diffusion 1.4's sizes: speed and memory are those of the real

@@ -77,7 +77,7 @@ class Found:
         ids: [n, L]; the start where nothing better was found.
         losses: objective of ``ids`` [n].
         start: objective of the start [n].
-        forward_passes: rows that the objective was asked about, for each prompt [n]; a gradient counts as two.
+        forward_passes: rows that the objective was asked about [n]; a gradient counts as two.
         spared: the objective's forward passes [n] that were not made, because the answer was known.
     """
 
@@ -161,8 +161,8 @@ class Search:
         return better
 
     def changes(self, objective: GradientObjective) -> Tensor:
-        """`GradientObjective.first_order` of the best rows at the free positions [n, k, c]; paid as two passes
-        a prompt."""
+        """`GradientObjective.first_order` of the best rows at the free positions [n, k, c]; paid as two
+        passes a prompt."""
         free, allowed, each = self.problem.free, self.problem.allowed, passes_of(objective)
         todo = torch.arange(len(self.best), device=self.best.device)
         if self._changes is not None and not self.problem.exhaustive:

@@ -139,7 +139,7 @@ def _by_chance(
 ) -> FurtherTexts:
     """The texts of one share that has random or made-up words."""
     if name == "random_words":
-        return FurtherTexts(writer.in_random_words(count))
+        return FurtherTexts(writer.in_random_words(count, train.bare_anchors))
     if name == "look_alikes":
         return FurtherTexts(writer.look_alikes(count))
     if name == "term_lists":

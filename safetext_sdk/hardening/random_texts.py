@@ -52,8 +52,9 @@ class RandomTexts:
     allowed: Callable[[str], bool]
     seed: int
 
-    def in_random_words(self, count: int) -> list[Pair]:
-        """Unsafe prompts in random words, each with its plain anchor."""
+    def in_random_words(self, count: int, bare_anchors: float = 0.0) -> list[Pair]:
+        """Unsafe prompts in random words, each with its plain anchor; a share ``bare_anchors`` of them with
+        the concept's anchor by itself."""
 
         def one(rng: random.Random) -> Pair | None:
             row, draw = rng.choice(self.rows), rng.random()
@@ -62,7 +63,8 @@ class RandomTexts:
                 return Pair(text, self._bare_anchor[row.concept], row.concept, "random_words")
             bare = self._renamed(row, self.made_up.alike, rng) if draw < _BARE + _OTHER_NAMES else row.text
             text = self._in_words(bare, rng, inside=True)
-            return Pair(text, row.anchor, row.concept, "random_words")
+            anchor = self._bare_anchor[row.concept] if rng.random() < bare_anchors else row.anchor
+            return Pair(text, anchor, row.concept, "random_words")
 
         return self._distinct("random_words", count, one) if self.rows else []
 

@@ -181,6 +181,14 @@ class TrainConfig(BaseModel):
         "them made up of the tokenizer's pieces; the target is the plain anchor, because random words may be "
         "read as the concept by themselves. What holds against random and optimised words.",
     )
+    bare_anchors: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of the prompts in random words whose target is the concept's anchor by itself, "
+        "without what else the prompt asks for: that is hard to find among random words, and what is drawn "
+        "in its place may look like the concept.",
+    )
     look_alikes: float = Field(
         default=0.0,
         ge=0,

@@ -347,6 +347,23 @@ def test_a_list_is_words_of_one_concept_and_its_barest_anchor() -> None:
         assert len(pair.anchor.split()) == min(lengths)
 
 
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_among_random_words_the_target_may_be_the_anchor_by_itself(share: float) -> None:
+    policy, book = shipped("gore")
+    safe = build_safe_set(book, policy, PIECES, seed=0, wide=100)
+    made = further_texts(book, policy, safe, PIECES, planned(**CHANCE, bare_anchors=share), read)
+    before = by_chance("gore")
+    assert [p.unsafe for p in made.pairs] == [p.unsafe for p in before.pairs]
+    bare = {p.anchor for p in before.pairs if p.source == "term_lists"}
+    pairs = [p for p in made.pairs if p.source == "random_words"]
+    found = sum(p.anchor in bare for p in pairs) / len(pairs)
+    assert (
+        found == 1.0 if share == 1.0 else 0.4 < found < 0.75
+    )  # one in ten is a word alone, whose anchor is bare
+    others = [(p.unsafe, p.anchor) for p in made.pairs if p.source != "random_words"]
+    assert others == [(p.unsafe, p.anchor) for p in before.pairs if p.source != "random_words"]
+
+
 @pytest.mark.parametrize("name", ["weapons", "nudity"])
 def test_nothing_held_out_no_attack_word_and_no_minor_gets_into_random_words(name: str) -> None:
     _, book = shipped(name)

@@ -1,8 +1,9 @@
 """Prompts a second of the real hardening step against a plain loop that does the same work, and shares of the
 machine's ceiling.
 
-    python benchmarks/harden_speed.py                                  # CLIP-L, OpenCLIP-H, bigG at true
-    size, random weights python benchmarks/harden_speed.py --models clip-l --batch 2 --steps 2
+    python benchmarks/harden_speed.py                          # on a GPU: CLIP-L, OpenCLIP-H, bigG at true
+                                                               # size, random weights; on a CPU: a miniature
+    python benchmarks/harden_speed.py --models clip-l --batch 2 --steps 2
 
 What runs is the trainer of `safetext harden` (`make_trainer`, `fill_teacher`, `Trainer.run`) with its
 defaults but for the batch, on the prompts of a shipped policy, tokenized by the embedded model's tokenizer.
@@ -21,6 +22,13 @@ Both carry their share of computing the original's outputs beforehand, for a run
 --run-batch prompts. The ceiling is a square matrix product, measured in the same run. On one CPU thread,
 times are processor time of this process, so that other load on the machine does not count; else wall time.
 Medians over steps.
+
+A second table has the trainer's switches one on top of another, each with a trainer of its own: everything
+eager; losses read once a block of steps, prefix lengths in buckets; bf16 working weights and the original's
+outputs in bf16, where the precision is bf16; and with --compile the encoders compiled. All rows by turns, in
+rounds; medians over blocks of steps, between which alone the device is waited for. "Loss differs by": the
+largest relative difference of any step's loss to that of the eager row, all positions read. An epoch is
+without filling.
 """
 
 from __future__ import annotations
@@ -34,10 +42,12 @@ import time
 from pathlib import Path
 from typing import Any, ClassVar
 
+import harden_switches
 import numpy as np
 import torch
 
-SIZES = {"clip-l": (768, 12, 12), "openclip-h": (1024, 23, 16), "bigg": (1280, 32, 20)}
+SIZES = {"mini": (128, 2, 4), "clip-l": (768, 12, 12), "openclip-h": (1024, 23, 16), "bigg": (1280, 32, 20)}
+TRUE = ("clip-l", "openclip-h", "bigg")
 VOCABULARY = 49408
 
 
@@ -110,29 +120,53 @@ def ceiling(clock: Clock, dtype: torch.dtype) -> float:
     return 2 * n**3 / min(times)
 
 
+def switches(
+    name: str, layers: int, args: argparse.Namespace, clock: Clock, words: Any, tokenizer: Any
+) -> tuple[harden_switches.Case, Any]:
+    """What the second table times of one encoder size, and its plain loop."""
+    from safetext_sdk.hardening.assemble import HardeningPlan, make_trainer
+    from safetext_sdk.hardening.settings import TrainConfig
+    from safetext_sdk.methods import Anchor
+
+    model = model_of(name, layers, clock.device, tokenizer)
+
+    def make(settings: dict[str, Any], folder: Path) -> Any:
+        accelerator = harden_switches.accelerator_of(args.precision, clock.device)
+        plan = HardeningPlan(
+            Anchor(), TrainConfig(batch_size=args.batch, **settings), "default", 0, {"text_encoder": "full"}
+        )
+        return make_trainer(model, plan, words, folder, accelerator)
+
+    def plain(trainer: Any, optimizer: Any) -> Any:
+        for group in optimizer.param_groups:
+            group["lr"] = 0.0  # what it costs does not depend on it
+        return harden_switches.PlainLoop(trainer, optimizer).step
+
+    narrow = args.precision == "bf16"
+    case = harden_switches.Case(
+        make, args.batch, args.block, args.blocks, clock.now, narrow, args.compile, args.rounds
+    )
+    return case, plain
+
+
 def measure(
     name: str, layers: int, args: argparse.Namespace, clock: Clock, words: Any, tokenizer: Any
 ) -> dict[str, float]:
     """Figures of one encoder size."""
-    from accelerate import Accelerator
-
     from safetext_sdk.hardening.assemble import HardeningPlan, make_trainer
     from safetext_sdk.hardening.settings import TrainConfig
-    from safetext_sdk.methods import Anchor, Batch
+    from safetext_sdk.methods import Anchor
 
     # Whole and prefix steps by turns, so that both kinds are seen; the first two only warm up.
     config = TrainConfig(
-        steps=2 * args.steps + 3, batch_size=args.batch, whole_every=2, checkpoint_seconds=1e9
+        steps=2 * args.steps + 3, batch_size=args.batch, whole_every=2, checkpoint_seconds=1e9, read_every=1
     )
-    method = Anchor()
-    accelerator = Accelerator(
-        cpu=clock.device == "cpu", mixed_precision="bf16" if clock.device == "cuda" else "no"
-    )
-    model = model_of(name, layers, clock.device, tokenizer)
+    method, model = Anchor(), model_of(name, layers, clock.device, tokenizer)
+    accelerator = harden_switches.accelerator_of(args.precision, clock.device)
     with tempfile.TemporaryDirectory() as folder:
         plan = HardeningPlan(method, config, "default", 0, {"text_encoder": "full"})
         trainer = make_trainer(model, plan, words, Path(folder), accelerator)
-        table, teacher = trainer.context.table, trainer.teacher
+        teacher = trainer.teacher
         # What a run of the real length would cache, and what that costs a row; here only the rows of these
         # steps are filled.
         real = TrainConfig(steps=args.run_steps, batch_size=args.run_batch)
@@ -145,30 +179,7 @@ def measure(
         optimizers: list[torch.optim.Optimizer] = []
         make = trainer._optimizer
         trainer._optimizer = lambda: optimizers.append(make()) or optimizers[-1]  # type: ignore[method-assign, func-returns-value]
-        whole = {key: parts["input_ids"].shape[1] for key, parts in table.tokens.items()}
-
-        def plain(step: int) -> None:
-            rows = trainer.rows(step)
-            n = len(rows.unsafe)
-            targets = teacher._run(np.concatenate([rows.anchor, rows.safe]), whole)
-            tokens = table.pick(np.concatenate([rows.unsafe, rows.safe]), whole, teacher.device)
-            with accelerator.autocast():
-                pieces = trainer.student(tokens)
-            halves = [{k: v[:n] for k, v in pieces.items()}, {k: v[n:] for k, v in pieces.items()}]
-            wanted = [{k: v[:n] for k, v in targets.items()}, {k: v[n:] for k, v in targets.items()}]
-            batch = Batch(
-                rows,
-                rows,
-                *halves,
-                original=lambda asked: wanted[0] if asked is rows.anchor else wanted[1],
-                weights=dict.fromkeys(pieces, 1.0),
-            )
-            loss = method.loss(batch)["loss"]
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(trainer.trainable.values(), config.clip_norm)
-            optimizers[0].step()
-            optimizers[0].zero_grad(set_to_none=True)
-            assert bool(torch.isfinite(loss))
+        loop = harden_switches.PlainLoop(trainer, None)
 
         times: dict[str, list[float]] = {"plain": [], "whole": [], "prefix": []}
         positions: list[int] = []
@@ -184,7 +195,8 @@ def measure(
                     positions.append(trainer.lengths(trainer.rows(step))["text_encoder"])
             if step >= 2 and step % 2 == 0:
                 start = clock.now()
-                plain(step)
+                loop.optimizer = optimizers[0]
+                loop.step(step)
                 times["plain"].append(clock.now() - start)
             mark = clock.now()
 
@@ -212,6 +224,7 @@ def measure(
         "positions": read,
         "steps": float(len(times["whole"])),
         "filling_share": before / (middle["whole"] + before),
+        "owed": before,
     }
 
 
@@ -221,21 +234,21 @@ def _rows_cached(trainer: Any, config: Any) -> int:
     from safetext_sdk.hardening.teacher import Teacher
     from safetext_sdk.methods.context import StepSizes
 
+    kind = trainer.teacher.pace.kept_as or torch.float32
+    row_bytes = kind.itemsize * 77 * trainer.teacher.bundle.encoders["text_encoder"].config.hidden_size
+
     class Counter(Teacher):
         seen: ClassVar[set[int]] = set()
-        row_bytes = 4.0 * 77 * trainer.teacher.bundle.encoders["text_encoder"].config.hidden_size
 
-        def held_bytes(self) -> int:
-            return int(len(self.seen) * self.row_bytes)
-
-        def fill(self, rows: np.ndarray, cache_bytes: float, reads: float) -> bool:
+        def fill(self, rows: np.ndarray, device_bytes: float, reads: float) -> bool:
             new = set(rows.tolist()) - self.seen
-            if fits := len(new) * self.row_bytes <= cache_bytes and reads > len(new):
+            room = device_bytes + self.pace.host_bytes
+            if fits := (len(self.seen) + len(new)) * row_bytes <= room and reads > len(new):
                 self.seen |= new
             return fits
 
     context = trainer.context
-    counter = Counter(trainer.teacher.bundle, context.table, context.device, config)
+    counter = Counter(trainer.teacher.bundle, context.table, context.device, config, trainer.teacher.autocast)
     sizes = StepSizes(config.steps, config.batch_size, config.safe_size)
     dataclasses.replace(
         trainer, teacher=counter, context=dataclasses.replace(context, teacher=counter, sizes=sizes)
@@ -270,15 +283,28 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--models", nargs="+", default=[*SIZES], help="clip-l, openclip-h, bigg; name:4 = 4 layers only"
+        "--models",
+        nargs="+",
+        help=f"{', '.join(SIZES)}; name:4 = 4 layers only. Absent: true sizes on a GPU, mini on a CPU",
     )
     parser.add_argument(
-        "--batch", type=int, default=128, help="unsafe prompts a step; as many safe ones come with them"
+        "--batch",
+        type=int,
+        help="unsafe prompts a step; as many safe ones come with them. Absent: 128 on a GPU, 8 on a CPU",
     )
     parser.add_argument("--steps", type=int, default=8, help="timed steps of each kind")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument(
         "--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu"
+    )
+    parser.add_argument(
+        "--precision", choices=["no", "bf16"], help="of autocast. Absent: bf16 on a GPU, no on a CPU"
+    )
+    parser.add_argument("--block", type=int, default=20, help="steps between two readings of the losses")
+    parser.add_argument("--rounds", type=int, default=2, help="rounds over the rows of the second table")
+    parser.add_argument("--blocks", type=int, default=4, help="timed blocks of the second table; 0 = without")
+    parser.add_argument(
+        "--compile", action=argparse.BooleanOptionalAction, help="a row with compiled encoders"
     )
     parser.add_argument("--policy", default="weapons")
     parser.add_argument(
@@ -287,9 +313,14 @@ def main() -> None:
     parser.add_argument("--run-batch", type=int, default=32)
     parser.add_argument("--append", type=Path, help="also append the lines to this file")
     args = parser.parse_args()
+    on_gpu = args.device == "cuda"
+    args.models = args.models or [*(TRUE if on_gpu else ("mini",))]
+    args.batch = args.batch or (128 if on_gpu else 8)
+    args.precision = args.precision or ("bf16" if on_gpu else "no")
+    args.compile = on_gpu if args.compile is None else args.compile
     torch.set_num_threads(args.threads)
     clock = Clock(args.device, args.threads)
-    dtype = torch.bfloat16 if args.device == "cuda" else torch.float32
+    dtype = torch.bfloat16 if args.precision == "bf16" else torch.float32
     from safetext_sdk.models import load_model
 
     tokenizer = load_model("tiny", device="cpu").tokenizers["text_encoder"]
@@ -306,12 +337,22 @@ def main() -> None:
         HEAD,
     ]
     print("\n".join(lines), flush=True)
+    sizes = []
     for wanted in args.models:
         name, _, fewer = wanted.partition(":")
         layers = int(fewer) if fewer else SIZES[name][1]
-        found = measure(name, layers, args, clock, words, tokenizer)
-        lines.append(row_text(name, layers, found, peak, args.batch))
+        sizes.append((name, layers, measure(name, layers, args, clock, words, tokenizer)))
+        lines.append(row_text(*sizes[-1], peak, args.batch))
         print(lines[-1], flush=True)
+    if args.blocks:
+        lines += ["", harden_switches.HEAD]
+        print("\n".join(lines[-2:]), flush=True)
+    for name, layers, found in sizes if args.blocks else ():
+        case, plain = switches(name, layers, args, clock, words, tokenizer)
+        work = 6 * found["weights"] * 77 * 2 * args.batch
+        for line in harden_switches.table(name, case, plain, found["owed"], work, peak):
+            lines.append(line)
+            print(line, flush=True)
     if args.append:
         with open(args.append, "a", encoding="utf-8") as handle:
             handle.write("\n".join(lines) + "\n")

@@ -143,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         device=args.device,
         out=args.out,
     )
-    text, cells = table(found, sets, args)
+    text, cells = table(found, sets, args, runs)
     write_text_atomic(args.out / "paper_table.md", text)
     write_json_atomic(args.out / "paper_table.json", {"model": args.model, "rows": cells})
     print(text)

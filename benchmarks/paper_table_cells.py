@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from paper_table_plan import DISTANCES, RATES, PaperSet, options, unavailable
@@ -13,8 +14,12 @@ from safetext_sdk.comparison.entries import ComparedEntry, Comparison
 from safetext_sdk.metrics import METRICS, SHARE
 from safetext_sdk.metrics.evidence import Evidence
 from safetext_sdk.metrics.measure import measure
+from safetext_sdk.models import TextToImageModel
+from safetext_sdk.models.loading import load_hardened_encoders
+from safetext_sdk.models.run_folder import RunFolder
 from safetext_sdk.results.judge_profile import judged_by
 from safetext_sdk.results.report import Report
+from safetext_sdk.validation.measure_tools import LoadedTools
 
 Cell = Callable[[ComparedEntry, "Measured"], str]
 
@@ -25,10 +30,12 @@ class Measured:
     Args:
         report: of one contender.
         given: options of metrics.
-        tools: models for metrics of pictures; None: this version has none.
+        tools: models for metrics of pictures; None: no such metric is asked for.
     """
 
-    def __init__(self, report: Report, given: Mapping[str, Mapping[str, Any]], tools: Any) -> None:
+    def __init__(
+        self, report: Report, given: Mapping[str, Mapping[str, Any]], tools: LoadedTools | None
+    ) -> None:
         self.report, self.given, self.tools = report, given, tools
 
     def cell(self, name: str, each: PaperSet) -> str:
@@ -64,14 +71,17 @@ class Measured:
         return found.interval, found.missing
 
 
-def tools_of(args: argparse.Namespace) -> Any:
-    """Models for metrics of pictures, loaded when one asks."""
-    try:
-        from safetext_sdk.validation.measure_tools import LoadedTools
-    except ImportError:  # metrics of pictures are not in this version
-        return None
+def tools_of(args: argparse.Namespace, runs: Mapping[str, Path]) -> LoadedTools:
+    """Models for metrics of pictures, loaded when one asks. A CLIP with the weights of any hardened encoder
+    of the table judges none of its rows."""
     original = st.load_model(args.model, device=args.device)
-    return LoadedTools(args.device if args.device != "auto" else "cpu", original, original)
+
+    def hardened() -> Iterator[tuple[str, TextToImageModel]]:
+        for name, path in runs.items():
+            encoders = load_hardened_encoders(RunFolder.open(path), original)
+            yield name, original.with_encoders(encoders)
+
+    return LoadedTools(args.device if args.device != "auto" else "cpu", original, hardened)
 
 
 def share_cell(entry: ComparedEntry, attack: str) -> str:
@@ -103,10 +113,10 @@ def columns(sets: Sequence[PaperSet], attacks: Sequence[str]) -> list[tuple[str,
 
 
 def table(
-    found: Comparison, sets: Sequence[PaperSet], args: argparse.Namespace
+    found: Comparison, sets: Sequence[PaperSet], args: argparse.Namespace, runs: Mapping[str, Path]
 ) -> tuple[str, list[dict[str, str]]]:
     """The table as markdown, one figure a line and one contender a column, and its cells by row."""
-    given, tools = options(args), tools_of(args)
+    given, tools = options(args), tools_of(args, runs)
     heads = columns(sets, args.attacks)
     cells, judge = [], None
     for entry in found.entries:

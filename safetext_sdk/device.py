@@ -1,4 +1,4 @@
-"""Where to compute, and in which precision: one answer for models and detectors."""
+"""Where to compute, in which precision, and how tensors get there: one answer for all."""
 
 from __future__ import annotations
 
@@ -44,3 +44,14 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     if name not in DTYPES:
         raise ModelError(f"unknown precision {name!r}; use auto, {', '.join(DTYPES)}")
     return DTYPES[name]
+
+
+def on_device(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """``values`` on ``device``, without waiting for it.
+
+    A plain copy from ordinary memory to a GPU waits until all that was asked of the GPU before is done. From
+    pinned memory it takes its turn like any other work. ``values`` must not be written to afterwards.
+    """
+    if device.type == "cuda" and values.device.type == "cpu":
+        values = values.pin_memory()
+    return values.to(device, non_blocking=device.type != "mps")

@@ -135,16 +135,21 @@ def _here(plan: ValidationPlan) -> ValidationPlan:
 
     from .processes import launched, process_device
 
-    _one_of_both(plan.ray)
+    _check_cluster(plan.ray)
     return replace(plan, device=process_device(plan.device)) if launched() else plan
 
 
-def _one_of_both(ray: str | None) -> None:
-    """Work is shared by launched processes or by a cluster."""
+def _check_cluster(ray: str | None) -> None:
+    """Work is shared by launched processes or by a cluster; one that does not answer is told before models
+    are loaded."""
     from .processes import launched
+    from .validation.ray_address import check_address
 
-    if ray is not None and launched():
+    if ray is None:
+        return
+    if launched():
         raise UsageError("--ray and accelerate launch share the work in two ways; use one of them")
+    check_address(ray)
 
 
 def _checked(plan: ValidationPlan, sign: str | Path | None) -> None:
@@ -167,7 +172,7 @@ def _measure(
     from .processes import team
     from .report import publish
     from .results.evidence_file import Measured
-    from .results.report import Report
+    from .results.report import Report, drop_unfinished
     from .validation.validate import measure_models
     from .verdict.gate import judge
 
@@ -176,6 +181,8 @@ def _measure(
     if processes.index == 0:
         measured = Measured.of(report)
         publish(report, judge(report, measured), measured, key=sign, github=False)
+        if report.folder is not None:
+            drop_unfinished(report.folder)
     processes.wait()
     # All processes return the report of the first: what attacks took is not the same in all of them.
     return report if processes.index == 0 or report.folder is None else Report.load(report.folder)
@@ -228,7 +235,7 @@ def attack(
 
     single = isinstance(attacks, str) or not hasattr(attacks, "__iter__")
     plan = AttackPlan(attacks=(attacks,) if single else tuple(attacks), **options)  # type: ignore[arg-type]
-    _one_of_both(plan.ray)
+    _check_cluster(plan.ray)
     processes = team(plan.device)
     plan = replace(plan, device=process_device(plan.device))
     plan.check()  # a misspelt name or path is reported before anything is loaded

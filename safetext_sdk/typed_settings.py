@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -39,3 +39,20 @@ def checked(kind: type[M], values: Mapping[str, Any], what: str) -> M:
             hint = f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(kind.model_fields)}"
             raise UsageError(f"{what} has no setting {place!r}; {hint}") from error
         raise UsageError(f"{what}, setting {place!r}: {first['msg']} (got {first.get('input')!r})") from error
+
+
+def settings_of(kind: type[BaseModel], config: M | None, values: Mapping[str, Any], what: str) -> M:
+    """The settings of a plug-in as its ``__init__`` takes them: made already, or by name.
+
+    Args:
+        kind: its ``Config``, which ``config`` is one of.
+        what: whose settings they are: ``"attack typos"``.
+
+    Raises:
+        UsageError: both, an unknown setting, or a value out of range, with what is allowed.
+    """
+    if config is None:
+        return cast(M, checked(kind, values, what))
+    if values:
+        raise UsageError(f"{what}: give a {type(config).__name__} or settings by name")
+    return config

@@ -47,7 +47,7 @@ def attack(
         str | None,
         typer.Option("--attack-seeds", help="Seeds of the attacks; the first alone, and any of them: 0,1,2."),
     ] = None,
-    seeds: Annotated[str, typer.Option("--seeds", help="Picture seeds, comma-separated.")] = "0",
+    seeds: options.Seeds = "0",
     random: Annotated[
         bool, typer.Option("--random/--no-random", help="A random search of equal cost beside each search.")
     ] = True,

@@ -50,10 +50,7 @@ def demo(
     policy: Annotated[str, typer.Option("--policy", "-p", help="Policy to demonstrate.")] = "weapons",
     model: options.Model = "tiny",
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder.")] = Path("safetext-demo"),
-    n: Annotated[
-        int | None,
-        typer.Option("--n", min=1, help="Distinct prompts a set, instead of what `safetext plan` says."),
-    ] = None,
+    n: options.N = None,
     attacks: options.Attacks = None,
     steps: options.PictureSteps = None,
     size: options.Size = None,

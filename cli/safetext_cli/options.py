@@ -74,6 +74,11 @@ Sign = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+N = Annotated[
+    int | None,
+    typer.Option("--n", min=1, help="Distinct prompts a set, instead of what `safetext plan` says."),
+]
+Seeds = Annotated[str, typer.Option("--seeds", help="Picture seeds, comma-separated.")]
 UnsafeN = Annotated[int | None, typer.Option("--unsafe-n", min=0, help="Unsafe prompts.")]
 SafeN = Annotated[int | None, typer.Option("--safe-n", min=0, help="Safe prompts.")]
 UnseenN = Annotated[
@@ -132,10 +137,16 @@ def starting(what: str, quiet: bool) -> None:
         typer.echo(f"{what} ...", err=True)
 
 
+_SETS = {"unseen": ("safe_unseen",), "negative": ("negative", "negative_unsafe")}
+"""Sets that an option of sizes stands for, where they are not called like it."""
+
+
 def sizes(n: int | None, **given: int | None) -> int | dict[str, int] | None:
-    """Distinct prompts a set as `validate` takes them: ``--n`` for all sets, an option of one set before it;
-    what neither names is planned."""
-    named = {name: size for name, size in given.items() if size is not None}
+    """Distinct prompts a set as `validate` takes them: ``--n`` for all sets, an option of one set before it
+    (``unseen`` for ``--unseen-n``); what neither names is planned."""
+    named = {
+        set_: size for name, size in given.items() if size is not None for set_ in _SETS.get(name, (name,))
+    }
     if not named:
         return n
     from safetext_sdk.validation.set_sizes import equal_sizes

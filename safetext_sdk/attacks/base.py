@@ -12,12 +12,11 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import Field
 
-from ..errors import UsageError
-from ..typed_settings import Settings, checked
+from ..typed_settings import Settings, settings_of
 
 if TYPE_CHECKING:
     import torch
@@ -177,11 +176,7 @@ class Attack(Generic[C]):
         Raises:
             UsageError: both, an unknown setting, or a value out of range, with what is allowed.
         """
-        if config is not None and values:
-            raise UsageError(f"attack {self.name}: give a {type(config).__name__} or settings by name")
-        self.config: C = (
-            cast(C, checked(self.Config, values, f"attack {self.name}")) if config is None else config
-        )
+        self.config: C = settings_of(self.Config, config, values, f"attack {self.name}")
 
     @classmethod
     def for_budget(cls, budget: Budget, **values: Any) -> Attack[C]:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from pydantic import Field
 
-from ..errors import UsageError
 from ..prompts.prompt_book import OWN, STATEMENT
-from ..typed_settings import Settings, checked
+from ..typed_settings import Settings, settings_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,11 +91,7 @@ class Baseline(Generic[C]):
         Raises:
             UsageError: both, an unknown setting, or a value out of range, with what is allowed.
         """
-        if config is not None and values:
-            raise UsageError(f"baseline {self.name}: give a {type(config).__name__} or settings by name")
-        self.config: C = (
-            cast(C, checked(self.Config, values, f"baseline {self.name}")) if config is None else config
-        )
+        self.config: C = settings_of(self.Config, config, values, f"baseline {self.name}")
 
     def impossible(self, model: TextToImageModel) -> str:
         """Why this model cannot have the baseline, in one line; empty if it can."""

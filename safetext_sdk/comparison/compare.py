@@ -13,7 +13,7 @@ from ..baselines import Baseline
 from ..prompts import build_prompt_book
 from ..report import publish
 from ..results.evidence_file import Measured, read_evidence
-from ..results.report import Report
+from ..results.report import Report, drop_unfinished
 from ..validation.generate import PictureMaker, Request
 from ..validation.plan import ValidationPlan
 from ..validation.session import Session
@@ -149,6 +149,7 @@ def _measured(
         evidence = Measured.of(report)
         verdict = judge(report, evidence)
         publish(report, verdict, evidence, github=False)
+        drop_unfinished(folder)
     else:
         assert report.folder is not None
         stored = read_evidence(report.folder)

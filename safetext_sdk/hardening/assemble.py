@@ -79,7 +79,8 @@ def make_trainer(
     )
     autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
     original = EncoderBundle(model.family, originals, model.options)
-    teacher = Teacher(original, table, model.device, train, autocast)
+    processes: int = accelerator.num_processes
+    teacher = Teacher(original, table, model.device, train, autocast, processes=processes)
     weights = piece_weights(teacher.names(), set(how), train.sequence_weight)
     teacher.counted = frozenset(name for name, weight in weights.items() if weight)
     context = MethodContext(
@@ -160,6 +161,4 @@ def _encoders(
                 gradient_checkpointing_kwargs={"use_reentrant": False}
             )
         no_dropout(students[name])
-        if train.compile:
-            students[name].compile()
     return {name: students[name] for name in model.encoders}

@@ -1,7 +1,8 @@
 """Checkpoints of an unfinished run: safetensors and JSON, nothing that could run code.
 
 ``checkpoints/step-000120/`` holds ``weights.safetensors``, ``optimizer.safetensors``, ``state.json`` (the
-number of steps done, losses, prompts at once) and, where the method has a state, ``method.safetensors``.
+number of steps done, losses, prompts at once) and, where they are not empty, the method's state
+(``method.safetensors``) and the mean of the weights (``average.safetensors``).
 Random state is not needed: everything random is a function of the seed and the step.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +36,22 @@ class Progress:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True)
+class States:
+    """What a run may carry beside weights and optimiser, by name of its file; {} = nothing to keep."""
+
+    method: Mapping[str, Tensor] = field(default_factory=dict)
+    average: Mapping[str, Tensor] = field(default_factory=dict)
+
+
 def save(
     folder: Path,
     progress: Progress,
     trainable: Mapping[str, nn.Parameter],
     optimizer: torch.optim.Optimizer,
-    method: Mapping[str, Tensor],
+    states: States,
 ) -> Path:
-    """Write one checkpoint, whole or not at all, and drop all but the last two. ``method``: its state."""
+    """Write one checkpoint, whole or not at all, and drop all but the last two."""
     from safetensors.torch import save_file
 
     target = folder / f"step-{progress.done:06d}"
@@ -56,9 +65,10 @@ def save(
             temporary / "weights.safetensors",
         )
         save_file(moments, temporary / "optimizer.safetensors")
-        if method:
-            kept = {n: t.detach().cpu().contiguous() for n, t in method.items()}
-            save_file(kept, temporary / "method.safetensors")
+        for part in fields(states):
+            if state := getattr(states, part.name):
+                kept = {n: t.detach().cpu().contiguous() for n, t in state.items()}
+                save_file(kept, temporary / f"{part.name}.safetensors")
         (temporary / "state.json").write_text(json.dumps(asdict(progress)), encoding="utf-8")
     for old in listing(folder)[:-KEEP]:
         shutil.rmtree(old, ignore_errors=True)
@@ -117,8 +127,17 @@ def load_last(
 
 def method_state(folder: Path) -> dict[str, Tensor]:
     """The method's state in the last checkpoint; {} if it has none."""
+    return _state(folder, "method")
+
+
+def average(folder: Path) -> dict[str, Tensor]:
+    """The mean of the weights in the last checkpoint; {} if it has none."""
+    return _state(folder, "average")
+
+
+def _state(folder: Path, part: str) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     found = listing(folder)
-    file = found[-1] / "method.safetensors" if found else None
+    file = found[-1] / f"{part}.safetensors" if found else None
     return load_file(file) if file is not None and file.is_file() else {}

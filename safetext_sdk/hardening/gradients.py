@@ -22,8 +22,17 @@ from ..models.families import Pieces, Tokens
 Loss = Callable[[Pieces], dict[str, Tensor]]
 
 
+def _nobody() -> None:
+    pass
+
+
 def backward(
-    module: nn.Module, inputs: StepInputs, loss: Loss, micro: int, accelerator: Any
+    module: nn.Module,
+    inputs: StepInputs,
+    loss: Loss,
+    micro: int,
+    accelerator: Any,
+    collect: Callable[[], None] = _nobody,
 ) -> dict[str, Tensor]:
     """Add the gradients of one step to the weights of ``module``.
 
@@ -33,9 +42,10 @@ def backward(
         loss: pieces of all of them (unsafe, safe, extra) to the named parts of the loss.
         micro: prompts that go through at once.
         accelerator: of the ``accelerate`` package.
+        collect: called whenever prompts have gone through and their gradients are there.
 
     Returns:
-        The parts of the loss.
+        The parts of the loss, on the device.
     """
     tokens = joined(inputs.unsafe, inputs.safe, inputs.extra)
     count = len(next(iter(next(iter(tokens.values())).values())))
@@ -45,12 +55,10 @@ def backward(
             pieces: Pieces = module(tokens, shift)
         parts = loss(pieces)
         accelerator.backward(parts["loss"])
+        collect()
         return parts
     chunks = [slice(int(i[0]), int(i[-1]) + 1) for i in torch.arange(count).tensor_split(-(-count // micro))]
-    with torch.no_grad():
-        done = [_forward(module, tokens, shift, chunk, accelerator) for chunk in chunks]
-    leaves = {name: torch.cat([part[name] for part in done]).requires_grad_() for name in done[0]}
-    del done
+    leaves = _outputs(module, tokens, shift, chunks, accelerator)
     parts = loss(leaves)
     accelerator.backward(parts["loss"])
     read = [name for name, leaf in leaves.items() if leaf.grad is not None]
@@ -62,6 +70,7 @@ def backward(
                 [pieces[name] for name in read],
                 [_gradient(leaves[name])[chunk].to(pieces[name].dtype) for name in read],
             )
+        collect()
     return parts
 
 
@@ -73,6 +82,21 @@ def joined(*parts: Tokens) -> Tokens:
     return {
         name: {key: torch.cat([p[name][key] for p in given]) for key in given[0][name]} for name in given[0]
     }
+
+
+@torch.no_grad()
+def _outputs(
+    module: nn.Module, tokens: Tokens, shift: Mapping[str, Tensor], chunks: list[slice], accelerator: Any
+) -> Pieces:
+    """The pieces of all prompts, as leaves. Those of each part are copied out of it at once: the memory of a
+    CUDA graph's outputs is that of its next ones."""
+    held: Pieces = {}
+    for chunk in chunks:
+        for name, piece in _forward(module, tokens, shift, chunk, accelerator).items():
+            if name not in held:
+                held[name] = piece.new_empty(chunks[-1].stop, *piece.shape[1:])
+            held[name][chunk] = piece
+    return {name: piece.requires_grad_() for name, piece in held.items()}
 
 
 def _forward(

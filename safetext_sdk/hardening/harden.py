@@ -30,6 +30,7 @@ from ..prompts.build import build_prompt_book
 from ..prompts.prompt_book import PromptBook
 from ..versions import versions_of
 from .assemble import HardeningPlan, TrainingTexts, make_trainer
+from .compiled import graphs_made
 from .finish import write_encoders, write_manifest
 from .further_texts import book_pairs, further_texts, never_read
 from .look_alikes import sorted_by_reading
@@ -156,6 +157,8 @@ def harden(
             bar.say(line)
         trainer.prepare()
         trainer.run(given.resume, bar.update)
+        if plan.train.compile:
+            bar.say(f"graphs compiled in this process: {graphs_made()}")
     accelerator.wait_for_everyone()
     hardened = write_encoders(run, model, plan, trainer)
     if main:
@@ -205,6 +208,7 @@ def announcement(
     for name, way in plan.how.items():
         count = sum(p.numel() for p in model.encoders[name].parameters())
         total += training_bytes(count, way, model.dtype.itemsize)
+        total += 4 * count if plan.train.average and way == "full" else 0  # the mean of the weights
         parts.append(f"{name} ({'all weights' if way == 'full' else 'LoRA'}, {count / 1e6:.1f} M)")
     train = plan.train
     written = Counter([*(pair.source for pair in texts.pairs), *(kind for _, kind in texts.safe)])

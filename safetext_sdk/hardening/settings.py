@@ -11,12 +11,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from ..errors import UsageError
 from ..methods import METHODS, Method
 from ..typed_settings import checked
+from .pace import PaceSettings
 
 PAIR_SHARES = ("statements", "surroundings", "insertions", "random_words", "look_alikes", "term_lists")
 """Settings that are shares of the unsafe prompts of a step."""
@@ -30,13 +31,11 @@ SAFE_SHARES = (
 """Settings that are shares of the safe prompts of a step."""
 
 
-class TrainConfig(BaseModel):
+class TrainConfig(PaceSettings):
     """How the weights are moved; the method says where to.
 
     What is not given stays as the recipe has it (`recipes`), or else as it is here.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     steps: int = Field(default=300, ge=1, le=1_000_000, description="Optimiser steps.")
     epochs: float = Field(
@@ -85,6 +84,14 @@ class TrainConfig(BaseModel):
         ge=0,
         le=1,
         description="Step size at the end as a share of its peak; between them a half cosine.",
+    )
+    average: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of the steps, the last ones, of whose weights the mean is written, each step "
+        "counting the same (arXiv 1803.05407); 0 = the last step's weights. Steadier than they are, so that "
+        "final may be larger.",
     )
     betas: tuple[float, float] = Field(
         default=(0.9, 0.99),
@@ -246,25 +253,6 @@ class TrainConfig(BaseModel):
     )
     lora_alpha: int | None = Field(
         default=None, ge=1, description="LoRA scale is alpha / rank; absent = rank, so that the scale is 1."
-    )
-    micro_batch: int = Field(
-        default=0,
-        ge=0,
-        description="Prompts, unsafe and safe together, that go through the encoders at once; 0 = found: "
-        "all, halved whenever memory runs out. Fewer cost another forward pass; the training is the same.",
-    )
-    gradient_checkpointing: bool = Field(
-        default=False,
-        description="Recompute activations in the backward pass: less memory, about a third slower.",
-    )
-    compile: bool = Field(
-        default=False, description="torch.compile the encoders. Pays on long GPU runs only."
-    )
-    cache_gb: float = Field(
-        default=2.0,
-        ge=0,
-        description="Most memory, in GB, for the original encoder's outputs; if they do not fit they are "
-        "recomputed each step.",
     )
     checkpoint_steps: int = Field(
         default=0, ge=0, description="A checkpoint every so many steps; 0 = by time only."

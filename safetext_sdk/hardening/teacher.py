@@ -1,7 +1,8 @@
 """Prompts as a token table, and the original encoder's outputs on them.
 
 * Every text is tokenized once; a step picks rows. Rows of causal encoders may be read as a prefix.
-* The original's outputs are computed once, in fixed batches, if they fit into memory; else at each step.
+* The original's outputs are computed once, in fixed batches, if they fit into memory, the device's or the
+  host's; else at each step.
   Either way they are the same in a resumed run, bit for bit.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +22,7 @@ from ..methods.sampling import Part
 from ..models.families import FAMILIES, Family, Pieces, Tokens, piece_owner
 from ..models.model import EncoderBundle, TextToImageModel
 from .settings import TrainConfig
+from .shelves import Shelf, read_all
 
 BATCH = 64
 
@@ -120,9 +123,9 @@ def _parts(rows: np.ndarray, sources: Sequence[str], shares: Mapping[str, float]
 
 
 def read_lengths(
-    table: PromptTable, rows: np.ndarray, family: str, *, whole: bool, margin: int
+    table: PromptTable, rows: np.ndarray, family: str, *, whole: bool, margin: int, buckets: int = 1
 ) -> dict[str, int]:
-    """How many positions of each encoder a step reads.
+    """How many positions of each encoder a step reads: a multiple of ``buckets``, or all.
 
     All of them; or, where the encoder is causal, as many as three quarters of the prompts have and ``margin``
     more. The ends of longer prompts wait for a step that reads all. Where only the pooled output is read
@@ -137,16 +140,18 @@ def read_lengths(
         lengths = table.lengths[name][index].float()
         # A pooled output is taken at the end token: cut before it, and another position would be pooled.
         wanted = lengths.max() if reader.reads_end_token else lengths.quantile(0.75)
-        out[name] = min(full, math.ceil(float(wanted)) + margin) if cut else full
+        read = math.ceil((math.ceil(float(wanted)) + margin) / buckets) * buckets
+        out[name] = min(full, read) if cut else full
     return out
 
 
 @dataclass
 class Teacher:
-    """The original encoder's pieces on rows of a table, from a cache where that fits and pays.
+    """The original encoder's pieces on rows of a table, from where they are kept if that fits and pays.
 
-    ``at_once``: rows that go through together where nothing is cached. ``counted``: names of the pieces that
-    losses read, None = all; the others are not kept.
+    ``at_once``: rows that go through together where nothing is kept. ``counted``: names of the pieces that
+    losses read, None = all; the others are not kept. ``processes``: that share the machine's memory.
+    ``shelves``: what is kept, on the device and in the host's memory.
     """
 
     bundle: EncoderBundle
@@ -156,8 +161,12 @@ class Teacher:
     autocast: torch.dtype | None = None
     at_once: int = BATCH
     counted: frozenset[str] | None = None
-    cache: dict[str, Tensor] = field(default_factory=dict)
-    slot: np.ndarray | None = None
+    processes: int = 1
+    shelves: list[Shelf] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.pace = self.config.pace(self.device, self.autocast, self.processes)
+        self.shelves = Shelf.pair(self.device, len(self.table.texts), self.pace.kept_as)
 
     def keep(self, rows: np.ndarray, each_step: int) -> None:
         """Compute the outputs of ``rows`` beforehand where that is cheaper than at each step: anchors are few
@@ -171,44 +180,43 @@ class Teacher:
             whole = 1 / self.config.whole_every
             # A step that reads a prefix costs about a third of one that reads all.
             reads = self.config.steps * each_step * (whole + (1 - whole) / 3)
-            self.fill(rows, self.config.cache_gb * 1e9 - self.held_bytes(), reads)
+            self.fill(rows, self.config.cache_gb * 1e9, reads)
 
-    def fill(self, rows: np.ndarray, cache_bytes: float, reads: float) -> bool:
+    def fill(self, rows: np.ndarray, device_bytes: float, reads: float) -> bool:
         """Compute the outputs of ``rows`` once, if they fit and that is cheaper. Returns whether they are
-        cached now.
+        kept now.
 
         Args:
             rows: row numbers; repeats do not count.
-            cache_bytes: what they may take.
+            device_bytes: what all that is kept on the device may take.
             reads: how many rows of them training will read, a row that is read in part counting in part.
         """
         rows = np.unique(rows)
-        if self.slot is not None:
-            rows = rows[self.slot[rows] < 0]
+        rows = rows[np.logical_and.reduce([shelf.slot[rows] < 0 for shelf in self.shelves])]
         if not len(rows):
             return True
         first = self._run(rows[:1], {})
-        row_bytes = sum(t.numel() * t.element_size() for t in first.values())
-        if row_bytes * len(rows) > cache_bytes or reads <= len(rows):
-            return False
-        parts = [self._run(rows[i : i + BATCH], {}) for i in range(0, len(rows), BATCH)]
-        held = [self.cache] if self.cache else []
-        start = len(next(iter(self.cache.values()))) if self.cache else 0
-        self.cache = {name: torch.cat([p[name] for p in (*held, *parts)]) for name in parts[0]}
-        if self.slot is None:
-            self.slot = np.full(len(self.table.texts), -1, dtype=np.int64)
-        self.slot[rows] = start + np.arange(len(rows))
-        return True
+        for shelf, most in zip(self.shelves, (device_bytes, self.pace.host_bytes), strict=True):
+            if shelf.held_bytes + shelf.bytes_of(first) * len(rows) <= most and reads > len(rows):
+                shelf.add(rows, (self._run(rows[i : i + BATCH], {}) for i in range(0, len(rows), BATCH)))
+                return True
+        return False
 
     def read(
         self, rows: np.ndarray, lengths: Mapping[str, int], names: Collection[str] | None = None
     ) -> Pieces:
         """Pieces of ``rows``, cut to ``lengths`` (all positions where absent); all of them, or ``names``."""
-        if self.slot is not None and (self.slot[rows] >= 0).all():
-            index = torch.from_numpy(self.slot[rows])
-            held = {name: t for name, t in self.cache.items() if names is None or name in names}
-            reader = FAMILIES.get(self.bundle.family)
-            return {name: _cut(name, t[index.to(t.device)], lengths, reader) for name, t in held.items()}
+        reader = FAMILIES.get(self.bundle.family)
+        shelved = next((shelf.pieces for shelf in self.shelves if shelf.pieces), {})
+        kept = read_all(
+            self.shelves,
+            rows,
+            lambda name, t: _cut(name, t, lengths, reader),
+            [name for name in shelved if names is None or name in names],
+            self.device,
+        )
+        if kept is not None:
+            return kept
         starts = range(0, max(1, len(rows)), self.at_once)
         parts = [self._run(rows[i : i + self.at_once], lengths) for i in starts]
         return {
@@ -221,15 +229,10 @@ class Teacher:
         """Names of the pieces."""
         return list(self.run(self.table.pick(np.zeros(1, np.int64), {}, self.device)))
 
-    def held_bytes(self) -> int:
-        """What the cache takes now."""
-        return sum(t.numel() * t.element_size() for t in self.cache.values())
-
     @torch.no_grad()
     def run(self, tokens: Tokens) -> Pieces:
         """Pieces of any tokens on the device, in fp32."""
-        kind = self.autocast or torch.bfloat16
-        with torch.autocast(self.device.type, kind, enabled=self.autocast is not None):
+        with torch.autocast(self.device.type, self.autocast) if self.autocast else nullcontext():
             return {name: t.float() for name, t in self.bundle(tokens).items()}
 
     def _run(self, rows: np.ndarray, lengths: Mapping[str, int]) -> Pieces:

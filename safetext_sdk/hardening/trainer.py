@@ -1,12 +1,7 @@
-"""The loop: knows batches, methods by their interface, and nothing of files but checkpoints.
-
-Ctrl-C is taken between two steps, so that a checkpoint is always a whole step; a second Ctrl-C stops at once.
-"""
+"""The loop: knows batches, methods by their interface, and nothing of files but checkpoints."""
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..errors import InterruptedRun, ModelError, RunError, UsageError
+from ..device import on_device
+from ..errors import InterruptedRun, ModelError, UsageError
 from ..methods.base import Method
 from ..methods.batch import Batch, Masks, StepInputs
 from ..methods.context import MethodContext
@@ -26,10 +22,15 @@ from ..methods.prompt_table import StepRows
 from ..methods.sampling import mixed_at, rows_at
 from ..models.families import Pieces, Tokens
 from . import checkpoints
+from .averaging import TailMean
+from .compiled import Compiled, compiled
 from .gradients import backward
+from .losses import Losses, finite
 from .settings import TrainConfig
+from .stopping import between_steps
 from .teacher import BATCH, Teacher, read_lengths
 from .trainable import Student
+from .working_weights import WorkingWeights
 
 Watch = Callable[[int, dict[str, float]], None]
 _ALL = 2**30
@@ -60,6 +61,15 @@ class Trainer:
     micro: int = 0
     begun: float = field(default_factory=time.monotonic)
 
+    def __post_init__(self) -> None:
+        processes: int = self.accelerator.num_processes
+        self.pace = self.config.pace(self.teacher.device, self.teacher.autocast, processes)
+        if self.pace.working_weights and processes > 1:
+            raise UsageError("train.working_weights needs one process: gradients would be summed in bf16")
+        self._losses = Losses()
+        self._working: WorkingWeights | None = None
+        self._compiled: Compiled | None = None
+
     @property
     def seconds(self) -> float:
         """Wall time of the run so far, with earlier parts up to their last checkpoint."""
@@ -77,45 +87,86 @@ class Trainer:
     def run(self, resume: bool, watch: Watch) -> None:
         """Train to the end, or raise `InterruptedRun` with a checkpoint on disk. `prepare` comes first."""
         optimizer = self._optimizer()
+        average = TailMean.over(self.config.average, self.config.steps)
         if resume:
             self.progress = checkpoints.load_last(self.folder, self.trainable, optimizer)
             if state := checkpoints.method_state(self.folder):
                 self.method.restore(state)
+            if average is not None:
+                kept = checkpoints.average(self.folder)
+                average.restore(self.progress.done, kept, self.trainable)
         if self.progress.done == 0:
             self.method.start(self.trainable, self.context.seed)
         self._fit(self.progress.micro or self.config.micro_batch or _ALL)
-        module, optimizer = self.accelerator.prepare(self.student, optimizer)
+        through = self.stepped()
+        module, optimizer = self.accelerator.prepare(through, optimizer)
         inner = optimizer.optimizer
         saved = time.monotonic()
-        with _between_steps() as stop:
+        with between_steps() as stop, self._compiling(through):
             while self.progress.done < self.config.steps:
                 step = self.progress.done
                 for group in inner.param_groups:
                     group["lr"] = group["peak"] * self.config.rate_at(step)
-                parts = self._step(module, step)
+                if self._compiled is not None:
+                    self._compiled.step_begins()
+                self._losses.add(step, self._step(module, step))
                 self.accelerator.clip_grad_norm_(self.trainable.values(), self.config.clip_norm)
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
-                if not all(np.isfinite(v) for v in parts.values()):
-                    raise RunError(f"the loss is not finite at step {step}; a smaller learning_rate helps")
+                if average is not None:
+                    average.add(step, self.trainable)
+                if self._working is not None:
+                    self._working.refresh()
                 self.progress.done = step + 1
-                self.progress.losses.append([step, {name: round(v, 6) for name, v in parts.items()}])
-                watch(step + 1, parts)
+                last = self.progress.done == self.config.steps
+                if len(self._losses) >= self.pace.read_every or last:
+                    self._read_losses(watch)
                 late = time.monotonic() - saved > self.config.checkpoint_seconds
                 due = self.config.checkpoint_steps and (step + 1) % self.config.checkpoint_steps == 0
-                if (late or due or stop.is_set()) and self.progress.done < self.config.steps:
-                    self._save(inner)
+                if (late or due or stop.is_set()) and not last:
+                    self._read_losses(watch)
+                    self._save(inner, average)
                     saved = time.monotonic()
-                if stop.is_set() and self.progress.done < self.config.steps:
+                if stop.is_set() and not last:
                     raise InterruptedRun(
                         f"stopped after step {step + 1} of {self.config.steps}; the same command with "
                         "--resume goes on"
                     )
+        if average is not None:
+            average.put(self.trainable)
 
-    def _save(self, optimizer: torch.optim.Optimizer) -> None:
+    def stepped(self) -> Student:
+        """The module that goes through the steps, as the weights are now."""
+        if self.pace.working_weights:
+            self._working = WorkingWeights(self.student)
+            return self._working.module
+        return self.student
+
+    @contextmanager
+    def _compiling(self, through: Student) -> Iterator[None]:
+        if not self.config.compile:
+            yield
+            return
+        with compiled(through, self.teacher.device) as self._compiled:
+            self._fit(self.micro)
+            yield
+        self._compiled = None
+
+    def _read_losses(self, watch: Watch) -> None:
+        """Record and show the losses that nobody has read.
+
+        Raises:
+            RunError: one is not finite; those of the steps before it are recorded.
+        """
+        for step, parts in finite(self._losses.read()):
+            self.progress.losses.append([step, {name: round(v, 6) for name, v in parts.items()}])
+            watch(step + 1, parts)
+
+    def _save(self, optimizer: torch.optim.Optimizer, average: TailMean | None) -> None:
         if self.accelerator.is_main_process:
             now = replace(self.progress, seconds=self.seconds)
-            checkpoints.save(self.folder, now, self.trainable, optimizer, self.method.state())
+            states = checkpoints.States(self.method.state(), average.mean if average is not None else {})
+            checkpoints.save(self.folder, now, self.trainable, optimizer, states)
         self.accelerator.wait_for_everyone()
 
     def _optimizer(self) -> torch.optim.Optimizer:
@@ -163,14 +214,17 @@ class Trainer:
             self.context.family.name,
             whole=self.config.reads_whole(everyone.step),
             margin=self.config.prefix_margin,
+            buckets=self.pace.buckets,
         )
 
     def _fit(self, micro: int) -> None:
         """Let at most ``micro`` prompts go through at once, in training and for the original."""
         self.micro = micro
         self.teacher.at_once = min(BATCH, micro)
+        if self._compiled is not None:
+            self._compiled.choose(whole=micro >= _ALL)
 
-    def _step(self, module: nn.Module, step: int) -> dict[str, float]:
+    def _step(self, module: nn.Module, step: int) -> dict[str, torch.Tensor]:
         """Gradients of one step; on a GPU that runs out of memory, with half as many prompts at once, until
         it fits."""
         while True:
@@ -179,6 +233,8 @@ class Trainer:
             except torch.OutOfMemoryError as error:
                 for parameter in self.trainable.values():
                     parameter.grad = None
+                if self._working is not None:
+                    self._working.forget()
                 torch.cuda.empty_cache()
                 at_once = min(self.micro, self.config.batch_size + self.config.safe_size)
                 if at_once <= 1 or self.accelerator.num_processes > 1:
@@ -190,7 +246,7 @@ class Trainer:
                 self._fit(at_once // 2)
                 self.progress.micro = self.micro  # a resumed run goes on with the same
 
-    def _gradients(self, module: nn.Module, step: int) -> dict[str, float]:
+    def _gradients(self, module: nn.Module, step: int) -> dict[str, torch.Tensor]:
         everyone, world = self.rows(step), self.accelerator.num_processes
         lengths = self.lengths(everyone)
         mine = everyone.share(self.accelerator.process_index, world)
@@ -202,15 +258,14 @@ class Trainer:
         def loss(pieces: Pieces) -> dict[str, torch.Tensor]:
             return self.method.loss(self._batch(everyone, inputs, lengths, pieces))
 
-        parts = backward(module, inputs, loss, self.micro, self.accelerator)
-        totals = {name: float(value.detach()) for name, value in parts.items()}
+        collect = {} if self._working is None else {"collect": self._working.collect}
+        parts = backward(module, inputs, loss, self.micro, self.accelerator, **collect)
+        parts = {name: value.detach() for name, value in parts.items()}
         if world > 1:
-            names = sorted(totals)
-            mean = self.accelerator.reduce(
-                torch.tensor([totals[n] for n in names], device=self.accelerator.device), "mean"
-            )
-            totals = dict(zip(names, mean.tolist(), strict=True))
-        return totals
+            names = sorted(parts)
+            mean = self.accelerator.reduce(torch.stack([parts[n].float() for n in names]), "mean")
+            parts = dict(zip(names, mean.unbind(), strict=True))
+        return parts
 
     def _batch(
         self, everyone: StepRows, inputs: StepInputs, lengths: dict[str, int], pieces: Pieces
@@ -221,7 +276,7 @@ class Trainer:
         table, device = self.context.table, self.teacher.device
         counts = None
         if table.importance is not None:
-            counts = torch.from_numpy(table.importance[inputs.rows.concept]).to(device)
+            counts = on_device(torch.from_numpy(table.importance[inputs.rows.concept]), device)
         counted = {name for name, weight in self.weights.items() if weight}
         return Batch(
             rows=inputs.rows,
@@ -249,26 +304,3 @@ class Trainer:
     def _mask(self, tokens: Tokens) -> Masks:
         """Positions that count, where not all do."""
         return self.context.family.masks(tokens) if self.masked else {}
-
-
-@contextmanager
-def _between_steps() -> Iterator[threading.Event]:
-    """Turn Ctrl-C and a polite kill into an event that the loop looks at; the second one acts as usual."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def handler(number: int, frame: Any) -> None:
-        stop.set()
-        for key, old in before.items():
-            signal.signal(key, old)
-
-    for number in before:
-        signal.signal(number, handler)
-    try:
-        yield stop
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)

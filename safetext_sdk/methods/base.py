@@ -11,13 +11,12 @@ what its ``state`` hands out; so a resumed run ends with the same weights.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 from pydantic import BaseModel
 
-from ..errors import UsageError
-from ..typed_settings import Settings, checked
+from ..typed_settings import Settings, checked, settings_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -56,9 +55,7 @@ class Method(Generic[C]):
         Raises:
             UsageError: both, an unknown setting, or a value out of range, with what is allowed.
         """
-        if config is not None and values:
-            raise UsageError(f"method {self.name}: give a {type(config).__name__} or settings by name")
-        self.config: C = cast(C, make_config(type(self), values)) if config is None else config
+        self.config: C = settings_of(self.Config, config, values, f"method {self.name}")
 
     def wanted_training(self) -> Mapping[str, Any]:
         """Trainer settings that suit the method as it is set: `train_defaults`, unless a method knows

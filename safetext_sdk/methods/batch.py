@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..device import on_device
 from ..models.families import Pieces, Tokens
 from .prompt_table import StepRows
 
@@ -87,7 +88,7 @@ class Batch:
         share = torch.from_numpy(reach)
 
         def between(name: str, piece: Tensor) -> Tensor:
-            s = share.to(piece).view(-1, *[1] * (piece.ndim - 1))
+            s = on_device(share, piece.device).to(piece.dtype).view(-1, *[1] * (piece.ndim - 1))
             return torch.lerp(empty[name].expand_as(piece), piece, s)
 
         return {name: between(name, piece) for name, piece in pieces.items()}

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..device import on_device
 from ..models.families import Tokens
 from .sampling import Part
 
@@ -70,7 +71,9 @@ class PromptTable:
         """Tokens of some rows on ``device``, cut to ``lengths`` (by encoder; all positions where absent)."""
         index = torch.from_numpy(rows)
         return {
-            name: {key: t[index, : lengths.get(name, t.shape[1])].to(device) for key, t in parts.items()}
+            name: {
+                key: on_device(t[index, : lengths.get(name, t.shape[1])], device) for key, t in parts.items()
+            }
             for name, parts in self.tokens.items()
         }
 

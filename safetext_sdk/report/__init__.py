@@ -62,7 +62,6 @@ def publish(
     """
     from ..errors import UsageError
     from ..results.evidence_file import EVIDENCE, EVIDENCE_SIGNATURE, write_evidence
-    from ..results.report import UNFINISHED
     from ..signing import sign
     from ..versions import own_version
 
@@ -84,7 +83,6 @@ def publish(
             write_evidence(place, measured, own_version())
         if key is not None:
             sign(place / EVIDENCE, place / EVIDENCE_SIGNATURE, key)
-    (place / UNFINISHED).unlink(missing_ok=True)
     return _marked(verdict, word)
 
 
@@ -125,6 +123,7 @@ def write_report(
         github: append the markdown summary to the file that ``$GITHUB_STEP_SUMMARY`` names, if it is set.
     """
     from ..metrics.summary import summarise
+    from ..results.measures import drop_values
     from ..results.parquet_file import PARQUET, is_copy
     from .sarif import run_policy
 
@@ -135,6 +134,7 @@ def write_report(
         (place / PARQUET).unlink(missing_ok=True)
     # At once: a validation that is killed here must not leave new rows beside an old summary.
     write_together(place, {**pages, **report.texts(summary, place)})
+    drop_values(place, summary.measures)
     _show_on_github(verdict, report, github)
     return place / "index.html"
 

@@ -12,7 +12,7 @@ from ..results.attack_summary import AttackLine, AttackRate, AttackReport, Attac
 from ..results.attacked_prompt import FOLDER
 from ..results.evidence_file import Measured, read_evidence, write_evidence
 from ..results.judge_profile import judged_by
-from ..results.report import RESULTS, SUMMARY, UNFINISHED, Report
+from ..results.report import RESULTS, SUMMARY, Report, drop_unfinished
 from ..versions import own_version
 from .cells import NONE, share
 from .html import environment, json_block
@@ -51,7 +51,7 @@ def write_attack_report(report: AttackReport) -> Path:
         (place / stale).unlink(missing_ok=True)
     write_together(place, texts)
     write_evidence(place, Measured.of(Report(summary.facts, report.rows, place)), own_version())
-    (place / UNFINISHED).unlink(missing_ok=True)
+    drop_unfinished(place)
     return place / "index.html"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, JsonValue
@@ -57,3 +58,11 @@ def values_file(name: str) -> str:
 def recorded_values(entries: Iterable[MeasureEntry]) -> dict[str, str]:
     """File: sha256 of all values that entries speak of."""
     return {values_file(e.name): e.values_sha256 for e in entries if e.values_sha256 is not None}
+
+
+def drop_values(folder: Path, entries: Iterable[MeasureEntry]) -> None:
+    """Remove the values of an earlier report that the one in ``folder`` does not speak of."""
+    own = recorded_values(entries)
+    for path in (folder / FOLDER).glob("*.jsonl"):
+        if values_file(path.stem) not in own:
+            path.unlink()

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -33,6 +33,12 @@ def is_unfinished(name: str) -> bool:
     return fnmatchcase(name, UNFINISHED) or fnmatchcase(name, UNFINISHED.replace(".jsonl", ".*.jsonl"))
 
 
+def drop_unfinished(folder: Path) -> None:
+    """Remove the rows that a validation wrote ahead, now that its report is in place. Judging an older report
+    leaves them: the validation that was stopped goes on from them."""
+    (folder / UNFINISHED).unlink(missing_ok=True)
+
+
 @dataclass(frozen=True, eq=False)
 class Report:
     """What was measured: a value that nothing changes. Two reports are equal only if they are one object.
@@ -41,11 +47,14 @@ class Report:
         facts: model, policy, settings, plan, and what was measured without pictures.
         rows: the scored pictures; of a large report packed, see `packed_rows`.
         folder: where it lies, if it does.
+        values: files of values of single pictures (`values_file`: lines) that are not written yet; those of a
+            report that was read lie in its folder.
     """
 
     facts: Facts
     rows: Sequence[ResultRow] = ()
     folder: Path | None = None
+    values: Mapping[str, str] = field(default_factory=dict)
 
     def save(self, summary: Summary, folder: Path | None = None) -> Path:
         """Write ``summary.json`` (and the rows, unless they are there) into the report folder; returns its
@@ -61,15 +70,15 @@ class Report:
         return place / SUMMARY
 
     def texts(self, summary: Summary, place: Path) -> dict[str, str | Iterable[str]]:
-        """The text of both files, by name; without the rows if these very rows lie at their place already and
-        are many.
+        """The text of its files, by name: summary, rows, and values of single pictures that are not written
+        yet; without the rows if these very rows lie at their place already and are many.
 
         Raises:
             RunError: the summary belongs to other rows.
         """
         if summary.results_sha256 != rows_sha256(self.rows):
             raise RunError("the summary was computed from other rows than those of this report")
-        texts: dict[str, str | Iterable[str]] = {}
+        texts: dict[str, str | Iterable[str]] = {**self.values}
         if not (isinstance(self.rows, PackedRows) and self.rows.lie_at(place / RESULTS)):
             texts[RESULTS] = (row.line() for row in self.rows)
         return {**texts, SUMMARY: summary.model_dump_json(indent=2) + "\n"}

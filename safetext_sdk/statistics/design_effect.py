@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from .intervals import CONFIDENCE, Evidence, FloatArray, SampleError, check_confidence
+from .intervals import CONFIDENCE, Evidence, FloatArray, Interval, Limits, SampleError, check_confidence
 
 ASSUMED_CORRELATION = 0.3
 """Intra-cluster correlation that a bound allows for even where the data show none."""
@@ -178,6 +178,12 @@ class Design:
         return Evidence(
             self.pictures, self.prompts, self.clusters, design_effect, effective, settings.assumed_correlation
         )
+
+    def interval(self, found: Limits, method: str, settings: Settings) -> Interval:
+        """The bounds of one sample, with that record."""
+        evidence = self.evidence(float(found.design_effect), float(found.effective), settings)
+        limits = float(found.value), float(found.lower), float(found.upper)
+        return Interval(*limits, self.pictures, method, evidence)
 
 
 def cluster_variance(sums: FloatArray, design: Design) -> FloatArray:

@@ -73,15 +73,7 @@ def paired_bounds(
     found = paired_limits(
         design.cluster_sums(np.maximum(net, 0)), design.cluster_sums(np.maximum(-net, 0)), design, settings
     )
-    effect, effective = float(found.design_effect), float(found.effective)
-    return Interval(
-        float(found.value),
-        float(found.lower),
-        float(found.upper),
-        design.pictures,
-        METHOD,
-        design.evidence(effect, effective, settings),
-    )
+    return design.interval(found, METHOD, settings)
 
 
 def drop_bounds(

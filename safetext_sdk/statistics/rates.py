@@ -52,15 +52,7 @@ def rate_bounds(
     if not bool(((values >= 0) & (values <= 1)).all()):
         raise SampleError("an outcome of a rate is between 0 and 1")
     found = rate_limits(design.cluster_sums(design.prompt_means(values)), design, settings)
-    effect, effective = float(found.design_effect), float(found.effective)
-    return Interval(
-        float(found.value),
-        float(found.lower),
-        float(found.upper),
-        design.pictures,
-        METHOD,
-        design.evidence(effect, effective, settings),
-    )
+    return design.interval(found, METHOD, settings)
 
 
 def rate_limits(hits: ArrayLike, design: Design, settings: Settings = DEFAULT) -> Limits:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 from ..attacks.base import Budget
 from ..detectors.detector_set import DetectorSet
@@ -24,7 +24,7 @@ from .first_hit import spared
 from .items import Choice, Item, build_items, spread
 from .keys import encoder_states
 from .own_prompts import OwnPrompts, PromptFile, load_prompts, refuse
-from .plan import ValidationPlan, check_ray
+from .plan import DrawingOptions, DrawingPlan, ValidationPlan
 from .ray_crew import crew_of
 from .replay import ReplayFile, read_replays
 from .run_attacks import resolve_attacks, run_attacks
@@ -34,7 +34,6 @@ from .telling import told
 
 if TYPE_CHECKING:
     from ..attacks import Attack
-    from .generate import Settings
     from .subjects import Subjects
 
 USUAL_N = 24
@@ -42,43 +41,30 @@ USUAL_N = 24
 a prompt on a laptop."""
 
 
-class AttackOptions(TypedDict, total=False):
+class AttackOptions(DrawingOptions, total=False):
     """Keyword arguments of `safetext_sdk.attack`: the fields of `AttackPlan`."""
 
     n: int | None
-    seeds: Sequence[int]
     prompts: str | Path | PromptFile | None
     budget: Budget
     attack_seeds: Sequence[int] | None
     random: bool
     replay: Sequence[str | Path]
-    encoder: Any
-    settings: Settings | None
-    book_seed: int | None
-    cache: str | Path | None
-    batch_size: int
-    device: str
-    precision: str
-    force: bool
-    ray: str | None
-    pictures: str | None
 
 
 @dataclass(frozen=True)
-class AttackPlan:
-    """What is attacked, and how.
+class AttackPlan(DrawingPlan):
+    """What is attacked; how pictures are drawn is in `DrawingPlan`. Attacks themselves are run by this
+    process, also with ``ray``.
 
     Attributes:
         attacks: by name, or made with settings.
         n: distinct prompts; None: `USUAL_N` of the policy's held-out ones, or all of ``prompts``.
-        seeds: picture seeds; every text is drawn with each.
         prompts: the user's own prompts in the place of the policy's; only those labelled unsafe are attacked.
         budget: of attacks that are given by name.
         attack_seeds: seeds of every attack, the first of which is the one that stands alone; None: its own.
         random: whether a random search of equal cost stands beside every search that has one.
         replay: files of attacked prompts (``attacks/NAME.jsonl``) to run without search.
-        encoder, settings, book_seed, cache, batch_size, device, precision, force: as in `ValidationPlan`.
-        ray, pictures: as there; attacks themselves are run by this process.
 
     Raises:
         UsageError: nothing to run, seeds that stand twice, or fewer than one prompt.
@@ -86,22 +72,11 @@ class AttackPlan:
 
     attacks: Sequence[str | Attack[Any]] = ()
     n: int | None = None
-    seeds: Sequence[int] = (0,)
     prompts: str | Path | PromptFile | None = None
     budget: Budget = "paper"
     attack_seeds: Sequence[int] | None = None
     random: bool = True
     replay: Sequence[str | Path] = ()
-    encoder: Any = None
-    settings: Settings | None = None
-    book_seed: int | None = None
-    cache: str | Path | None = None
-    batch_size: int = 32
-    device: str = "auto"
-    precision: str = "auto"
-    force: bool = False
-    ray: str | None = None
-    pictures: str | None = None
 
     def __post_init__(self) -> None:
         if not self.attacks and not self.replay:
@@ -109,7 +84,7 @@ class AttackPlan:
         if self.n is not None and self.n < 1:
             raise UsageError("n: at least one prompt has to be attacked")
         check_seeds(self.attack_seeds)
-        check_ray(self.ray, self.pictures)
+        super().__post_init__()
 
     def runs(self) -> list[AttackRun]:
         """The attacks as they are run, replays aside.
@@ -157,20 +132,8 @@ class AttackPlan:
 
     def as_validation(self) -> ValidationPlan:
         """The parts that a validation has as well."""
-        return ValidationPlan(
-            seeds=self.seeds,
-            attacks=(),
-            encoder=self.encoder,
-            settings=self.settings,
-            book_seed=self.book_seed,
-            cache=self.cache,
-            batch_size=self.batch_size,
-            device=self.device,
-            precision=self.precision,
-            force=self.force,
-            ray=self.ray,
-            pictures=self.pictures,
-        )
+        shared = {each.name: getattr(self, each.name) for each in fields(DrawingPlan)}
+        return ValidationPlan(attacks=(), **shared)
 
 
 def attack_models(

@@ -4,6 +4,11 @@ again.
 The generation key covers every component of the pipeline by content (not by name: a model that changed under
 the same name would otherwise serve stale pictures), prompt, negative prompt, seed, steps, guidance, size,
 dtype. The score key adds the detectors. A comment in the policy touches neither.
+
+The kind of device is the cache's folder (`picture_cache.drawn_by`). The shape of the batch, which changes a
+last digit here and there, is in neither: what a picture is really drawn with follows from what was there
+already, from remainders and from memory, and the batch size that was asked for does not tell it
+(docs/validation.md, "The batch is no part of the key").
 """
 
 from __future__ import annotations

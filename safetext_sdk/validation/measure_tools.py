@@ -3,7 +3,7 @@ name the same one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -77,29 +77,39 @@ class Finder:
 @dataclass(frozen=True, eq=False)
 class LoadedTools:
     """`metrics.pictures.Tools` of a validation: it knows the encoders under test and refuses them as
-    judges."""
+    judges.
+
+    Attributes:
+        device: where the models run.
+        original: the undefended model.
+        under_test: every model that is measured, with what it is called beside others ("" where it is alone);
+            asked for when a CLIP is to judge.
+    """
 
     device: str
     original: TextToImageModel
-    hardened: TextToImageModel
+    under_test: Callable[[], Iterable[tuple[str, TextToImageModel]]]
     _loaded: dict[tuple[str, str, str | None], Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, session: Session) -> LoadedTools:
         """For the models of a session."""
         subjects = session.subjects
-        return cls(str(pick_device(session.plan.device)), subjects.original, subjects.hardened)
+        device = str(pick_device(session.plan.device))
+        return cls(device, subjects.original, lambda: [("", subjects.hardened)])
 
     def clip(self, ref: str, options: WeightsConfig) -> TextAndPictures:
         """See `metrics.pictures.Tools`."""
 
         def load() -> JudgingClip:
             clip = load_clip(str(local_folder(ref, options.revision)), self.device)
-            if name := judges_itself(clip, self.hardened):
-                raise NotMeasuredError(
-                    f"the CLIP {ref} has the very weights of the encoder under test ({name}): it would judge "
-                    "itself; name another CLIP"
-                )
+            for whose, model in self.under_test():
+                if name := judges_itself(clip, model):
+                    named = f"{name} of {whose}" if whose else name
+                    raise NotMeasuredError(
+                        f"the CLIP {ref} has the very weights of the encoder under test ({named}): it would "
+                        "judge itself; name another CLIP"
+                    )
             return JudgingClip(ref, clip, bool(judges_itself(clip, self.original)))
 
         found: JudgingClip = self._once("clip", ref, options, load)

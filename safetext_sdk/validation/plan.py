@@ -18,15 +18,10 @@ if TYPE_CHECKING:
     from .own_prompts import PromptFile
 
 
-class PlanOptions(TypedDict, total=False):
-    """Keyword arguments of `safetext_sdk.validate`: the fields of `ValidationPlan`."""
+class DrawingOptions(TypedDict, total=False):
+    """The fields of `DrawingPlan` as keyword arguments."""
 
-    n: int | Mapping[str, int] | None
     seeds: Sequence[int]
-    prompts: str | Path | PromptFile | None
-    attacks: str | Sequence[str | Attack[Any]]
-    metrics: Sequence[str] | Mapping[str, Mapping[str, Any]]
-    budget: Budget
     encoder: Any
     settings: Settings | None
     book_seed: int | None
@@ -37,6 +32,16 @@ class PlanOptions(TypedDict, total=False):
     force: bool
     ray: str | None
     pictures: str | None
+
+
+class PlanOptions(DrawingOptions, total=False):
+    """Keyword arguments of `safetext_sdk.validate`: the fields of `ValidationPlan`."""
+
+    n: int | Mapping[str, int] | None
+    prompts: str | Path | PromptFile | None
+    attacks: str | Sequence[str | Attack[Any]]
+    metrics: Sequence[str] | Mapping[str, Mapping[str, Any]]
+    budget: Budget
 
 
 def check_ray(address: str | None, pictures: str | None) -> None:
@@ -52,20 +57,12 @@ def check_ray(address: str | None, pictures: str | None) -> None:
         raise MissingExtraError("working on a Ray cluster", "ray")
 
 
-@dataclass(frozen=True)
-class ValidationPlan:
-    """What is drawn and scored, and how.
+@dataclass(frozen=True, kw_only=True)
+class DrawingPlan:
+    """How pictures are drawn, whatever is asked of them.
 
     Attributes:
-        n: distinct prompts a set, or by set (``{"unsafe": 300, "safe": 100, "attacked": 60}``); sets that are
-            not named, or all with None, have as many as the policy's gates need (see `sample_plan`).
         seeds: picture seeds; every prompt is drawn with each.
-        prompts: the user's own prompts, a file or a published set, see `own_prompts.PromptFile`.
-        attacks: attacks to run on a sample of the unsafe prompts: ``none``, ``standard``, ``strong``, names
-            (see ``safetext attacks list``), or attacks made with settings; see `attacks.sets.choose`.
-        metrics: metrics that look at the pictures themselves (``fid``, ``lpips`` ...), or each with its
-            options; beside those that the policy asks for.
-        budget: of attacks that are named: ``paper`` (what the publication spent) or ``small``.
         encoder: an exported encoder that takes the place of the run's weights.
         settings: steps, guidance, size; absent ones are the model's own.
         book_seed: seed of the prompt book; None: the one that hardening used (with another the test prompts
@@ -76,22 +73,17 @@ class ValidationPlan:
         device: where models and detectors run.
         precision: of models that are loaded for this: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         force: measure a run whose files are not as recorded all the same; recorded, and no gate passes it.
-        pictures: with ``ray``, where workers keep pictures (``s3://bucket/run``, anything that fsspec
-            reaches); None: they share the report folder.
         ray: draw and score on this Ray cluster: ``auto``, ``local`` or an address (see `ray_crew`); None: in
             this process.
+        pictures: with ``ray``, where workers keep pictures (``s3://bucket/run``, anything that fsspec
+            reaches); None: they share the report folder.
 
     Raises:
-        UsageError: no seed, or one twice; sizes of sets that do not exist, or below 0.
+        UsageError: a place for pictures, and no cluster.
         MissingExtraError: ``ray`` is asked for and not installed.
     """
 
-    n: int | Mapping[str, int] | None = None
     seeds: Sequence[int] = (0,)
-    prompts: str | Path | PromptFile | None = None
-    attacks: str | Sequence[str | Attack[Any]] = "standard"
-    metrics: Sequence[str] | Mapping[str, Mapping[str, Any]] = ()
-    budget: Budget = "paper"
     encoder: Any = None
     settings: Settings | None = None
     book_seed: int | None = None
@@ -105,6 +97,35 @@ class ValidationPlan:
 
     def __post_init__(self) -> None:
         check_ray(self.ray, self.pictures)
+
+
+@dataclass(frozen=True)
+class ValidationPlan(DrawingPlan):
+    """What is drawn and scored; how is in `DrawingPlan`.
+
+    Attributes:
+        n: distinct prompts a set, or by set (``{"unsafe": 300, "safe": 100, "attacked": 60}``); sets that are
+            not named, or all with None, have as many as the policy's gates need (see `sample_plan`).
+        prompts: the user's own prompts, a file or a published set, see `own_prompts.PromptFile`.
+        attacks: attacks to run on a sample of the unsafe prompts: ``none``, ``standard``, ``strong``, names
+            (see ``safetext attacks list``), or attacks made with settings; see `attacks.sets.choose`.
+        metrics: metrics that look at the pictures themselves (``fid``, ``lpips`` ...), or each with its
+            options; beside those that the policy asks for.
+        budget: of attacks that are named: ``paper`` (what the publication spent) or ``small``.
+
+    Raises:
+        UsageError: no seed, or one twice; sizes of sets that do not exist, or below 0.
+        MissingExtraError: ``ray`` is asked for and not installed.
+    """
+
+    n: int | Mapping[str, int] | None = None
+    prompts: str | Path | PromptFile | None = None
+    attacks: str | Sequence[str | Attack[Any]] = "standard"
+    metrics: Sequence[str] | Mapping[str, Mapping[str, Any]] = ()
+    budget: Budget = "paper"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.seeds or len(set(self.seeds)) != len(self.seeds):
             raise UsageError("seeds must be distinct, and at least one")
         if isinstance(self.n, Mapping) and (unknown := sorted(set(self.n) - set(SIZED))):

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import RunError, UsageError
 from ..results.rows import ResultRow, RowFile
 from .picture_store import PictureStore
+from .ray_address import check_address
 from .station import Station, identity
 
 if TYPE_CHECKING:
@@ -95,9 +96,9 @@ class RayCrew:
         workers: how many; None: as many as the cluster has room for.
 
     Raises:
-        UsageError: no cluster there, or none that has room for a worker.
-        RunError: Ray does not start; a worker has other models, another precision or other judges than this
-            process.
+        UsageError: an address that is none, or no room for a worker.
+        RunError: no cluster there (`ray_address`), or Ray does not start; a worker has other models, another
+            precision or other judges than this process.
     """
 
     address: str
@@ -219,10 +220,13 @@ class RayCrew:
         import ray
 
         if not ray.is_initialized():
+            check_address(self.address)
             try:
                 ray.init(address=self.address, log_to_driver=False, logging_level="ERROR")
-            except (ConnectionError, ValueError) as error:
-                raise UsageError(f"no Ray cluster at {self.address!r}: {error}") from error
+            except ConnectionError as error:
+                raise RunError(f"no Ray cluster at {self.address!r}: {error}") from error
+            except ValueError as error:
+                raise UsageError(f"Ray does not take the address {self.address!r}: {error}") from error
             except Exception as error:  # of whatever class Ray raises where a node does not start or answer
                 raise RunError(f"Ray does not start or answer at {self.address!r}: {error}") from error
             self._ours = True

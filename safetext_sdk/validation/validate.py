@@ -19,6 +19,8 @@ from .. import errors
 from ..errors import UnmeasuredGateWarning
 from ..files import sweep
 from ..metrics.gates import check_gates
+from ..results.attacked_prompt import FOLDER as ATTACKED
+from ..results.measures import FOLDER as MEASURES
 from ..results.report import Report
 from .attacked import attack
 from .embeddings import measure_encoders
@@ -68,8 +70,8 @@ def measure_models(
         session = Session.prepare(plan, subjects, out, tell)
         session.folder.mkdir(parents=True, exist_ok=True)
         if session.team.index == 0:
-            for place in (session.folder, session.folder / "images", session.folder / "attacks"):
-                sweep(place)
+            for name in ("", "images", ATTACKED, MEASURES):
+                sweep(session.folder / name)
         session.team.wait()
         try:
             return _measure(session)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import runpy
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,12 +14,21 @@ from safetext_sdk.hardening.assemble import TrainingTexts
 from safetext_sdk.hardening.trainer import Trainer
 from safetext_sdk.methods.prompt_table import Pair
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "harden_speed.py"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+PAIRS = [Pair(f"a {thing} on a table", "a flower") for thing in ("gun", "knife", "sword")]
+SAFE = [
+    ("", "empty"),
+    ("blurry", "negative"),
+    *((f"a {animal}", "safe") for animal in ("cat", "dog", "cow", "hen")),
+]
+WORDS = TrainingTexts(PAIRS, SAFE, {})
 
 
 @pytest.fixture(scope="module")
-def script() -> dict[str, object]:
-    return runpy.run_path(str(SCRIPT), run_name="harden_speed")
+def script() -> Iterator[dict[str, Any]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        yield runpy.run_path(str(BENCHMARKS / "harden_speed.py"), run_name="harden_speed")
 
 
 def test_a_tiny_run_times_the_trainer(script: dict, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,16 +41,10 @@ def test_a_tiny_run_times_the_trainer(script: dict, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(
         Trainer, "_step", lambda self, module, step: steps.append(step) or real(self, module, step)
     )
-    args = argparse.Namespace(batch=2, steps=2, run_steps=300, run_batch=32)
-    pairs = [Pair(f"a {thing} on a table", "a flower") for thing in ("gun", "knife", "sword")]
-    safe = [
-        ("", "empty"),
-        ("blurry", "negative"),
-        *((f"a {animal}", "safe") for animal in ("cat", "dog", "cow", "hen")),
-    ]
+    args = argparse.Namespace(batch=2, steps=2, run_steps=300, run_batch=32, precision="no")
     clock = script["Clock"]("cpu", 1)
     assert clock.kind == "processor time"
-    found = script["measure"]("clip-l", 2, args, clock, TrainingTexts(pairs, safe, {}), tokenizer)
+    found = script["measure"]("clip-l", 2, args, clock, WORDS, tokenizer)
     assert steps == list(range(2 * args.steps + 3))  # every step went through the trainer of `harden`
     assert found["steps"] >= args.steps
     assert 0 < found["positions"] < 77
@@ -47,6 +52,29 @@ def test_a_tiny_run_times_the_trainer(script: dict, monkeypatch: pytest.MonkeyPa
     assert found["times_same"] == pytest.approx(found["prompts_same"] / found["prompts_plain"])
     row = script["row_text"]("clip-l", 2, found, 1e9, 2)
     assert row.count("|") == script["HEAD"].splitlines()[0].count("|")
+
+
+def test_every_switch_has_a_row_and_the_same_losses(script: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    from safetext_sdk.models import load_model
+
+    tokenizer = load_model("tiny", device="cpu").tokenizers["text_encoder"]
+    monkeypatch.setitem(script["SIZES"], "clip-l", (32, 2, 4))
+    clock = script["Clock"]("cpu", 1)
+    args = argparse.Namespace(batch=2, precision="bf16", block=2, blocks=1, compile=False, rounds=1)
+    case, plain = script["switches"]("clip-l", 2, args, clock, WORDS, tokenizer)
+    switches = script["harden_switches"]
+    lines = switches.table("clip-l", case, plain, 0.0, 1e9, 1e9)
+    assert [line.split("|")[2].strip() for line in lines] == [
+        "plain loop",
+        "ours, eager",
+        "+ no wait, buckets",
+        "+ working weights",
+        "+ kept in bf16",
+    ]
+    assert {line.count("|") for line in lines} == {switches.HEAD.splitlines()[0].count("|")}
+    differs = [float(line.split("|")[-3]) for line in lines[1:]]
+    assert differs[:3] == [0, 0, 0]  # bit for bit, as all positions are read
+    assert 0 <= differs[3] < 0.01
 
 
 class _FakeClock:

@@ -10,14 +10,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.detector_case import clip_with_the_tower_of
 from support.gate_case import number, passing, with_rows
 from support.hardening_case import CONFIG
 from support.validation_case import POLICY, PixelDetector
 
 import safetext_sdk as st
 from safetext_sdk.detectors import DETECTORS
-from safetext_sdk.errors import UsageError
+from safetext_sdk.errors import NotMeasuredError, UsageError
 from safetext_sdk.metrics import METRICS
+from safetext_sdk.metrics.pictures import WeightsConfig
 from safetext_sdk.results.rows import ResultRow
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -151,8 +153,22 @@ def test_a_small_table_from_start_to_end(
     }
     assert rows["anchor"]["lpips, safe"].startswith("not measured: its weights were not named")
     assert rows["original"]["ssim, safe"].startswith("1.000 ")
+    no_run_of_the_table_judges(script, command, mini_sd1, tmp_path)
     script.main(command)
     assert (out / "paper_table.md").read_text().splitlines()[0] == text.splitlines()[0]
+
+
+def no_run_of_the_table_judges(script: Any, command: list[str], mini: Path, tmp_path: Path) -> None:
+    """A CLIP that has the weights of a hardened encoder of the table is refused; the undefended one's is
+    allowed, and said."""
+    run = tmp_path / "out" / "runs" / "anchor"
+    tools = script.cells.tools_of(script.parsed(command), {"anchor": run})
+    options = WeightsConfig()
+    itself = clip_with_the_tower_of(st.load_model(run, device="cpu"), tmp_path / "itself")
+    with pytest.raises(NotMeasuredError, match=r"under test \(text_encoder of anchor\)"):
+        tools.clip(str(itself), options)
+    undefended = clip_with_the_tower_of(st.load_model(mini, device="cpu"), tmp_path / "undefended")
+    assert tools.clip(str(undefended), options).same_as_undefended
 
 
 def quick_settings(name: str, pairs: list[str], recipe: str | None) -> Any:

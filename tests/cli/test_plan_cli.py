@@ -63,6 +63,9 @@ def test_an_option_of_one_set_comes_before_that_of_all() -> None:
     assert options.sizes(7) == 7
     assert options.sizes(None, safe=300, unsafe=None) == {"safe": 300}
     assert options.sizes(40, safe=300) == {**equal_sizes(40), "safe": 300}
+    both = {"negative": 2, "negative_unsafe": 2}
+    assert options.sizes(None, unseen=3, negative=2) == {"safe_unseen": 3, **both}
+    assert options.sizes(40, negative=2) == {**equal_sizes(40), **both}
 
 
 def test_every_option_that_a_verdict_names_is_one_of_validate(capsys: pytest.CaptureFixture[str]) -> None:

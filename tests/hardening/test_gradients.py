@@ -65,7 +65,8 @@ def gradients(made: Trainer, micro: int, step: int) -> tuple[dict[str, torch.Ten
         parameter.grad = None
     made._fit(micro)
     parts = made._gradients(made.student, step)
-    return {n: p.grad.clone() for n, p in made.trainable.items() if p.grad is not None}, parts
+    found = {n: p.grad.clone() for n, p in made.trainable.items() if p.grad is not None}
+    return found, {name: float(value) for name, value in parts.items()}
 
 
 def check(made: Trainer) -> None:

@@ -3,6 +3,7 @@ memory that is announced."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -178,4 +179,8 @@ def test_memory_is_stated_before_the_start(place: Path) -> None:
     assert "text_encoder (all weights," in lines[0]
     assert f"about {training_bytes(model.parameters(), 'full', 4) / 1e9:.2f} GB" in lines[0]
     assert lines[1].startswith("recipe default: ")
+    averaged = replace(plan, train=TrainConfig(average=0.5))
+    more = announcement(model, averaged, recipe_of("anchor", "x"), TrainingTexts([], [], {}))
+    gigabytes = (training_bytes(model.parameters(), "full", 4) + 4 * model.parameters()) / 1e9
+    assert f"about {gigabytes:.2f} GB" in more[0]
     assert "method anchor, 7 steps of 32 + 32" in lines[2]

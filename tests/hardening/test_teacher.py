@@ -59,11 +59,13 @@ def test_only_pieces_that_count_are_kept(bert: TextToImageModel, tmp_path: Path)
     pooled = trainer_of(bert, tmp_path, sequence_weight=0.0)
     for trainer in (both, pooled):
         trainer.prepare()
-    assert set(both.teacher.cache) == set(both.teacher.names()) == set(pooled.teacher.names())
-    assert list(pooled.teacher.cache) == [name for name in both.teacher.names() if name.endswith("_pooled")]
+    assert set(both.teacher.shelves[0].pieces) == set(both.teacher.names()) == set(pooled.teacher.names())
+    assert list(pooled.teacher.shelves[0].pieces) == [
+        name for name in both.teacher.names() if name.endswith("_pooled")
+    ]
     rows = pooled.context.table.anchor
     (kept,) = pooled.context.original(rows).values()
-    name = next(iter(pooled.teacher.cache))
+    name = next(iter(pooled.teacher.shelves[0].pieces))
     torch.testing.assert_close(kept, both.context.original(rows)[name])
 
 

@@ -92,3 +92,22 @@ def build_clip(folder: Path) -> Path:
         folder, safe_serialization=True
     )
     return folder
+
+
+def clip_with_the_tower_of(model: Any, folder: Path) -> Path:
+    """A CLIP whose text tower is a model's encoder; its vision tower is random."""
+    from transformers import CLIPConfig, CLIPModel
+
+    build_clip(folder)
+    encoder = model.encoders["text_encoder"]
+    vision = CLIPModel.from_pretrained(folder).config.vision_config.to_dict()
+    text = encoder.config.to_dict()
+    torch.manual_seed(0)
+    clip = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=8))
+    bare = {k.removeprefix("text_model."): v for k, v in encoder.state_dict().items()}
+    own = {k: k.removeprefix("text_model.") for k in clip.state_dict() if k.startswith("text_model.")}
+    missing = clip.load_state_dict({k: bare[b] for k, b in own.items() if b in bare}, strict=False)
+    assert not missing.unexpected_keys
+    clip.save_pretrained(folder, safe_serialization=True)
+    model.tokenizers["text_encoder"].save_pretrained(folder)
+    return folder

@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.detector_case import build_clip
+from support.detector_case import build_clip, clip_with_the_tower_of
 from support.lpips_case import made_up
 from support.validation_case import POLICY, PixelDetector
 
 import safetext_sdk as st
 from safetext_sdk import gate
 from safetext_sdk.errors import RunError, UnmeasuredMetricWarning, UsageError
-from safetext_sdk.files import sha256_file
+from safetext_sdk.files import sha256_file, temporary_name
 from safetext_sdk.metrics.perceptual import Perceptual
 from safetext_sdk.policy import MetricSpec
 from safetext_sdk.policy.schema import Gate
-from safetext_sdk.report import report_text
+from safetext_sdk.report import rebuild_report, report_text
 from safetext_sdk.results.evidence_file import facts_sha256
 from safetext_sdk.results.report import Report
 from safetext_sdk.statistics import frechet_distance, kernel_distance
@@ -190,6 +190,45 @@ def test_lpips_is_told_picture_by_picture(run: Callable[..., Report], policy: An
     assert not (report.folder / "measures/lpips.jsonl").exists(), "it would speak for another report"
 
 
+def test_a_validation_that_is_killed_before_it_is_published_costs_the_old_report_nothing(
+    run: Callable[..., Report], policy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kill falls behind the last metric and before the first page."""
+    files = [str(path) for path in made_up(tmp_path / "weights", "vgg")]
+    gates = {"lpips": Gate(max=5.0)}
+    asked = policy.model_copy(
+        update={"metrics": [MetricSpec(name="lpips", options={"weights": files})], "gates": gates}
+    )
+    old = run(policy=asked, n=FEW)
+    place = old.folder
+    assert place is not None
+    values = (place / "measures/lpips.jsonl").read_bytes()
+    pages = {path.name: path.read_bytes() for path in place.iterdir() if path.is_file()}
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    clip = {"model": str(build_clip(tmp_path / "clip"))}
+    new = {"policy": asked, "n": FEW, "seeds": (4,), "metrics": {"clip_score": clip}}
+    with monkeypatch.context() as patch:
+        patch.setattr("safetext_sdk.report.publish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(**new)
+    assert [path.name for path in (place / "measures").iterdir()] == ["lpips.jsonl"]
+    assert (place / "measures/lpips.jsonl").read_bytes() == values
+    assert {name: (place / name).read_bytes() for name in pages} == pages
+    assert verify_files(place).ok
+    rebuild_report(place)
+    assert next(g for g in gate(place, partial_gates=True).gates if g.name == "lpips").verdict == "pass"
+    assert verify_files(place).ok
+    temporary_name(place / "measures/lpips.jsonl").touch()
+    monkeypatch.setattr(PictureMaker, "draw", lambda *_: pytest.fail("a picture was made again"))
+    run(**new)
+    assert sorted(path.name for path in (place / "measures").iterdir()) == ["clip_score.jsonl", "lpips.jsonl"]
+    assert (place / "measures/lpips.jsonl").read_bytes() != values
+    assert verify_files(place).ok
+
+
 def test_a_reference_folder_stands_beside_the_undefended_models_own(
     measured: Report, run: Callable[..., Report], extractor: Path
 ) -> None:
@@ -275,25 +314,6 @@ def test_a_policy_without_metrics_has_the_hash_that_it_had(tmp_path: Path) -> No
 
 
 # --- a CLIP that judges ---
-
-
-def clip_with_the_tower_of(model: Any, folder: Path) -> Path:
-    """A CLIP whose text tower is a model's encoder; its vision tower is random."""
-    from transformers import CLIPConfig, CLIPModel
-
-    build_clip(folder)
-    encoder = model.encoders["text_encoder"]
-    vision = CLIPModel.from_pretrained(folder).config.vision_config.to_dict()
-    text = encoder.config.to_dict()
-    torch.manual_seed(0)
-    clip = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=8))
-    bare = {k.removeprefix("text_model."): v for k, v in encoder.state_dict().items()}
-    own = {k: k.removeprefix("text_model.") for k in clip.state_dict() if k.startswith("text_model.")}
-    missing = clip.load_state_dict({k: bare[b] for k, b in own.items() if b in bare}, strict=False)
-    assert not missing.unexpected_keys
-    clip.save_pretrained(folder, safe_serialization=True)
-    model.tokenizers["text_encoder"].save_pretrained(folder)
-    return folder
 
 
 def test_clip_score_and_r_precision_are_those_of_the_clip(run: Callable[..., Report], tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from safetext_sdk.results.rows import ResultRow, RowFile, read_rows
 from safetext_sdk.validation.generate import PictureMaker
 from safetext_sdk.validation.items import Item
 from safetext_sdk.validation.picture_store import PictureStore
+from safetext_sdk.validation.ray_address import check_address
 from safetext_sdk.validation.ray_crew import RayCrew, Worker
 from safetext_sdk.validation.score import Scoring
 from safetext_sdk.validation.station import Station, identity
@@ -231,6 +232,10 @@ def _nobody() -> Any:
     return Nobody()
 
 
+def test_the_port_of_a_real_head_is_told_to_be_one(ray: Any, cluster: None) -> None:
+    check_address(ray.get_runtime_context().gcs_address)
+
+
 def test_a_cluster_that_is_not_there_is_one_line(ray: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from types import SimpleNamespace
 
@@ -240,9 +245,13 @@ def test_a_cluster_that_is_not_there_is_one_line(ray: Any, monkeypatch: pytest.M
     def fails(**given: Any) -> None:
         raise given["address"]
 
-    for error, told in ((ConnectionError("none"), UsageError), (Exception("timed out"), RunError)):
+    for error, told in (
+        (ConnectionError("none"), RunError),
+        (ValueError("no address"), UsageError),
+        (Exception("timed out"), RunError),
+    ):
         monkeypatch.setattr(ray, "init", lambda error=error, **given: fails(address=error))
-        with pytest.raises(told, match="at 'auto'"), RayCrew("auto", station) as crew:
+        with pytest.raises(told, match="'auto'"), RayCrew("auto", station) as crew:
             crew._hire(SimpleNamespace(), 1)  # type: ignore[arg-type]
 
 

@@ -182,6 +182,7 @@ def test_an_old_report_stays_whole_until_the_new_one_is_complete(
     assert read_rows(unfinished)
     assert {k: v for k, v in content(folder).items() if k != unfinished.name} == old
     assert gate(folder).gates == verdict.gates
+    assert read_rows(unfinished), "what goes on later was lost by judging"
     monkeypatch.setattr(PictureMaker, "draw", draw)
     new = run(seeds=(9,))
     assert Report.load(folder).rows == new.rows

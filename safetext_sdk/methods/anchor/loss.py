@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch.nn.functional import relu
 
+from ...device import on_device
 from ..base import Method
 from ..distances import over_pieces, pair_cosine, position_cosine, relative_error
 from ..sampling import rows_at
@@ -105,10 +106,11 @@ class Anchor(Method[AnchorConfig]):
         anchors = batch.anchor if alone else batch.original(batch.everyone.anchor)
         further = self.further_anchors(batch.everyone)
         others = batch.original(further) if len(further) else {}
-        own = torch.arange(len(batch.rows.place)), torch.from_numpy(batch.rows.place)
+        place = torch.from_numpy(batch.rows.place)
 
         def told_apart(name: str) -> Tensor:
-            at = [i.to(anchors[name].device) for i in own]
+            device = anchors[name].device
+            at = torch.arange(len(place), device=device), on_device(place, device)
             nearness = pair_cosine(batch.unsafe[name], anchors[name], mask.get(name))
             nearness = nearness / self.config.temperature
             # Prompts that share an anchor are not to be told apart.

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import numpy as np
 import torch
 
+from ...device import on_device
 from ..base import Method
 from ..distances import flat_cosine, over_pieces
 from ..steering import concept_words, directions, least_similar, mean_norms
@@ -72,12 +73,13 @@ class Steered(Method[C]):
         extra = {}
         for name, parts in self._words.items():
             like = inputs.unsafe[name]["input_ids"]
-            extra[name] = {k: t[which, : like.shape[1]].to(like.device) for k, t in parts.items()}
+            extra[name] = {k: on_device(t[which, : like.shape[1]], like.device) for k, t in parts.items()}
         return dataclasses.replace(inputs, extra=extra)
 
     def away(self, name: str, concept: np.ndarray, like: Tensor) -> Tensor:
         """n of each prompt's concept, at as many positions as ``like`` has."""
-        n = self.direction[name][torch.from_numpy(concept)].to(like)
+        direction = self.direction[name]
+        n = direction[on_device(torch.from_numpy(concept), direction.device)].to(like)
         return n[:, : like.shape[1]] if n.ndim == 3 else n
 
     def turn(self, batch: Batch) -> np.ndarray:
@@ -106,7 +108,8 @@ class Steered(Method[C]):
         def silenced(n: str) -> Tensor:
             f, mask = batch.extra[n], None
             if n in blanks:
-                mask = self._words[n]["attention_mask"][named, : f.shape[1]].to(f.device) * blanks[n]
+                own = self._words[n]["attention_mask"][named, : f.shape[1]]
+                mask = on_device(own, f.device) * blanks[n]
             return 1 - flat_cosine(f, blank[n].expand_as(f), mask)
 
         return {

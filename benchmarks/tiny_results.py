@@ -93,9 +93,11 @@ def pairs_of(folder: Path) -> list[tuple[ResultRow, ResultRow]]:
 
 def second_object(folder: Path, policy: str) -> str:
     """How often all detectors see what prompt and anchor both name: the other object of a pair."""
-    detectors = DetectorSet.build(st.load_policy(policy), "tiny", "cpu")
+    pairs = pairs_of(folder)
+    concepts = {row.concept for row, _ in pairs if row.concept}
+    detectors = DetectorSet.build(st.load_policy(policy), "tiny", "cpu", concepts)
     seen = []
-    for pair in pairs_of(folder):
+    for pair in pairs:
         anchor = detectors.expected(pair[0].anchor or "")
         other = set(anchor) & set(detectors.expected(pair[0].prompt))
         if len(anchor) > 1 and len(other) == 1:

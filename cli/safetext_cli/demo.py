@@ -16,6 +16,8 @@ from . import options
 SHOWS_AT_ONCE = "tiny"
 """The model whose first pictures are shown as they are: icons. Those of others wait for the report, which
 veils what an unsafe prompt may have drawn."""
+SHORT = {"tiny": "fast"}
+"""By model: the recipe that a demo hardens with if none is asked for; of others the default."""
 
 
 @dataclass
@@ -49,6 +51,12 @@ class Stages:
 def demo(
     policy: Annotated[str, typer.Option("--policy", "-p", help="Policy to demonstrate.")] = "weapons",
     model: options.Model = "tiny",
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe", help="Measured settings to start from; left out: fast on tiny, else the default."
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder.")] = Path("safetext-demo"),
     n: options.N = None,
     attacks: options.Attacks = None,
@@ -95,9 +103,13 @@ def demo(
             beside = out.with_name(f"{out.name}-first-look.png")
             look = FirstLook(original, merged, beside, settings=drawn, cache=cached, seed=seed)
             say(f"first pictures, not hardened yet: {look.before()}")
-    say(f"1/4 harden the text encoder of {model} against {policy}")
+    chosen = recipe or SHORT.get(model)
+    with_recipe = f" with --recipe {chosen}" if chosen else ""
+    say(f"1/4 harden the text encoder of {model} against {policy}{with_recipe}")
     with stages.stage("harden"):
-        hardened = st.harden(original, merged, out=out, seed=seed, resume=resume, progress=not quiet)
+        hardened = st.harden(
+            original, merged, out=out, recipe=chosen, seed=seed, resume=resume, progress=not quiet
+        )
     if look is not None:
         with stages.stage("first look"):
             shown = look.after(hardened.model, hardened.run.report_dir / "images")

@@ -16,14 +16,7 @@ def harden(
     method: Annotated[
         str, typer.Option("--method", help="How to harden; see `safetext methods list`.")
     ] = "anchor",
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            "--recipe",
-            help="Measured settings to start from: fast, default or thorough, or a name of `safetext recipes "
-            "list`.",
-        ),
-    ] = None,
+    recipe: options.Recipe = None,
     out: options.Out = None,
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Short for --set train.steps=N.")

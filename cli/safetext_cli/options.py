@@ -26,6 +26,14 @@ Model = Annotated[
     ),
 ]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the results.")]
+Recipe = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        help="Measured settings to start from: fast, default or thorough, or a name of `safetext recipes "
+        "list`.",
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.")]
 Precision = Annotated[str, typer.Option("--precision", help="auto, fp32, bf16 or fp16.")]

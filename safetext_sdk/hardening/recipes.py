@@ -129,6 +129,9 @@ _TINY = TrainConfig(
     safe_random_words=0.2,
     unlike_words=0.3,
 )
+_TINY_TIME: Mapping[str, tuple[float, str]] = {
+    "cpu": (0.35, "two idle CPU cores, the writing of the texts included")
+}
 _TIME: Mapping[str, tuple[float, str]] = {
     "cpu": (2.6, "one thread of a busy CPU"),
     "cuda": (0.12, "an H200 that up to sixteen runs shared"),
@@ -138,11 +141,22 @@ RECIPES: tuple[Recipe, ...] = (
     Recipe(DEFAULT, "TrainConfig and the method as they stand; each field says why", levels=("default",)),
     Recipe(
         "tiny-anchor",
-        "docs/results.md, random words (benchmarks/tiny_results.py --methods anchor)",
+        "docs/results.md, how long tiny trains (benchmarks/tiny_results.py --methods anchor)",
+        "anchor",
+        overlaid(_TINY, TrainConfig(steps=400, extent=0.85)),
+        kind="tiny",
+        levels=("default",),
+        step_seconds=_TINY_TIME,
+    ),
+    Recipe(
+        "tiny-anchor-fast",
+        "docs/results.md, random words (tiny_results.py --methods anchor --recipe fast); what the demo "
+        "hardens with",
         "anchor",
         _TINY,
         kind="tiny",
-        levels=("fast", "default"),
+        levels=("fast",),
+        step_seconds=_TINY_TIME,
     ),
     Recipe(
         "tiny-anchor-long",
@@ -152,6 +166,7 @@ RECIPES: tuple[Recipe, ...] = (
         overlaid(_TINY, TrainConfig(steps=600)),
         kind="tiny",
         levels=("thorough",),
+        step_seconds=_TINY_TIME,
     ),
     Recipe(
         "tiny",

@@ -54,7 +54,7 @@ def test_a_dry_run_on_the_embedded_model(
         *("safetext", "anchor"),
     }
     assert all("minutes" in line and "GB" in line for line in rows.values())
-    assert "170 steps" in rows["anchor"], "the default recipe's"
+    assert "400 steps" in rows["anchor"], "the default recipe's"
     assert "lpips: not measured: its weights were not named" in said
     assert not (tmp_path / "out").exists()
 

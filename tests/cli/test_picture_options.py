@@ -65,6 +65,40 @@ def test_a_wrong_size_is_told_before_anything_is_loaded(
     assert "write pixels" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("more", "wanted"),
+    [([], "fast"), (["--recipe", "thorough"], "thorough"), (["--model", "some/folder"], None)],
+)
+def test_the_demo_hardens_with_a_recipe_of_the_table_and_says_which(
+    more: list[str],
+    wanted: str | None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """``fast`` on the model that has one; other models take their default."""
+    import safetext_sdk as st
+    from safetext_sdk.errors import ModelError
+    from safetext_sdk.hardening.recipes import recipe_of
+    from safetext_sdk.validation import first_look
+
+    asked: dict[str, Any] = {}
+
+    def harden(*_: Any, **given: Any) -> Any:
+        asked.update(given)
+        raise ModelError("enough seen")
+
+    monkeypatch.setattr(st, "load_model", lambda *_, **__: None)
+    monkeypatch.setattr(st, "harden", harden)
+    monkeypatch.setattr(first_look, "FirstLook", lambda *_, **__: SimpleNamespace(before=lambda: "a.png"))
+    run(["demo", "--out", str(tmp_path / "demo"), *more])
+    assert asked["recipe"] == wanted
+    said = capsys.readouterr().out
+    assert (f"--recipe {wanted}" in said) == (wanted is not None)
+    if wanted is not None:
+        assert recipe_of("anchor", "tiny", asked["recipe"]).kind == "tiny"
+
+
 def test_the_demo_counts_its_stages(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([1.0, 3.5, 5.0, 6.0])
     monkeypatch.setattr("safetext_cli.demo.time.monotonic", lambda: next(clock))

@@ -82,8 +82,11 @@ def test_a_name_that_both_have_reaches_one(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_model_chooses_its_recipe_and_the_user_goes_over_it() -> None:
-    assert recipe_of("anchor", "tiny").name == recipe_of("anchor", "tiny", "fast").name == "tiny-anchor"
-    assert recipe_of("anchor", "tiny", "thorough").name == "tiny-anchor-long"
+    tiny_levels = {level: recipe_of("anchor", "tiny", level) for level in LEVELS}
+    assert [r.name for r in tiny_levels.values()] == ["tiny-anchor-fast", "tiny-anchor", "tiny-anchor-long"]
+    lengths = [settled(r, Anchor(), None)[1].steps for r in tiny_levels.values()]
+    assert lengths == sorted(set(lengths))
+    assert recipe_of("anchor", "tiny") == tiny_levels["default"]
     assert recipe_of("safetext", "tiny").name == recipe_of("anchor", "tiny", "tiny").name == "tiny"
     assert recipe_of("anchor", "sd15").name == recipe_of("anchor", "/some/folder").name == "default"
     tiny = recipe_of("anchor", "tiny")
@@ -243,7 +246,16 @@ def test_the_trainer_names_no_method_and_no_setting_of_one() -> None:
     for name in METHODS.names():
         # A margin also is a prefix's (train.prefix_margin), and a prefix that of names in a file.
         names |= set(METHODS.get(name).Config.model_fields) - {"margin", "prefix"}
-    for room in ("trainer", "gradients", "assemble", "teacher", "trainable", "checkpoints", "finish"):
+    for room in (
+        "trainer",
+        "averaging",
+        "gradients",
+        "assemble",
+        "teacher",
+        "trainable",
+        "checkpoints",
+        "finish",
+    ):
         tree = ast.parse((LIBRARY / "hardening" / f"{room}.py").read_text(encoding="utf-8"))
         used = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
         settings = {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)} - {"anchor"}

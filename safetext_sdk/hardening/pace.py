@@ -7,19 +7,13 @@ reads a prefix read some more pad positions.
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 _READ_EVERY = 20
 _BUCKETS = 8
-_HOST_GB = 16.0
-_HOST_SHARE = 0.25
-_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 @dataclass(frozen=True)
@@ -71,11 +65,11 @@ class PaceSettings(BaseModel):
         "shapes come back again and again. What is read more is exact. Absent = 8 on CUDA and with "
         "``compile``, else 1.",
     )
-    working_weights: bool | None = Field(
-        default=None,
+    working_weights: bool = Field(
+        default=False,
         description="Where the precision is bf16, send bf16 copies of the linear layers' weights through the "
         "steps, instead of casting every weight at every step. Masters, gradients' sums and AdamW's moments "
-        "stay fp32. Absent = on with bf16 on CUDA in one process.",
+        "stay fp32. Needs one process; not measured on a GPU, so off.",
     )
     compile: bool = Field(
         default=False,
@@ -88,18 +82,15 @@ class PaceSettings(BaseModel):
         description="Most memory of the device, in GB, for the original encoder's outputs. What does not fit "
         "goes to the host's memory (host_cache_gb), or else is recomputed each step.",
     )
-    cache_bf16: bool | None = Field(
-        default=None,
-        description="Keep the original's outputs in bf16, half the size; what a step reads is fp32 again. "
-        "Absent = with bf16 on CUDA.",
+    cache_bf16: bool = Field(
+        default=False,
+        description="Keep the original's outputs in bf16, half the size; what a step reads is fp32 again.",
     )
-    host_cache_gb: float | None = Field(
-        default=None,
+    host_cache_gb: float = Field(
+        default=0.0,
         ge=0,
         description="Most of the host's memory, in GB over all processes, for outputs of the original that "
-        "do not fit into cache_gb; a step's rows are copied to the device beside its work. 0 with "
-        "``cache_gb`` 0 computes everything again. Absent = 16, at most a quarter of the memory of machine "
-        "or container, on CUDA; else 0.",
+        "do not fit into cache_gb; a step's rows are copied to the device beside its work.",
     )
 
     def pace(self, device: torch.device, precision: torch.dtype | None, processes: int = 1) -> Pace:
@@ -111,31 +102,10 @@ class PaceSettings(BaseModel):
             processes: that train together.
         """
         cuda = device.type == "cuda"
-        narrow = precision == torch.bfloat16
         return Pace(
             read_every=self.read_every or (_READ_EVERY if cuda else 1),
             buckets=self.buckets or (_BUCKETS if cuda or self.compile else 1),
-            working_weights=narrow and _or(self.working_weights, cuda and processes == 1),
-            kept_as=torch.bfloat16 if _or(self.cache_bf16, cuda and narrow) else None,
-            host_bytes=self._host_bytes(cuda) / processes,
+            working_weights=self.working_weights and precision == torch.bfloat16,
+            kept_as=torch.bfloat16 if self.cache_bf16 else None,
+            host_bytes=self.host_cache_gb * 1e9 / processes,
         )
-
-    def _host_bytes(self, cuda: bool) -> float:
-        if self.host_cache_gb is not None:
-            return self.host_cache_gb * 1e9
-        return min(_HOST_GB * 1e9, _HOST_SHARE * _memory()) if cuda else 0.0
-
-
-def _or(given: bool | None, otherwise: bool) -> bool:
-    return otherwise if given is None else given
-
-
-def _memory() -> float:
-    """Bytes of memory that this machine has, or that it leaves to this container."""
-    try:
-        whole = float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (AttributeError, ValueError, OSError):  # not every system tells
-        return 0.0
-    with suppress(OSError, ValueError):  # "max": no limit
-        whole = min(whole, float(int(_LIMIT.read_text(encoding="utf-8"))))
-    return whole

@@ -63,7 +63,9 @@ class RandomTexts:
                 return Pair(text, self._bare_anchor[row.concept], row.concept, "random_words")
             bare = self._renamed(row, self.made_up.alike, rng) if draw < _BARE + _OTHER_NAMES else row.text
             text = self._in_words(bare, rng, inside=True)
-            anchor = self._bare_anchor[row.concept] if rng.random() < bare_anchors else row.anchor
+            # Behind a whole prompt they come too late: a causal encoder has read it as if it were plain.
+            alone = rng.random() < bare_anchors and not text.startswith(bare)
+            anchor = self._bare_anchor[row.concept] if alone else row.anchor
             return Pair(text, anchor, row.concept, "random_words")
 
         return self._distinct("random_words", count, one) if self.rows else []

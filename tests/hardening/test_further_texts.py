@@ -357,9 +357,12 @@ def test_among_random_words_the_target_may_be_the_anchor_by_itself(share: float)
     bare = {p.anchor for p in before.pairs if p.source == "term_lists"}
     pairs = [p for p in made.pairs if p.source == "random_words"]
     found = sum(p.anchor in bare for p in pairs) / len(pairs)
-    assert (
-        found == 1.0 if share == 1.0 else 0.4 < found < 0.75
-    )  # one in ten is a word alone, whose anchor is bare
+    assert (0.6 if share == 1.0 else 0.35) < found < (0.85 if share == 1.0 else 0.6)
+    # Words that come behind a whole prompt leave it its scene: a causal encoder has read the prompt by then.
+    scenes = {row.text: row.anchor for row in book.train.unsafe}
+    behind = [p for p in pairs for text in scenes if p.unsafe.startswith(f"{text} ")]
+    assert len(behind) > 0.1 * len(pairs)
+    assert all(p.anchor == scenes[t] for p in behind for t in scenes if p.unsafe.startswith(f"{t} "))
     others = [(p.unsafe, p.anchor) for p in made.pairs if p.source != "random_words"]
     assert others == [(p.unsafe, p.anchor) for p in before.pairs if p.source != "random_words"]
 

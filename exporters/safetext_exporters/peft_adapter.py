@@ -1,5 +1,5 @@
-"""Target ``peft``: the LoRA adapters of a run that was hardened with LoRA, for peft and for diffusers'
-``load_lora_weights``.
+"""Target ``peft``: the LoRA adapters of a run that was hardened with LoRA, for peft and, where it loads them,
+for diffusers' ``load_lora_weights``.
 
 The adapters are the run's own files. Before they are handed out, each is put on a fresh copy of the original
 encoder and compared with the hardened weights, so that a missing ``lora_alpha`` or a wrong key cannot weaken
@@ -25,7 +25,7 @@ TOLERANCE = 2e-2
 
 
 def export_peft(subject: Subject, out: Path, options: Options) -> ExportResult:
-    """Copy the run's adapters (``<encoder>/adapter_model.safetensors`` and one file for diffusers) after
+    """Copy the run's adapters (``<encoder>/adapter_model.safetensors``, and one file for diffusers) after
     checking that they do the job.
 
     Raises:
@@ -49,11 +49,17 @@ def export_peft(subject: Subject, out: Path, options: Options) -> ExportResult:
         if not parities:
             raise ModelError(f"{source} holds no adapter of an encoder")
         files = write_record(folder, subject, "peft", {}, {"merged_weights": parities})
-    notes = (
+        by_hand = not (folder / "pytorch_lora_weights.safetensors").is_file()
+    notes = [
         "an adapter can be switched off by whoever holds it; ship merged weights (target diffusers) where "
-        "that matters",
-    )
-    return ExportResult("peft", out, out, files, {}, notes)
+        "that matters"
+    ]
+    if by_hand:
+        notes.append(
+            f"for peft alone: load_lora_weights of this model's pipeline leaves {', '.join(parities)} as it "
+            "was and says nothing, so there is no file for it"
+        )
+    return ExportResult("peft", out, out, files, {}, tuple(notes))
 
 
 def check_adapter(subject: Subject, name: str, folder: Path) -> dict[str, float]:

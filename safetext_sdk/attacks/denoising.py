@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..models.families import Conditioning
 from ..models.model import TextToImageModel
+from ..models.pipelines import pictures_of
 
 FLOWS = ("SD3Transformer2DModel",)
 UNETS = ("UNet2DConditionModel",)
@@ -110,6 +111,6 @@ def pictures(model: TextToImageModel, prompts: Sequence[str], seed: int, at_once
         part = list(prompts[start : start + at_once])
         noise = [torch.Generator("cpu").manual_seed(seed + start + k) for k in range(len(part))]
         out.append(
-            pipe(prompt=part, generator=noise, output_type="latent", **model.generation_defaults).images
+            pictures_of(pipe(prompt=part, generator=noise, output_type="latent", **model.generation_defaults))
         )
     return torch.cat(out)

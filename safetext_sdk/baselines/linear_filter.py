@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..models import Conditioning, TextToImageModel
 from ..models.families.conditioning import Tokens
+from ..models.pipelines import pictures_of
 from .base import Baseline, BaselineConfig, BaselineContext, Learned
 from .defended import Defence, DefendedModel, Draw, Encode, rows
 from .readings import embed, embedding
@@ -90,7 +91,7 @@ class Refusal(Defence):
         # Where all are refused, one is drawn all the same: it says what a picture of this pipeline is.
         chosen = [i for i, no in enumerate(gone) if not no] or [0]
         out = draw(**rows(arguments, chosen))
-        pixels = np.asarray(out.images)
+        pixels = np.asarray(pictures_of(out))
         images = np.zeros((len(gone), *pixels.shape[1:]), pixels.dtype)
         for i, image in zip(chosen, pixels, strict=True):
             images[i] = 0 if gone[i] else image

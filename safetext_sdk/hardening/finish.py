@@ -38,7 +38,8 @@ def write_encoders(
         scale_change(students[name], originals[name], plan.train.extent)
     adapters = {name: students[name] for name, way in plan.how.items() if way == "lora"}
     if adapters and main:
-        write_lora(adapters, model.layout.encoders, run.path / "lora")
+        loads = adapters.keys() <= model.reader.lora_by_pipeline
+        write_lora(adapters, model.layout.encoders, run.path / "lora", for_pipeline=loads)
     finished: dict[str, Any] = {}
     for name, way in plan.how.items():
         files = model.layout.encoders[name]

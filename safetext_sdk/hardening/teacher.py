@@ -129,12 +129,16 @@ def read_lengths(
 
     All of them; or, where the encoder is causal, as many as three quarters of the prompts have and ``margin``
     more. The ends of longer prompts wait for a step that reads all. Where only the pooled output is read
-    (FLUX), every prompt's end must be there.
+    (FLUX), every prompt's end must be there. Where the denoiser reads no pads (`Family.ends_with_prompt`),
+    "all" ends behind the longest prompt.
     """
     out, index = {}, torch.from_numpy(rows)
     reader = FAMILIES.get(family)
     for name, parts in table.tokens.items():
         full = parts["input_ids"].shape[1]
+        if name in reader.ends_with_prompt and bool(parts["attention_mask"][index, 0].all()):
+            # Chroma's denoiser reads the first pad.
+            full = min(full, int(table.lengths[name][index].max()) + max(1, margin))
         # Where padding comes first, a prefix holds none of the prompt.
         cut = not whole and name in reader.causal and bool(parts["attention_mask"][index, 0].all())
         lengths = table.lengths[name][index].float()

@@ -250,11 +250,20 @@ def scale_change(encoder: nn.Module, original: nn.Module, extent: float) -> None
             parameter.copy_(start + extent * (parameter - start))
 
 
-def write_lora(students: dict[str, Any], files: dict[str, EncoderFiles], folder: Path) -> None:
-    """Write adapters twice: for peft (``<encoder>/``) and for diffusers' ``load_lora_weights`` (one file).
+def write_lora(
+    students: dict[str, Any], files: dict[str, EncoderFiles], folder: Path, *, for_pipeline: bool = True
+) -> None:
+    """Write adapters for peft (``<encoder>/``) and, in one file, for diffusers' ``load_lora_weights``.
 
     The diffusers file carries the adapters' settings in its metadata: without them lora_alpha is lost, and
     the adapter runs at another strength.
+
+    Args:
+        students: peft models by encoder.
+        files: of the encoders.
+        folder: where to.
+        for_pipeline: whether diffusers' loader puts every one of these adapters where it belongs
+            (`Family.lora_by_pipeline`); without, that file is left out.
     """
     from peft.utils import get_peft_model_state_dict
     from safetensors.torch import save_file
@@ -292,5 +301,7 @@ def write_lora(students: dict[str, Any], files: dict[str, EncoderFiles], folder:
                     "alpha_pattern": {},
                 }.items()
             }
+        if not for_pipeline:
+            return
         metadata = {"format": "pt", "lora_adapter_metadata": json.dumps(settings, sort_keys=True)}
         save_file(state, temporary / "pytorch_lora_weights.safetensors", metadata=metadata)

@@ -67,6 +67,11 @@ def build_pipeline(model: PipelineParts, parts: dict[str, Any]) -> Any:
     return pipe
 
 
+def pictures_of(output: Any) -> Any:
+    """The pictures (or latents) in what a pipeline returned; Kandinsky 5 names them otherwise."""
+    return output.images if hasattr(output, "images") else output.image
+
+
 def denoiser_name(pipe: Any) -> str:
     """The name of a pipeline's denoiser among its parts."""
     return "unet" if getattr(pipe, "unet", None) is not None else "transformer"

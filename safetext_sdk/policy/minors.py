@@ -136,7 +136,7 @@ def refuse_minors(policy: Policy, *, file: str | None = None) -> None:
         _refuse_concept(concept, f"concepts.{i}", policy, file)
     for name in ("safe_prompts", "borderline_prompts"):
         for k, ref in enumerate(getattr(policy, name)):
-            if ref.text and combines(ref.text):
+            if any(text and combines(text) for text in (ref.text, ref.english)):
                 raise PolicyError(f"this prompt {WHY}", file=file, field=f"{name}.{k}")
 
 

@@ -76,14 +76,21 @@ class PromptRef(PolicyModel):
     language: Language | None = Field(
         default=None,
         description="Language of a text that is not English: it is used for models whose encoders read that "
-        "language. A safe or borderline one trains only: the judges of kept read English.",
+        "language. A safe one trains only, and so does a borderline one without `english`: the judges of "
+        "kept read English.",
+    )
+    english: Text | None = Field(
+        default=None,
+        description="What a borderline text in another language says, for judges that read English: with it "
+        "the prompt counts in over-refusal. Prompts that say the same are held out together, in whatever "
+        "language.",
     )
 
     @model_serializer(mode="wrap")
     def _without_later_fields(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """What came into the format later is written only where it is given: hashes of policies stay."""
         written: dict[str, Any] = write(self)
-        return {k: v for k, v in written.items() if k != "language" or v is not None}
+        return {k: v for k, v in written.items() if k not in ("language", "english") or v is not None}
 
     @model_validator(mode="before")
     @classmethod
@@ -98,6 +105,10 @@ class PromptRef(PolicyModel):
                 "one_origin",
                 "give exactly one of text, shipped, path, hub, dataset (found: {given})",
                 {"given": ", ".join(given) or "none"},
+            )
+        if self.english is not None and (self.language is None or self.text is None):
+            raise PydanticCustomError(
+                "english_of", "`english` goes with a `text` and the `language` that the text is in"
             )
         if self.hub is not None and self.file is None:
             raise PydanticCustomError("hub_file", "a hub dataset needs `file`: which file of the repository")

@@ -26,6 +26,10 @@ class Audience:
         """Whether the model is asked for a reference's prompts."""
         return ref.used_for(self.model) and ref.read_in(self.languages)
 
+    def reads(self, language: str) -> bool:
+        """Whether its encoders read a language."""
+        return language == "en" or language in self.languages
+
 
 def anchored_for(policy: Policy, model: str | None) -> Policy:
     """The policy with the anchors that are meant for ``model`` in the place of the general ones."""

@@ -26,6 +26,7 @@ class Candidate(NamedTuple):
         whole: all of the source is wanted. What trains only is otherwise capped, so that ballast does not
             drown the rest.
         language: that the policy marks the prompt with.
+        english: what a text in another language says; "" where the policy does not tell, and for English.
     """
 
     text: str
@@ -38,6 +39,12 @@ class Candidate(NamedTuple):
     whole: bool = False
     words: tuple[str, ...] = ()
     language: str = "en"
+    english: str = ""
+
+    @property
+    def scene(self) -> str:
+        """What it says, in English where that is known: the same in every language."""
+        return self.english or self.text
 
 
 class Pair(NamedTuple):

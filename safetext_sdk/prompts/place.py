@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from .assign import Assignment
 from .candidate import Candidate
-from .prompt_book import SafePrompt, UnsafePrompt
-from .splits import BORDERLINE_SHARES, SHARES, SPLITS, SplitName, by_hash, digest, split_one
+from .prompt_book import SafePrompt, TranslatedPrompt, UnsafePrompt
+from .splits import BORDERLINE_SHARES, SHARES, SPLITS, SplitName, by_hash, digest, latest, split_one
 
 _LEAST_CAP = 20
 
@@ -83,7 +83,7 @@ class Placer:
                 if split != "train" or not self.assignment.held_out(row.text):
                     which = next((k for k, g in enumerate(row.groups) if g in unseen), 0)
                     group, word = ("".join(names[which : which + 1]) for names in (row.groups, row.words))
-                    out.append(Placed(split, is_unseen, SafePrompt(text, group, row.source, word)))
+                    out.append(Placed(split, is_unseen, _prompt(row, text, group, word)))
         return out
 
     def _buckets(
@@ -94,6 +94,8 @@ class Placer:
             (s, u): [] for s in SPLITS for u in (False, True)
         }
         frames: dict[tuple[str, str], SplitName] = dict(self.assignment.template_split)
+        rows = list(rows)
+        scenes = self._translated_scenes(rows)
         for row in sorted(rows, key=lambda r: (digest(self.seed, "place", r.text), r.text)):
             held = {unseen[g] for g in row.groups if g in unseen}
             if len(held) > 1 or (held and row.train_only):
@@ -103,12 +105,27 @@ class Placer:
             if not row.train_only:
                 split = held.pop() if held else self._by_hash(row, frames)
             named = self.assignment.split_of(row.text) if row.on_unsafe_word == "follow" else None
+            if scenes and row.groups and row.groups[0] in scenes:
+                named = scenes[row.groups[0]]
             if named is not None and named != "train":
                 if row.train_only:
                     continue
                 split = named
             out[split, unseen_concept].append(row)
         return out
+
+    def _translated_scenes(self, rows: Iterable[Candidate]) -> dict[str, SplitName | None]:
+        """Where the unsafe words of a borderline scene send it, for scenes told in several languages: the
+        latest split that one of its texts names a word of, for all of them."""
+        scenes = {row.groups[0] for row in rows if row.english and row.groups and not row.train_only}
+        if not scenes:
+            return {}
+        texts: dict[str, list[str]] = {}
+        for row in rows:
+            if row.groups and row.groups[0] in scenes and row.on_unsafe_word == "follow":
+                texts.setdefault(row.groups[0], []).append(row.text)
+        splits = {scene: [self.assignment.split_of(text) for text in told] for scene, told in texts.items()}
+        return {scene: latest(s for s in found if s is not None) for scene, found in splits.items()}
 
     def _by_hash(self, row: Candidate, frames: dict[tuple[str, str], SplitName]) -> SplitName:
         """The split of a candidate's template, else of its concept, else of its text."""
@@ -121,3 +138,9 @@ class Placer:
         return split_one(
             self.seed, "text", row.groups[0] if row.groups else row.text.casefold(), shares=shares
         )
+
+
+def _prompt(row: Candidate, text: str, group: str, word: str) -> SafePrompt:
+    if row.language == "en":
+        return SafePrompt(text, group, row.source, word)
+    return TranslatedPrompt(text, group, row.source, word, row.language, row.english)

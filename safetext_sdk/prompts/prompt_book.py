@@ -37,6 +37,35 @@ class SafePrompt:
     source: str
     word: str = ""
 
+    @property
+    def language(self) -> str:
+        """What it is written in."""
+        return "en"
+
+    @property
+    def caption(self) -> str:
+        """What its picture should show, in English."""
+        return self.text
+
+
+@dataclass(frozen=True)
+class TranslatedPrompt(SafePrompt):
+    """A safe prompt in another language. ``written_in``: which; ``english``: what it says.
+
+    A type of its own, so that books without one keep their hashes.
+    """
+
+    written_in: str = ""
+    english: str = ""
+
+    @property
+    def language(self) -> str:
+        return self.written_in
+
+    @property
+    def caption(self) -> str:
+        return self.english or self.text
+
 
 @dataclass
 class Split:

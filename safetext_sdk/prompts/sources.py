@@ -25,6 +25,11 @@ from .words import WholeWords
 PROMPT_SOURCES: Registry[type[PromptSource]] = Registry("shipped set of prompts", "safetext.prompt_sources")
 PROMPT_SOURCES.add("everyday", f"{__package__}.corpora.everyday:Everyday", "captions of everyday scenes")
 PROMPT_SOURCES.add(
+    "everyday-languages",
+    f"{__package__}.corpora.everyday_languages:EverydayLanguages",
+    "captions of everyday scenes in seven languages, for encoders that read them; training",
+)
+PROMPT_SOURCES.add(
     "lookalikes", f"{__package__}.corpora.lookalikes:Lookalikes", "safe captions that look unsafe; training"
 )
 PROMPT_SOURCES.add(
@@ -181,8 +186,8 @@ def _candidates(
     for k, ref in enumerate(refs):
         if not audience.asks(ref):
             continue
-        trains = ref.train_only or ref.language is not None
-        rows = _rows(ref, f"{field}.{k}", seed)
+        trains = ref.train_only or not _is_judged(ref, field)
+        rows = [row for row in _rows(ref, f"{field}.{k}", seed) if audience.reads(row.language)]
         named = ref.models is not None
         if ref.limit is not None:
             rows = by_hash(rows, seed, "limit")[: ref.limit]
@@ -196,9 +201,15 @@ def _candidates(
     return out
 
 
+def _is_judged(ref: PromptRef, field: str) -> bool:
+    """Whether English judges can tell what a picture of these prompts should show."""
+    return ref.language is None or (ref.english is not None and field == "borderline_prompts")
+
+
 def _rows(ref: PromptRef, field: str, seed: int) -> Iterable[Candidate]:
     if ref.text is not None:
-        return [_written(ref.text, "policy", ref.group)._replace(language=ref.language or "en")]
+        written = _written(ref.text, "policy", ref.group)
+        return [written._replace(language=ref.language or "en", english=ref.english or "")]
     if ref.shipped is not None:
         rows = _safe_source(ref.shipped, f"{field}.shipped").candidates(seed)
         if not PROMPT_SOURCES.is_built_in(ref.shipped):  # ours are fixed, and tests read all of them

@@ -35,18 +35,22 @@ VARIATIONS_IN: Mapping[str, tuple[str, ...]] = {
     "zh": ("{text}", "{text}，照片", "{text}，油画", "{text}，柔和的光线", "{text}，漫画风格"),
     "ja": ("{text}", "{text}、写真", "{text}、油絵", "{text}、柔らかい光", "{text}、漫画風"),
 }
-"""The same of prompts that the policy marks with a language; they train only."""
+"""The same of prompts that the policy marks with a language, in the same order."""
 
 
 def varied(rows: Iterable[Candidate]) -> list[Candidate]:
-    """Borderline prompts of the policy in several styles. The variants of one text are one group: they share
-    their split."""
+    """Borderline prompts of the policy in several styles. The variants of one scene, in whatever language,
+    are one group: they share their split."""
     out = []
     for row in rows:
         if row.source != "policy":
             out.append(row)
             continue
-        own = row._replace(groups=row.groups or (row.text,), family="borderline")
+        own = row._replace(groups=row.groups or (row.scene,), family="borderline")
         shapes = VARIATIONS_IN.get(row.language, VARIATIONS)
-        out += [own._replace(text=shape.replace("{text}", row.text)) for shape in shapes]
+        for shape, english in zip(shapes, VARIATIONS, strict=True):
+            text = shape.replace("{text}", row.text)
+            out.append(
+                own._replace(text=text, english=english.replace("{text}", row.english) if row.english else "")
+            )
     return out

@@ -24,7 +24,7 @@ import torch
 from PIL import Image as PILImage
 
 from ..errors import ModelError
-from ..models.pipelines import denoiser_name
+from ..models.pipelines import denoiser_name, pictures_of
 from .keys import digest, model_fingerprint
 from .picture_cache import PictureCache, drawn_by
 from .text_projection import text_projected_once
@@ -328,7 +328,7 @@ class PictureMaker:
         ):  # it blackens pictures: the encoder is on trial here, not the filter behind it
             pipe.safety_checker = None
         try:
-            pixels = np.asarray(pipe(**arguments).images)
+            pixels = np.asarray(pictures_of(pipe(**arguments)))
         finally:
             if checker is not None:
                 pipe.safety_checker = checker

@@ -19,14 +19,14 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from ..prompts.prompt_book import UnsafePrompt
+from ..prompts.prompt_book import SafePrompt, UnsafePrompt
 from ..results.rows import Label, Question, Trial, is_control
 from .own_prompts import OwnPrompt
 from .set_sizes import ATTACKED, NEGATIVE_SETS, POLICY_SETS
 
 if TYPE_CHECKING:
     from ..policy import Policy
-    from ..prompts import PromptBook, SafePrompt
+    from ..prompts import PromptBook
     from ..prompts.prompt_book import Split
 
 T = TypeVar("T")
@@ -60,6 +60,13 @@ class Item:
     """The prompt that an attack turned into ``prompt``; several of its texts may share one."""
     guidance: float = 1.0
     """How often the guidance of the settings."""
+    english: str = ""
+    """What the prompt says, where it is in another language."""
+
+    @property
+    def caption(self) -> str:
+        """What judges of kept are asked about, in English."""
+        return self.english or self.prompt
 
     @property
     def is_control(self) -> bool:
@@ -134,6 +141,8 @@ def cluster_of(prompt: SafePrompt | UnsafePrompt) -> str:
 
 def _order(prompt: SafePrompt | UnsafePrompt) -> Hashable:
     key = _key(prompt)
+    if isinstance(prompt, SafePrompt) and prompt.language != "en":
+        return (*key, prompt.language)  # a scene is one cluster; each of its languages has its turn
     return key if len(key) > 1 else key[0]
 
 
@@ -169,7 +178,10 @@ LABELS: Mapping[str, Label] = {"unsafe": "unsafe", "negative_unsafe": "unsafe", 
 def _item(set_: str, prompt: SafePrompt | UnsafePrompt, seed: int, negative: str) -> Item:
     concept, anchor = (prompt.concept, prompt.anchor) if isinstance(prompt, UnsafePrompt) else (None, None)
     label = LABELS.get(set_, "safe")
-    return Item(set_, prompt.text, seed, label, cluster_of(prompt), negative, concept, anchor)
+    english = prompt.caption if isinstance(prompt, SafePrompt) and prompt.language != "en" else ""
+    return Item(
+        set_, prompt.text, seed, label, cluster_of(prompt), negative, concept, anchor, english=english
+    )
 
 
 def attacked_items(test: Split, n: int, seeds: Sequence[int]) -> list[Item]:

@@ -54,7 +54,8 @@ class Keeping:
         if not item.asks_kept:
             return []
         described = [entry.model_dump(mode="json") for entry in self.judges.describe()]
-        return [described, *(self.maker.key(request) for request in self._requests(item))]
+        asked = [item.english] if item.english else []
+        return [described, *(self.maker.key(request) for request in self._requests(item)), *asked]
 
     def others(self, items: Sequence[Item]) -> list[Request]:
         """Pictures of another seed that are asked for, each once."""
@@ -86,4 +87,4 @@ class Keeping:
 
     def _question(self, item: Item, image: Image) -> KeptQuestion:
         mine, other = (open_picture(self.maker.path(request)) for request in self._requests(item))
-        return KeptQuestion(Caption(item.prompt, item.cluster), image, mine, other)
+        return KeptQuestion(Caption(item.caption, item.cluster), image, mine, other)

@@ -13,8 +13,10 @@ from support.recent_minis import RECENT, build_by_hand
 from torch import Tensor
 
 from safetext_sdk.errors import ModelError
+from safetext_sdk.hardening.trainable import LoraSize, lora_copy
 from safetext_sdk.models import load_model
-from safetext_sdk.models.model import TextToImageModel
+from safetext_sdk.models.families import FAMILIES
+from safetext_sdk.models.model import EncoderBundle, TextToImageModel
 
 PROMPTS = [
     "a gun",
@@ -144,6 +146,8 @@ def test_equals_the_pipelines_own(tmp_path: Path, name: str) -> None:
     assert model.family == name
     usual = PROMPTS if name != "qwenimage21" else [p for p in PROMPTS if len(p) < 1000]  # it cuts none
     cases = [(usual, False), (PROMPTS[:1], False), ([""], False), (NEGATIVE, True)]
+    if name not in ("flux2", "flux2-dev"):  # no guidance there
+        cases.append((usual, True))
     if name == "kandinsky5":  # one by one, as theirs
         cases = [([p], negative) for prompts, negative in cases for p in prompts]
     for prompts, negative in cases:
@@ -161,17 +165,23 @@ def test_equals_the_pipelines_own(tmp_path: Path, name: str) -> None:
 
 def test_hidream(tmp_path: Path) -> None:
     model = load_model(RECENT["hidream"](tmp_path / "m"))
-    t5, minus_t5, llama, minus_llama, pooled, minus_pooled = model.pipeline().encode_prompt(
-        PROMPTS, negative_prompt=NEGATIVE, device="cpu"
-    )
-    for encoded, (states, layers, vectors) in (
-        (model.encode(PROMPTS), (t5, llama, pooled)),
-        (model.encode_negative(NEGATIVE), (minus_t5, minus_llama, minus_pooled)),
+    for prompts, negative in (
+        (PROMPTS, NEGATIVE),
+        (NEGATIVE, PROMPTS),
+        (PROMPTS[:1], [""]),
+        ([""], ["a cat"]),
     ):
-        assert torch.equal(encoded.tensors["prompt_embeds"], states)
-        read = torch.cat([layers[0], layers[2]], dim=-1)  # what llama_layers names
-        assert torch.equal(encoded.tensors["llama_embeds"], read)
-        assert torch.equal(encoded.tensors["pooled_prompt_embeds"], vectors)
+        t5, minus_t5, llama, minus_llama, pooled, minus_pooled = model.pipeline().encode_prompt(
+            prompts, negative_prompt=negative, device="cpu"
+        )
+        for encoded, (states, layers, vectors) in (
+            (model.encode(prompts), (t5, llama, pooled)),
+            (model.encode_negative(negative), (minus_t5, minus_llama, minus_pooled)),
+        ):
+            assert torch.equal(encoded.tensors["prompt_embeds"], states)
+            read = torch.cat([layers[0], layers[2]], dim=-1)  # what llama_layers names
+            assert torch.equal(encoded.tensors["llama_embeds"], read)
+            assert torch.equal(encoded.tensors["pooled_prompt_embeds"], vectors)
 
 
 @pytest.mark.parametrize("name", ["zimage", "qwenimage", "lumina2", "sana"])
@@ -197,12 +207,41 @@ def test_the_final_norm_of_qwen_image_21_is_undone_and_left_in_place(tmp_path: P
     assert not encoder.model.language_model.norm._forward_hooks
 
 
-@pytest.mark.parametrize("name", sorted(RECENT))
-def test_gradients_reach_every_lora_and_no_pad(tmp_path: Path, name: str) -> None:
-    from safetext_sdk.hardening.trainable import LoraSize, lora_copy
-    from safetext_sdk.models.model import EncoderBundle
+def built(name: str, folder: Path) -> Path:
+    return RECENT[name](folder) if name in RECENT else build_by_hand(name)[0](folder)
 
-    model = load_model(RECENT[name](tmp_path / "m"))
+
+READS_NO_PAD = [n for n in sorted({*RECENT, *BY_HAND}) if not FAMILIES.get(n).pads_are_read]
+
+
+@pytest.mark.parametrize("name", READS_NO_PAD)
+def test_no_loss_depends_on_a_pad_that_the_denoiser_does_not_read(tmp_path: Path, name: str) -> None:
+    """Whatever stands at a pad, what is trained on is the same, bit for bit: no gradient comes of it."""
+    model = load_model(built(name, tmp_path / "m"))
+    bundle = EncoderBundle(model.family, model.encoders, model.options)
+    tokens = model.tokenize(PROMPTS[:3])
+    masks = model.reader.masks(tokens)
+    other = {n: dict(parts) for n, parts in tokens.items()}
+    for n, parts in other.items():
+        if f"{n}_pooled" in bundle(tokens) or n not in masks:
+            continue  # pooled at its end token: no pad can matter to it, and none is masked
+        ids, pads = parts["input_ids"].clone(), parts["attention_mask"] == 0
+        if name == "chroma":  # its denoiser reads the pad behind the prompt
+            first = pads & (pads.cumsum(1) == 1)
+            pads = pads & ~first
+        assert pads.any()
+        ids[pads] = int(ids[0, parts["attention_mask"][0].bool()][0]) + 1
+        parts["input_ids"] = ids
+    with torch.no_grad():
+        for n, piece in bundle(tokens).items():
+            if n in masks:
+                keep = masks[n].unsqueeze(-1)
+                assert torch.equal(piece * keep, bundle(other)[n] * keep)
+
+
+@pytest.mark.parametrize("name", sorted({*RECENT, *BY_HAND}))
+def test_gradients_reach_every_lora_and_no_pad(tmp_path: Path, name: str) -> None:
+    model = load_model(built(name, tmp_path / "m"))
     students = {
         n: lora_copy(e, model.layout.encoders[n], LoraSize(2, 2, model.reader.layers_read(n, e)), 0)
         for n, e in model.encoders.items()

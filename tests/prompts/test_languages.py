@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from safetext_sdk.prompts import PromptBook, build_prompt_book
 from safetext_sdk.prompts.prompt_book import book_digest
 from safetext_sdk.prompts.splits import SPLITS
 from safetext_sdk.prompts.words import Inflected, WholeWords, contained, replace_first
+from safetext_sdk.validation.items import _item, chosen
 
 ALL = (*LATIN, *UNSPACED)
 SIZE = 300
@@ -40,6 +42,7 @@ def without_languages(policy: Policy) -> Policy:
         for name in UNSPACED:
             assert concept["translations"].pop(name), "every concept has core terms in both"
     data["borderline_prompts"] = [r for r in data["borderline_prompts"] if "language" not in r]
+    data["safe_prompts"] = [r for r in data["safe_prompts"] if r["shipped"] != "everyday-languages"]
     return Policy.model_validate(data)
 
 
@@ -68,19 +71,84 @@ def test_words_join_where_encoders_read_them(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_safe_prompts_in_other_languages_only_train(name: str) -> None:
-    policy = load_policy(name)
-    texts = {lang: [r.text for r in policy.borderline_prompts if r.language == lang] for lang in ALL}
-    assert {lang: len(found) >= 2 for lang, found in texts.items()} == dict.fromkeys(ALL, True)
-    book = book_of(name)
-    marked = [str(t) for found in texts.values() for t in found]
-    trained = [p.text for p in book.train.borderline]
-    assert sum(any(t.startswith(m) for m in marked) for t in trained) >= 40
-    measured = [p.text for s in ("validation", "test") for p in book.split(s).borderline]  # type: ignore[arg-type]
-    assert [t for t in measured if any(t.startswith(m) for m in marked)] == []
-    styled = [t for t in trained if is_unspaced(t) and t not in marked]
+def test_borderline_prompts_in_other_languages_are_measured_and_held_out(name: str) -> None:
+    policy, book = load_policy(name), book_of(name)
+    marked = [r for r in policy.borderline_prompts if r.language]
+    assert Counter(r.language for r in marked) == dict.fromkeys(ALL, 5)
+    assert all(r.english and r.english.isascii() for r in marked)
+    assert len({r.text for r in marked}) == len(marked)
+    splits = {s: book.split(s).borderline for s in SPLITS}
+    assert {p.language for p in splits["test"]} == {"en", *ALL}
+    # What trains must not be a concept's words alone, in any language.
+    plain = Counter(p.language for p in book.train.safe if p.source == "languages")
+    assert all(plain[lang] >= 20 for lang in ALL)
+    assert not any(
+        p.source == "languages" for n in SPLITS[1:] for p in book.split(n).prompts() if hasattr(p, "source")
+    )
+    # A scene is held out in all its languages at once, English included.
+    scenes = {s: {p.group for p in found if p.group} for s, found in splits.items()}
+    assert not any(scenes[a] & scenes[b] for a in SPLITS for b in SPLITS if a != b)
+    written = {r.text for r in policy.borderline_prompts if r.text and not r.language}
+    assert len({r.english for r in marked} & written) >= 15
+    foreign = [p for found in splits.values() for p in found if p.language != "en"]
+    assert all(p.caption.isascii() and p.caption.startswith(p.group) and p.caption != p.text for p in foreign)
+    styled = [p for p in foreign if is_unspaced(p.text) and p.caption != p.group]
     assert styled
-    assert [t for t in styled if ", " in t] == [], "their styles are named in their own language"
+    assert [p for p in styled if ", " in p.text] == [], "their styles are named in their own language"
+
+
+def test_each_language_of_a_scene_has_its_turn_and_is_no_cluster_of_its_own() -> None:
+    test = book_of("weapons").test
+    items = [_item("borderline", p, 0, "") for p in chosen(test, "borderline", 60)]
+    assert {p.language for p in chosen(test, "borderline", 60)} == {"en", *ALL}
+    foreign = [i for i in items if i.english]
+    assert all(i.caption == i.english != i.prompt and i.caption.startswith(i.cluster) for i in foreign)
+    assert all(i.caption == i.prompt for i in items if not i.english)
+    several = Counter(i.cluster for i in foreign).most_common(1)[0]
+    assert several[1] > 1, "one scene in several languages"
+
+
+def test_a_translated_scene_goes_where_the_words_of_all_its_texts_send_it() -> None:
+    def splits(marked: str) -> set[str]:
+        policy = Policy.model_validate(
+            {
+                "version": 1,
+                "name": "p",
+                "concepts": [{"id": "a", "terms": ["zork", "blick", "norf", "dax"], "anchors": ["a tulip"]}],
+                "safe_prompts": [{"shipped": "everyday", "limit": 60}],
+                "borderline_prompts": [
+                    *({"text": f"a {word} made of sugar"} for word in ("zork", "blick", "norf", "dax")),
+                    *(
+                        {"language": "zh", "text": f"糖做的{k}", marked: f"a {word} made of sugar"}
+                        for k, word in enumerate(("zork", "blick", "norf", "dax"))
+                    ),
+                ],
+            }
+        )
+        book = build_prompt_book(policy, size=40, languages=ALL)
+        return {f"{s} {p.language} {p.group}" for s in SPLITS for p in book.split(s).borderline}
+
+    found = splits("english")
+    assert {w.replace(" zh ", " en ") for w in found if " zh " in w} == {w for w in found if " en " in w}
+    assert len({w.split()[0] for w in found}) > 1
+    # Without its English a prompt trains, unless it names what is held out.
+    assert all(w.startswith("train") for w in splits("group") if " zh " in w)
+
+
+def test_english_goes_with_a_language(tmp_path: Path) -> None:
+    for given in ({"text": "a", "english": "b"}, {"path": "x.txt", "language": "ja", "english": "b"}):
+        with pytest.raises(ValueError, match="`english` goes with"):
+            Policy.model_validate({"version": 1, "name": "p", "borderline_prompts": [given]})
+
+
+def test_a_safe_prompt_in_another_language_only_trains() -> None:
+    texts = [f"第{k}张桌子上的苹果" for k in range(30)]
+    marked = [{"language": "zh", "text": t, "english": f"apple {k}"} for k, t in enumerate(texts)]
+    concept = {"id": "a", "terms": ["zork"], "anchors": ["a tulip"]}
+    policy = {"version": 1, "name": "p", "concepts": [concept], "safe_prompts": marked}
+    book = build_prompt_book(Policy.model_validate(policy), size=40, languages=ALL)
+    assert {p.text for p in book.train.safe} & set(texts)
+    assert not {p.text for s in SPLITS[1:] for p in book.split(s).prompts()} & set(texts)
 
 
 def test_which_models_are_hardened_in_what(tmp_path: Path) -> None:

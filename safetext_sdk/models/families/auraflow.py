@@ -19,6 +19,7 @@ class AuraFlow(T5Alone):
             UMT5,
             frozenset({"last_hidden_state"}),
             causal=False,
+            masked=True,
             tokenizer="LlamaTokenizerFast",
         ),
     )

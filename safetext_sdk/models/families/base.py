@@ -48,6 +48,8 @@ class EncoderSpec:
         reads: what the denoiser reads of it.
         causal: outputs at the first T positions do not depend on later ones, so a training step may read a
             prefix.
+        masked: of one that is not causal: it is computed with its mask, so that pads change nothing at the
+            prompt.
         tokenizer: the class that diffusers loads its tokenizer with, where no index says so.
     """
 
@@ -55,6 +57,7 @@ class EncoderSpec:
     architecture: Architecture
     reads: frozenset[Output]
     causal: bool = True
+    masked: bool = False
     tokenizer: str = "CLIPTokenizer"
 
 
@@ -77,6 +80,9 @@ class Family:
     languages: ClassVar[tuple[Language, ...]] = ()
     """What its published encoders read beside English, so that prompts in Chinese or Japanese, and those that
     a policy marks with a language, are used. Terms in Latin letters are used for every family."""
+    lora_by_pipeline: ClassVar[frozenset[str]] = frozenset()
+    """Encoders that the pipeline's ``load_lora_weights`` puts an adapter beside. It takes a file with others'
+    adapters as well, says nothing, and draws undefended: no such file is written."""
     self_contained: ClassVar[bool] = False
     """Whether the conditioning depends on nothing but the encoders and tokenizers that a run folder holds."""
 
@@ -237,6 +243,14 @@ class Family:
     def causal(self) -> frozenset[str]:
         """Names of the encoders with causal attention."""
         return frozenset(spec.name for spec in self.encoders if spec.causal)
+
+    @cached_property
+    def ends_with_prompt(self) -> frozenset[str]:
+        """Names of the encoders of which nothing behind the longest prompt of a batch (and one pad) is read,
+        nor changes what is: the rest need not be computed in training."""
+        if self.pads_are_read:
+            return frozenset()
+        return frozenset(spec.name for spec in self.encoders if spec.causal or spec.masked)
 
     @cached_property
     def reads_end_token(self) -> bool:

@@ -34,6 +34,7 @@ class Flux(Family):
         ),
     )
     pipelines = ("Flux",)
+    lora_by_pipeline = frozenset({"text_encoder"})
 
     def claim(self, folder: ModelFolder) -> int:
         # FLUX.2 reads other encoders altogether.

@@ -37,6 +37,7 @@ class SD1(Family):
         pipeline="StableDiffusionPipeline",
         arguments={"safety_checker": None, "feature_extractor": None},
     )
+    lora_by_pipeline = frozenset({"text_encoder"})
     self_contained = True
 
     def claim(self, folder: ModelFolder) -> int:

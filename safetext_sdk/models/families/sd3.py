@@ -35,6 +35,7 @@ class SD3(Family):
         EncoderSpec(_T5, T5, frozenset({"last_hidden_state"}), causal=False, tokenizer="T5TokenizerFast"),
     )
     pipelines = ("StableDiffusion3",)
+    lora_by_pipeline = frozenset(_CLIPS)
 
     def options(self, folder: ModelFolder) -> dict[str, Any]:
         config = folder.config("transformer")

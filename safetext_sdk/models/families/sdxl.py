@@ -42,6 +42,7 @@ class SDXL(Family):
         companion="stabilityai/stable-diffusion-xl-base-1.0",
         pipeline="StableDiffusionXLPipeline",
     )
+    lora_by_pipeline = frozenset(_NAMES)
     self_contained = True
 
     def options(self, folder: ModelFolder) -> dict[str, Any]:

@@ -20,7 +20,12 @@ class T5Alone(Family):
 
     encoders = (
         EncoderSpec(
-            "text_encoder", T5, frozenset({"last_hidden_state"}), causal=False, tokenizer="T5TokenizerFast"
+            "text_encoder",
+            T5,
+            frozenset({"last_hidden_state"}),
+            causal=False,
+            masked=True,
+            tokenizer="T5TokenizerFast",
         ),
     )
     languages = LATIN

@@ -172,13 +172,15 @@ def main() -> None:
         print("| attack | loop: prompts an hour | ours: prompts an hour | ratio | same | s | GiB |")
         print("|---|---|---|---|---|---|---|", flush=True)
         for name in args.attack:
-            kind: type[TokenAttack[Any]] = ATTACKS.get(name)
-            settings = CUTS.get(name, {}) if args.cut else kind.small
-            settings = {**settings, "start": "blank-term", **given}
+            kind = ATTACKS.get(name)
+            if not issubclass(kind, TokenAttack):
+                parser.error(f"{name} searches no tokens")
+            settings: dict[str, Any] = {**(CUTS.get(name, {}) if args.cut else kind.small), **given}
+            settings.setdefault("start", "blank-term")
             settings = {key: v for key, v in settings.items() if key in kind.Config.model_fields}
             ours = kind(**{**settings, "prompts_at_once": len(prompts)})
             loop = loop_of(kind)(**{**settings, "prompts_at_once": 1, "at_once": 4096})
-            warm = {key: 1 for key in ("steps", "generations", "sweeps") if key in settings}
+            warm: dict[str, Any] = {key: 1 for key in ("steps", "generations", "sweeps") if key in settings}
             timed(kind(**{**settings, **warm}), prompts[:1], context)
             one = timed(loop, prompts[: args.loop_n or len(prompts)], context)
             many = timed(ours, prompts, context)

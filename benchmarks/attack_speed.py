@@ -1,14 +1,27 @@
-"""Prompts attacked an hour: ours, in batches over prompts, against a loop over prompts.
+"""Prompts attacked an hour: ours, against a loop over prompts that computes what the published code computes.
 
-    python benchmarks/attack_speed.py --attack unlearndiffatk gcg-denoiser --n 8
+    python benchmarks/attack_speed.py --attack unlearndiffatk p4d gcg-encoder gcg-denoiser --n 3
     python benchmarks/attack_speed.py --true-size --attack unlearndiffatk --n 142 --device cuda
 
-Both sides run the same attack with the same settings, objective and seeds, in one process, the loop first.
-The loop attacks one prompt after the other and batches its candidates, as the published code does
-(UnlearnDiffAtk, P4D and MMA take one prompt at a time; a GCG step evaluates its candidates in one batch).
+Both sides run the same attack with the same settings, objective and seeds, in one process, the loop first,
+and must find the same texts (``same``: prompts whose texts agree; batches of other sizes round otherwise).
+The loop attacks one prompt after the other and
+
+* evaluates every candidate of a step in one batch, to its end, those too that it drew before (GCG:
+  ``llm_attacks/minimal_gcg/opt_utils.py``, ``get_filtered_cands`` and ``get_logits``; nanoGCG: ``GCG.run``;
+  MMA-Diffusion: ``SDattack.step``), and takes a gradient at every step;
+* has its texts at the encoder's full length, as all of them do (and we: the denoiser reads all positions).
+
+In four things it is given more than they have: targets are computed once (P4D's ``optimize`` computes the
+target's text and prediction anew at every step), a text is encoded once for all timesteps (UnlearnDiffAtk's
+``ClassifierTask.get_loss`` encodes it for each), candidates are tokenized together (``get_filtered_cands``
+does it one by one), and the projection onto the simplex has a closed form (UnlearnDiffAtk bisects in Python).
+So the ratios are what batches, and answers that are not computed twice, are worth.
+
 Seconds are of the wall clock on a GPU, and of the processor on a CPU, where other load would be measured too.
 ``--true-size`` takes random weights of Stable Diffusion 1.4's sizes: speed and memory are those of the real
-model, what is found is not. ``--loop-n`` prompts suffice for the loop, which is linear in them.
+model, what is found is not. ``--loop-n`` prompts suffice for the loop, which is linear in them. ``--cut``
+takes a cut of each budget instead of ``small``: quick, and blind to what a search spares once it has settled.
 """
 
 from __future__ import annotations
@@ -16,7 +29,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +37,12 @@ import torch
 
 from safetext_sdk import build_prompt_book, load_model, load_policy
 from safetext_sdk.attacks import ATTACKS, Attack, AttackContext
+from safetext_sdk.attacks.conditioning_objective import ConditioningObjective
+from safetext_sdk.attacks.token_attack import TokenAttack
 from safetext_sdk.models import TextToImageModel
+from safetext_sdk.search.problem import Found, Problem
 
-SETTINGS: dict[str, dict[str, Any]] = {
+CUTS: dict[str, dict[str, Any]] = {
     "gcg-encoder": {"steps": 5, "candidates": 48, "top": 64},
     "gcg-denoiser": {"steps": 3, "candidates": 16, "top": 64},
     "unlearndiffatk": {"timesteps": 2, "steps": 20, "every": 20},
@@ -35,7 +51,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "mma": {"steps": 5, "candidates": 48, "top": 64},
     "ring-a-bell": {"population": 40, "generations": 10},
 }
-"""A cut of each budget: prompts an hour scale with the steps, the ratio does not."""
+"""A cut of each budget, for ``--cut``."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +60,24 @@ class Timed:
 
     prompts: int
     seconds: float
-    passes: int
+    texts: list[str]
     gigabytes: float
 
     @property
     def an_hour(self) -> float:
         """Prompts attacked in an hour."""
         return 3600 * self.prompts / self.seconds
+
+
+def loop_of(kind: type[TokenAttack[Any]]) -> type[TokenAttack[Any]]:
+    """The attack with every candidate and every gradient computed."""
+
+    class Loop(kind):  # type: ignore[valid-type,misc]
+        def search(self, objective: ConditioningObjective, problem: Problem) -> Found:
+            found: Found = super().search(objective, replace(problem, exhaustive=True))
+            return found
+
+    return Loop
 
 
 def true_size(folder: Path, device: str) -> TextToImageModel:
@@ -107,7 +134,7 @@ def timed(attack: Attack[Any], prompts: list[str], context: AttackContext) -> Ti
         torch.cuda.synchronize()
     seconds = clock() - begun
     memory = torch.cuda.max_memory_allocated() / 2**30 if cuda else 0.0
-    return Timed(len(found), seconds, sum(r.forward_passes for r in found), memory)
+    return Timed(len(found), seconds, [r.texts[0] for r in found], memory)
 
 
 def main() -> None:
@@ -124,6 +151,7 @@ def main() -> None:
     parser.add_argument(
         "--true-size", action="store_true", help="random weights of Stable Diffusion 1.4's sizes"
     )
+    parser.add_argument("--cut", action="store_true", help="a cut of each budget instead of small")
     args = parser.parse_args()
 
     policy = load_policy(args.policy)
@@ -141,20 +169,25 @@ def main() -> None:
         print(
             f"{model.id} on {model.device}, {len(prompts)} prompts, torch threads {torch.get_num_threads()}\n"
         )
-        print("| attack | loop: prompts an hour | batches: prompts an hour | ratio | s | GiB |")
-        print("|---|---|---|---|---|---|", flush=True)
+        print("| attack | loop: prompts an hour | ours: prompts an hour | ratio | same | s | GiB |")
+        print("|---|---|---|---|---|---|---|", flush=True)
         for name in args.attack:
             kind = ATTACKS.get(name)
-            settings = SETTINGS.get(name, {}) | {"start": "blank-term"} | given
+            if not issubclass(kind, TokenAttack):
+                parser.error(f"{name} searches no tokens")
+            settings: dict[str, Any] = {**(CUTS.get(name, {}) if args.cut else kind.small), **given}
+            settings.setdefault("start", "blank-term")
             settings = {key: v for key, v in settings.items() if key in kind.Config.model_fields}
-            batched = kind(**{**settings, "prompts_at_once": len(prompts)})
-            loop = kind(**{**settings, "prompts_at_once": 1, "at_once": 4096})
-            timed(batched, prompts[:1], context)  # warm
+            ours = kind(**{**settings, "prompts_at_once": len(prompts)})
+            loop = loop_of(kind)(**{**settings, "prompts_at_once": 1, "at_once": 4096})
+            warm: dict[str, Any] = {key: 1 for key in ("steps", "generations", "sweeps") if key in settings}
+            timed(kind(**{**settings, **warm}), prompts[:1], context)
             one = timed(loop, prompts[: args.loop_n or len(prompts)], context)
-            many = timed(batched, prompts, context)
+            many = timed(ours, prompts, context)
+            same = sum(x == y for x, y in zip(one.texts, many.texts, strict=False))
             print(
                 f"| `{name}` | {one.an_hour:,.0f} | {many.an_hour:,.0f} | {many.an_hour / one.an_hour:.2f} | "
-                f"{many.seconds:.0f} | {many.gigabytes:.1f} |",
+                f"{same} of {one.prompts} | {many.seconds:.0f} | {many.gigabytes:.1f} |",
                 flush=True,
             )
 

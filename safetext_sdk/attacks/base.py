@@ -120,7 +120,8 @@ class AttackResult:
         success: whether the attack saw the concept in a picture of a text; None: it made no pictures.
         queries: prompts sent to the model under attack.
         forward_passes: texts, tokens' embeddings or latents sent through an encoder or the denoiser of either
-            model; a backward pass counts as one more.
+            model; a backward pass counts as one more. Those of the budget: an answer that was known already
+            is counted, and not computed again.
         seconds: wall time; a share of the batch's where prompts were attacked together.
         notes: facts worth keeping, e.g. ``{"objective": "0.83"}``.
         beside: what is typed beside each text; empty where nothing is.

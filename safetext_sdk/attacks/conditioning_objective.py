@@ -6,7 +6,7 @@ encoders are torch modules; a goal may go on through the denoiser.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -37,6 +37,14 @@ class Goal(Protocol):
         ...
 
 
+class BoundedGoal(Goal, Protocol):
+    """A goal whose loss is a sum that only grows, so that it can stop early."""
+
+    def far_below(self, got: Conditioning, tokens: Tokens, prompts: Tensor, bound: Tensor) -> Tensor:
+        """As `Goal.far` where that is below ``bound`` [r]; elsewhere any value that is not."""
+        ...
+
+
 class ConditioningObjective:
     """See `search.objective.Differentiable`.
 
@@ -58,6 +66,28 @@ class ConditioningObjective:
         made = ConditioningObjective(self.rows, goal, self.owner)
         made.passes = self.passes
         return made
+
+    @property
+    def passes_a_row(self) -> int:
+        """Forward passes that a row takes: the encoder's and the goal's."""
+        return 1 + self.goal.cost
+
+    @property
+    def loss_below(self) -> Callable[[Tensor, Tensor, Tensor], Tensor] | None:
+        """See `search.objective.BoundedObjective`; None where the goal cannot stop early. A row that it stops
+        at is counted in full: the budget is that of the search, not of what was saved."""
+        far_below: Callable[..., Tensor] | None = getattr(self.goal, "far_below", None)
+        if far_below is None:
+            return None
+
+        def below(ids: Tensor, prompts: Tensor, bound: Tensor) -> Tensor:
+            with torch.no_grad():
+                tokens = self.rows.tokens(ids, prompts)
+                losses = far_below(self.model.condition(tokens), tokens, self.owner[prompts], bound)
+            self._paid(prompts, 1)
+            return losses
+
+        return below
 
     @property
     def tables(self) -> Sequence[Tensor]:
@@ -100,4 +130,4 @@ class ConditioningObjective:
 
     def _paid(self, prompts: Tensor, times: int) -> None:
         seen = torch.bincount(prompts, minlength=len(self.passes))
-        self.passes += seen * times * (1 + self.goal.cost)
+        self.passes += seen * times * self.passes_a_row

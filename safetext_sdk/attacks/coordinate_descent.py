@@ -63,6 +63,10 @@ class GuidedPrediction:
         """See `Goal.far`: what the denoiser says."""
         return self.prediction.far(got, tokens, prompts)
 
+    def far_below(self, got: Conditioning, tokens: Tokens, prompts: Tensor, bound: Tensor) -> Tensor:
+        """See `BoundedGoal.far_below`."""
+        return self.prediction.far_below(got, tokens, prompts, bound)
+
 
 class CoordinateDescent(TokenAttack[CoordinateDescentConfig]):
     """Coordinate descent through the encoder, then through the denoiser, from several places."""
@@ -88,7 +92,8 @@ class CoordinateDescent(TokenAttack[CoordinateDescentConfig]):
         goal, config = objective.goal, self.config
         assert isinstance(goal, GuidedPrediction)
         words = problem.free.shape[1]
-        start, passes = problem, problem.ids.new_zeros(len(problem.ids))
+        start = problem
+        passes = spared = problem.ids.new_zeros(len(problem.ids))
         if config.encoder_sweeps:
             first = coordinate_descent(
                 objective.stage(goal.guide),
@@ -96,11 +101,12 @@ class CoordinateDescent(TokenAttack[CoordinateDescentConfig]):
                 steps=config.encoder_sweeps * words,
                 candidates=config.candidates,
             )
-            start, passes = replace(problem, ids=first.ids), first.forward_passes
+            start = replace(problem, ids=first.ids)
+            passes, spared = first.forward_passes, first.spared
         found = coordinate_descent(
             objective, start, steps=config.sweeps * words, candidates=config.candidates
         )
-        return replace(found, forward_passes=found.forward_passes + passes)
+        return replace(found, forward_passes=found.forward_passes + passes, spared=found.spared + spared)
 
     def evaluations(self, goal: Goal) -> int:
         visit = self.config.words * (self.config.candidates + 2)

@@ -70,7 +70,23 @@ class SamePrediction:
 
     def far(self, got: Conditioning, tokens: Tokens, prompts: Tensor) -> Tensor:
         """See `Goal.far`."""
+        return self._errors(got, prompts, self.times).mean(1)
+
+    def far_below(self, got: Conditioning, tokens: Tokens, prompts: Tensor, bound: Tensor) -> Tensor:
+        """See `BoundedGoal.far_below`: one step of the trajectory after the other, and only for rows whose
+        mean error can still be below. The last step comes first: there the predictions differ most."""
+        errors = torch.zeros(len(prompts), len(self.times), device=bound.device)
+        left = torch.arange(len(prompts), device=bound.device)
+        for i in reversed(range(len(self.times))):
+            errors[left, i] = self._errors(got.select(left), prompts[left], self.times[i : i + 1])[:, 0]
+            left = left[errors[left].mean(1) < bound[left]]
+            if not len(left):
+                break
+        return errors.mean(1)
+
+    def _errors(self, got: Conditioning, prompts: Tensor, times: Tensor) -> Tensor:
+        """Errors of the predictions at some steps [r, t]."""
         with frozen(self.calls.denoiser):
-            said = self.calls.predict(prompts, self.times, got)
-        error = (said - self.wanted[prompts][:, self.times]).square().flatten(2).mean(2)
-        return (error / self.scale[prompts][:, self.times]).mean(1)
+            said = self.calls.predict(prompts, times, got)
+        error = (said - self.wanted[prompts][:, times]).square().flatten(2).mean(2)
+        return error / self.scale[prompts][:, times]

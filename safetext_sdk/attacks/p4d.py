@@ -1,7 +1,7 @@
 """Prompting4Debugging (Chin et al., ICML 2024, arXiv 2309.06135, section 3; P4D-N): a prompt of N tokens
 under which the hardened model predicts what the original predicts for the unsafe prompt.
 
-As published: 16 tokens in the place of the prompt, 3,000 steps of Adam (0.1, decay 0.1) on embeddings that
+As published: 16 tokens in the place of the prompt, 3,000 steps of AdamW (0.1, decay 0.1) on embeddings that
 are projected to the nearest tokens, one timestep a step. Timesteps are taken in turn from the original's
 own trajectory, where the paper draws them at random from noised pictures of the prompt.
 """
@@ -26,7 +26,7 @@ class P4DConfig(TokenAttackConfig):
     words: int = Field(default=16, ge=1, le=64, description="Words that take the prompt's place.")
     steps: int = Field(default=3000, ge=1, description="Steps of Adam.")
     rate: float = Field(default=0.1, gt=0, description="Step size of Adam.")
-    decay: float = Field(default=0.1, ge=0, description="Its L2 penalty on the embeddings.")
+    decay: float = Field(default=0.1, ge=0, description="Its decoupled weight decay of the embeddings.")
     timesteps: int = Field(default=10, ge=1, description="Steps of the original's trajectory, in turn.")
     every: int = Field(default=50, ge=1, description="Steps between two exact evaluations.")
 

@@ -32,9 +32,9 @@ from .token_rows import TokenRows, repeated
 Start = Literal["prompt", "blank-term"]
 """What the search starts from. prompt: the unsafe prompt; blank-term: the same without the policy's unsafe
 words, so that the attack has to find them. The target is the unsafe prompt in both."""
-ROWS_AT_ONCE = {"cpu": 16, "cuda": 1024}
-"""Rows of the encoder that are tried together: a CPU is fastest with what stays in its cache; a GPU halves it
-where memory runs out."""
+PASSES_AT_ONCE = {"cpu": 16, "cuda": 1024}
+"""Rows of encoder and denoiser that are computed together: a CPU is fastest with what stays in its cache; a
+GPU halves it where memory runs out."""
 
 
 class TokenAttackConfig(AttackConfig):
@@ -192,7 +192,7 @@ class TokenAttack(Attack[T]):
                 for i, p in enumerate(owner)
             ),
             accept=rows.accept(),
-            at_once=self.config.at_once or max(1, ROWS_AT_ONCE.get(model.device.type, 16) // (1 + goal.cost)),
+            at_once=self.config.at_once * (1 + goal.cost) or PASSES_AT_ONCE.get(model.device.type, 16),
             progress=context.progress,
         )
         plain = torch.full((len(prompts),), torch.inf, device=model.device)
@@ -223,7 +223,10 @@ class TokenAttack(Attack[T]):
                 prompt,
                 (texts[best] if loss < plain else ready.blank[i],),
                 queries=int(found.forward_passes[mine].sum()) + 1,
-                forward_passes=int(objective.passes[mine].sum()) + before + 1 + objective.goal.cost,
+                forward_passes=int((objective.passes + found.spared)[mine].sum())
+                + before
+                + 1
+                + objective.goal.cost,
                 seconds=seconds / len(prompts),
                 notes={"distance": f"{min(loss, plain):.4f}", "plain prompt": f"{plain:.4f}"},
             )

@@ -28,10 +28,11 @@ def coordinate_descent(
             order = draws.uniform(k).argsort(dim=1)
         slot = order[:, step % k : step % k + 1]  # [n, 1]
         place = problem.free.gather(1, slot)
-        change = search.changes(objective, place)[:, 0]
+        every = search.changes(objective)  # [n, k, c]
+        change = every.gather(1, slot.unsqueeze(-1).expand(-1, -1, every.shape[2]))[:, 0]
         token = problem.allowed[change.topk(candidates, dim=-1, largest=False).indices]  # [n, candidates]
         rows = search.best.unsqueeze(1).repeat(1, candidates, 1)
         rows.scatter_(2, place.unsqueeze(1).expand(-1, candidates, -1), token.unsqueeze(-1))
-        search.keep(rows, search.evaluate(rows))
+        search.keep(rows, search.evaluate(rows, beat=True))
         problem.progress(step + 1, steps)
     return search.found()

@@ -25,12 +25,12 @@ def coordinate_gradient(
     search, draws = Search(objective, problem), problem.draws()
     k, top = problem.free.shape[1], min(top, len(problem.allowed))
     for step in range(steps):
-        change = search.changes(objective, problem.free)
+        change = search.changes(objective)
         ranked = problem.allowed[change.topk(top, dim=-1, largest=False).indices]  # [n, k, top]
         slot, rank = draws.integers(k, candidates), draws.integers(top, candidates)  # [n, candidates]
         token = ranked.flatten(1).gather(1, slot * top + rank)
         rows = search.best.unsqueeze(1).repeat(1, candidates, 1)
         rows.scatter_(2, problem.free.gather(1, slot).unsqueeze(-1), token.unsqueeze(-1))
-        search.keep(rows, search.evaluate(rows))
+        search.keep(rows, search.evaluate(rows, beat=True))
         problem.progress(step + 1, steps)
     return search.found()

@@ -42,6 +42,26 @@ class GradientObjective(Objective, Protocol):
         ...
 
 
+class BoundedObjective(Objective, Protocol):
+    """An objective that can stop early at rows that cannot win."""
+
+    def loss_below(self, ids: Tensor, prompts: Tensor, bound: Tensor) -> Tensor:
+        """As `Objective.loss` where that is below ``bound`` [r]; elsewhere any value that is not: a part of a
+        sum that has passed the bound says enough."""
+        ...
+
+
+def bounded(objective: Objective) -> Callable[[Tensor, Tensor, Tensor], Tensor] | None:
+    """`BoundedObjective.loss_below`, where the objective has it."""
+    below: Callable[[Tensor, Tensor, Tensor], Tensor] | None = getattr(objective, "loss_below", None)
+    return below
+
+
+def passes_of(objective: Objective) -> int:
+    """Forward passes that a row takes: what the objective says as ``passes_a_row``, else one."""
+    return int(getattr(objective, "passes_a_row", 1))
+
+
 @dataclass(frozen=True)
 class Slopes:
     """Losses and their gradients by the embeddings of the free positions.

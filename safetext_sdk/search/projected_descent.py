@@ -35,14 +35,15 @@ def projected_descent(
         stages: what is descended, in turn, one a step (the denoiser at changing timesteps).
         steps: gradients in all.
         rate: step size of Adam.
-        decay: its L2 penalty.
+        decay: its decoupled weight decay, as in both published codes (AdamW). As a part of the gradient it
+            would be divided by that gradient's own size and pull the embeddings to zero.
         every: steps between two exact evaluations.
     """
     search, draws = Search(objective, problem), problem.draws()
     tables = [table for here in stages[:1] for table in here.tables]
     first = problem.allowed[draws.integers(len(problem.allowed), problem.free.shape[1])]  # [n, k]
     soft = [table[first].detach().float().clone() for table in tables]
-    optimizer = torch.optim.Adam(soft, lr=rate, weight_decay=decay)
+    optimizer = torch.optim.AdamW(soft, lr=rate, weight_decay=decay)
     for step in range(steps):
         tokens = nearest(soft, tables, problem.allowed)
         slopes = slopes_of(search, stages[step % len(stages)], problem.filled(tokens.unsqueeze(1))[:, 0])
@@ -51,7 +52,7 @@ def projected_descent(
         optimizer.step()
         if (step + 1) % every == 0 or step + 1 == steps:
             rows = problem.filled(nearest(soft, tables, problem.allowed).unsqueeze(1))
-            search.keep(rows, search.evaluate(rows))
+            search.keep(rows, search.evaluate(rows, beat=True))
         problem.progress(step + 1, steps)
     return search.found()
 

@@ -17,6 +17,6 @@ def random_search(objective: Objective, problem: Problem, *, evaluations: int, w
     for start in range(0, evaluations, width):
         count = min(width, evaluations - start)
         rows = problem.filled(problem.allowed[draws.integers(len(problem.allowed), count, k)])
-        search.keep(rows, search.evaluate(rows))
+        search.keep(rows, search.evaluate(rows, beat=True))
         problem.progress(start + count, evaluations)
     return search.found()

@@ -56,7 +56,7 @@ def relaxed_descent(
             weights.data = onto_simplex(weights)
             if (step + 1) % (every or steps) == 0 or step + 1 == steps:
                 rows = problem.filled(problem.allowed[weights.argmax(-1)].unsqueeze(1))
-                search.keep(rows, search.evaluate(rows))
+                search.keep(rows, search.evaluate(rows, beat=True))
             problem.progress(stage * steps + step + 1, len(stages) * steps)
     return search.found()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .objective import Differentiable, Slopes
+from .objective import Differentiable, Slopes, passes_of
 from .problem import Search
 
 
@@ -20,7 +20,7 @@ def slopes_of(search: Search, objective: Differentiable, rows: Tensor) -> Slopes
         losses = got.losses.view(-1, 1, 1).expand(-1, free.shape[1], 1)
         return torch.cat([losses, *(at for at, _ in got.parts)], dim=-1)
 
-    joined = search.batches.run(work, every)
+    joined = search.batches.run(work, every, passes_of(objective))
     search.paid(2)
     losses, *gradients = torch.split(joined, [1, *widths], dim=-1)
     return Slopes(losses[:, 0, 0], tuple(zip(gradients, objective.tables, strict=True)))

@@ -14,12 +14,15 @@ from support import minis
 from support.attack_case import TERMS, context
 
 from safetext_sdk.attacks import ATTACKS, AttackContext, AttackResult
+from safetext_sdk.attacks.conditioning_objective import ConditioningObjective
 from safetext_sdk.attacks.coordinate_descent import CoordinateDescent, guide_of, placed
+from safetext_sdk.attacks.denoiser_goal import SamePrediction
 from safetext_sdk.attacks.mma import MMA
 from safetext_sdk.attacks.ring_a_bell import RingABell
 from safetext_sdk.attacks.token_attack import TokenAttack, without
 from safetext_sdk.errors import UsageError
 from safetext_sdk.policy import Policy
+from safetext_sdk.search.problem import Found, Problem
 
 PROMPTS = ["gun with flowers", "the gun and a cat"]
 SMALL: dict[str, dict[str, Any]] = {
@@ -101,6 +104,55 @@ def test_the_backdoor_word_is_found_in_the_prompts_place(name: str, where: Attac
     (result,) = made(name, words=1).attack(["gun"], where)
     assert result.texts == (BACKDOOR,)
     assert float((result.notes or {})["distance"]) <= 1e-4
+
+
+@pytest.mark.parametrize("name", ["gcg-encoder", "gcg-denoiser", "coordinate-descent", "mma"])
+def test_what_is_spared_changes_nothing(name: str, where: AttackContext) -> None:
+    """The same texts and the same count as where every candidate is computed to its end."""
+    kind = type(made(name))
+
+    class Whole(kind):  # type: ignore[valid-type,misc]
+        def search(self, objective: ConditioningObjective, problem: Problem) -> Found:
+            found: Found = super().search(objective, replace(problem, exhaustive=True))
+            assert not found.spared.any()
+            return found
+
+    changes = {"steps": 12} if "steps" in SMALL[name] else {"sweeps": 3}
+    mine, whole = made(name, **changes), Whole(made(name, **changes).config)
+    for one, other in zip(mine.attack(PROMPTS, where), whole.attack(PROMPTS, where), strict=True):
+        assert one.texts == other.texts
+        assert (one.queries, one.forward_passes) == (other.queries, other.forward_passes)
+
+
+def test_the_denoiser_is_asked_no_further_where_a_row_cannot_win(where: AttackContext) -> None:
+    """Below the bound the error is exact; elsewhere it is a part of it that has reached the bound."""
+    prompts = ["gun with flowers"] * 4
+    goal = SamePrediction.to_prompts(where.original, prompts, seed=0, times=2)
+    texts = ["gun with flowers", "bouquet with flowers", "a cat", "the knife and a cat"]
+    got, tokens = where.original.encode(texts), where.original.tokenize(texts)
+    rows = torch.arange(4)
+    exact = goal.far(got, tokens, rows)
+    asked: list[int] = []
+    predict = goal.calls.predict
+
+    class Counting:
+        denoiser = goal.calls.denoiser
+
+        def predict(self, of: torch.Tensor, times: torch.Tensor, given: Any) -> torch.Tensor:
+            asked.append(len(of) * len(times))
+            return predict(of, times, given)
+
+    goal.calls = Counting()  # type: ignore[assignment]
+    assert torch.allclose(goal.far_below(got, tokens, rows, torch.full((4,), torch.inf)), exact)
+    assert sum(asked) == 8
+    for bound in (exact.sort().values[1] * 1.001, exact.max() / 50):
+        asked.clear()
+        told = goal.far_below(got, tokens, rows, bound.expand(4))
+        below = exact < bound
+        assert torch.allclose(told[below], exact[below])
+        assert (told[~below] >= bound).all()
+        assert (told <= exact * 1.0001 + 1e-6).all()
+    assert sum(asked) < 8
 
 
 PLANTED: dict[str, dict[str, Any]] = {"unlearndiffatk": {"decay": 0.0}}

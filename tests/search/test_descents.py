@@ -62,6 +62,14 @@ def test_a_prompt_minds_no_neighbour_and_no_batch(name: str) -> None:
     assert torch.equal(alone.ids[0], whole.ids[1])
 
 
+def test_the_scale_of_a_loss_does_not_matter_to_projected_descent() -> None:
+    """Adam divides the gradient by its size; a penalty that were a part of it would drown a small one."""
+    plain, _ = planted()
+    small = Counted(plain.tables, lambda inputs, ids, prompts: 1e-4 * plain.loss_of(inputs, ids, prompts))
+    run = DESCENTS["projected"]
+    assert torch.equal(run(small, problem()).ids, run(plain, problem()).ids)
+
+
 def test_the_nearest_distribution() -> None:
     generator = torch.Generator().manual_seed(0)
     values = torch.randn(5, 7, generator=generator, dtype=torch.float64)

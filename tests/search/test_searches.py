@@ -14,7 +14,7 @@ from safetext_sdk.search.bandit import bandit
 from safetext_sdk.search.coordinate_descent import coordinate_descent
 from safetext_sdk.search.coordinate_gradient import coordinate_gradient
 from safetext_sdk.search.genetic import genetic
-from safetext_sdk.search.objective import EmbeddingObjective
+from safetext_sdk.search.objective import EmbeddingObjective, Slopes
 from safetext_sdk.search.problem import Found, Problem
 from safetext_sdk.search.random_search import random_search
 
@@ -100,18 +100,89 @@ def test_passes_are_counted_and_memory_is_minded(name: str) -> None:
     largest = 0
 
     class Watched(Counted):
+        sloped = 0
+
         def loss(self, ids: Tensor, prompts: Tensor) -> Tensor:
             nonlocal largest
             largest = max(largest, len(ids))
             return super().loss(ids, prompts)
 
+        def slopes(self, ids: Tensor, prompts: Tensor, free: Tensor) -> Slopes:
+            self.sloped += len(ids)
+            return super().slopes(ids, prompts, free)
+
     plain, _ = planted()
-    objective = Watched(plain.tables, plain.loss_of)
-    found = SEARCHES[name](objective, problem(at_once=7))
-    assert largest == 7
-    gradients = {"coordinate gradient": 40 * 2, "coordinate descent": 9 * 2}.get(name, 0)
-    assert int(found.forward_passes.sum()) == objective.rows + 3 * gradients
-    assert torch.equal(found.ids, SEARCHES[name](plain, problem()).ids)
+    for exhaustive in (False, True):
+        objective = Watched(plain.tables, plain.loss_of)
+        found = SEARCHES[name](objective, problem(at_once=7, exhaustive=exhaustive))
+        assert largest == 7
+        gradients = {"coordinate gradient": 40 * 2, "coordinate descent": 9 * 2}.get(name, 0)
+        made = objective.rows + 2 * objective.sloped
+        assert int(found.forward_passes.sum()) == made + int(found.spared.sum())
+        if exhaustive:
+            assert made == objective.rows + 3 * gradients
+            assert not found.spared.any()
+        assert torch.equal(found.ids, SEARCHES[name](plain, problem()).ids)
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_no_row_is_computed_twice_and_the_same_is_found(name: str) -> None:
+    seen: list[tuple[int, ...]] = []
+
+    class Watched(Counted):
+        def loss(self, ids: Tensor, prompts: Tensor) -> Tensor:
+            pairs = zip(ids.tolist(), prompts.tolist(), strict=True)
+            seen.extend((prompt, *row) for row, prompt in pairs)
+            return super().loss(ids, prompts)
+
+    plain, _ = planted()
+    few = {"allowed": torch.arange(10, 40), "accept": lambda rows, _: rows[:, FREE[0]] != 20}
+    watched = Watched(plain.tables, plain.loss_of)
+    found = SEARCHES[name](watched, problem(**few))
+    assert len(seen) == len(set(seen))
+    whole = SEARCHES[name](plain, problem(**few, exhaustive=True))
+    for one, other in (
+        (found.ids, whole.ids),
+        (found.losses, whole.losses),
+        (found.forward_passes, whole.forward_passes),
+    ):
+        assert torch.equal(one, other)
+    assert (found.spared > 0).all()
+
+
+def test_little_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, _ = planted()
+    whole = SEARCHES["coordinate gradient"](plain, problem())
+    monkeypatch.setattr("safetext_sdk.search.problem.KNOWN", 20)
+    found = SEARCHES["coordinate gradient"](plain, problem())
+    assert torch.equal(found.ids, whole.ids)
+    assert 0 < int(found.spared.sum()) < int(whole.spared.sum())
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_rows_that_cannot_win_are_left_early(name: str) -> None:
+    """A loss that is a sum over the positions: whoever keeps only what is better may stop at a part of it."""
+    plain, wanted = planted()
+    parts = left = 0
+
+    class Bounded(Counted):
+        def loss_below(self, ids: Tensor, prompts: Tensor, bound: Tensor) -> Tensor:
+            nonlocal parts, left
+            with torch.no_grad():
+                far = (table()[ids[:, list(FREE)]] - table()[wanted[prompts]]).square().sum(-1)
+                part, all_of_it = torch.log1p(far[:, :2]).sum(-1), self.loss(ids, prompts)
+            parts, left = parts + len(ids), left + int((part >= bound).sum())
+            return torch.where(part < bound, all_of_it, part)
+
+    found = SEARCHES[name](Bounded(plain.tables, plain.loss_of), problem())
+    whole = SEARCHES[name](plain, problem(exhaustive=True))
+    assert torch.equal(found.ids, whole.ids)
+    assert torch.equal(found.losses, whole.losses)
+    assert torch.equal(found.forward_passes, whole.forward_passes)
+    if name in ("genetic", "bandit"):  # they read the losses of the others too
+        assert parts == 0
+    else:
+        assert left > parts / 10
 
 
 @pytest.mark.parametrize("name", SEARCHES)

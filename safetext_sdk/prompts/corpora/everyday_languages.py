@@ -7,9 +7,7 @@ look unsafe.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import get_args
 
-from ...policy.languages import Language
 from ..candidate import Candidate, PromptSource
 from .corpus import read_corpus
 
@@ -19,11 +17,14 @@ class EverydayLanguages(PromptSource):
 
     def candidates(self, seed: int) -> Sequence[Candidate]:
         """The captions, language by language; no seed changes them."""
-        corpus = read_corpus("everyday_languages")
         return [
             Candidate(
-                text, "languages", train_only=True, on_unsafe_word="follow", whole=True, language=language
+                row["text"],
+                "languages",
+                train_only=True,
+                on_unsafe_word="follow",
+                whole=True,
+                language=row["language"],
             )
-            for language in get_args(Language)
-            for text in corpus.texts(language)
+            for row in read_corpus("everyday_languages").rows
         ]

@@ -178,6 +178,8 @@ class WordSearch(Attack[W]):
             allowed=torch.arange(len(objective.words)),
             seeds=seeds,
             at_once=4096,
+            # A text that is asked twice is two queries, as for whoever asks a service; its picture is there.
+            exhaustive=True,
             progress=context.progress,
         )
         if self.config.at_random:

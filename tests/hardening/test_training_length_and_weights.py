@@ -86,7 +86,7 @@ def test_the_loss_follows_the_weights(mini_sd1: Path, method: str) -> None:
         with torch.no_grad():
             for parameter in trainer.trainable.values():
                 parameter.add_(0.1 * torch.randn_like(parameter))
-        found.append(trainer._gradients(trainer.student, 0)["unsafe"])
+        found.append(float(trainer._gradients(trainer.student, 0)["unsafe"]))
     alike, weapon, blade = found
     assert weapon != pytest.approx(blade, rel=1e-3)
     assert (weapon + blade) / 2 == pytest.approx(alike, rel=0.01)  # two pairs each in this step

@@ -61,7 +61,7 @@ def test_an_encoder_is_written_in_the_shards_of_its_source(sharded: Path, tmp_pa
 def test_a_run_on_shards_goes_from_harden_to_verify(sharded: Path, tmp_path: Path, precision: str) -> None:
     (tmp_path / "policy.yaml").write_text(POLICY)
     model = load_model(sharded, precision=precision)
-    hardened = run(model, tmp_path / "policy.yaml", tmp_path / "run", 2, False, train=TRAIN)
+    hardened = run(model, tmp_path / "policy.yaml", tmp_path / "run", 4, False, train=TRAIN)
     written = weight_files(tmp_path / "run" / "text_encoder")
     assert [p.name for p in written] == [p.name for p in weight_files(sharded / "text_encoder")]
     recorded = hardened.run.manifest["files"]

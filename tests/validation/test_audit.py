@@ -15,6 +15,7 @@ from support.small_case import small_policy
 import safetext_sdk as st
 from safetext_sdk.errors import UsageError
 from safetext_sdk.results.facts import AuditedEncoder
+from safetext_sdk.validation.generate import Settings
 from safetext_sdk.verdict.integrity import encoder_as_measured
 from safetext_sdk.verification.file_checks import verify_files
 
@@ -133,6 +134,8 @@ def audited(five: dict[str, Path], loose: Any, tmp_path_factory: pytest.TempPath
         out=folder / "report",
         n=N,
         attacks="none",
+        # So few prompts prove something only if the undefended model draws the weapon for every one of them.
+        settings=Settings(steps=12),
         progress=False,
         device="cpu",
     )

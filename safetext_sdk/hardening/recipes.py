@@ -141,7 +141,7 @@ RECIPES: tuple[Recipe, ...] = (
     Recipe(DEFAULT, "TrainConfig and the method as they stand; each field says why", levels=("default",)),
     Recipe(
         "tiny-anchor",
-        "docs/results.md, how long tiny trains (benchmarks/tiny_results.py --methods anchor)",
+        "docs/results.md, the default of tiny (safetext harden, validate, attack)",
         "anchor",
         overlaid(_TINY, TrainConfig(steps=400, extent=0.85)),
         kind="tiny",
@@ -150,8 +150,7 @@ RECIPES: tuple[Recipe, ...] = (
     ),
     Recipe(
         "tiny-anchor-fast",
-        "docs/results.md, random words (tiny_results.py --methods anchor --recipe fast); what the demo "
-        "hardens with",
+        "docs/results.md, the demo (safetext demo), which hardens with it",
         "anchor",
         _TINY,
         kind="tiny",
@@ -160,8 +159,8 @@ RECIPES: tuple[Recipe, ...] = (
     ),
     Recipe(
         "tiny-anchor-long",
-        "docs/results.md, random words (tiny_results.py --methods anchor --recipe thorough); keeps "
-        "the second object of a redirected prompt better",
+        "docs/results.md, random words (tiny_results.py --methods anchor --recipe thorough), measured with "
+        "other texts in random words and twelve sampler steps; not since",
         "anchor",
         overlaid(_TINY, TrainConfig(steps=600)),
         kind="tiny",

@@ -124,7 +124,7 @@ class Search:
 
         Args:
             beat: only rows that are better than the prompt's best need to be told exactly; of others, any
-                loss that is no better will do.
+                loss that is no better will do. A search asks one way throughout: answers are remembered.
         """
         n, m, length = rows.shape
         flat = rows.reshape(n * m, length)

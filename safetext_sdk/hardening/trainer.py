@@ -73,7 +73,7 @@ class Trainer:
     @property
     def seconds(self) -> float:
         """Wall time of the run so far, with earlier parts up to their last checkpoint."""
-        return round(self.progress.seconds + time.monotonic() - self.begun, 1)
+        return round(self.progress.seconds + time.monotonic() - self.begun, 3)
 
     def prepare(self) -> None:
         """What comes before the first step: outputs of the original that every step reads, and what the

@@ -126,7 +126,7 @@ def test_the_manifest_says_how_long_it_took(place: Path, tmp_path: Path) -> None
     out = go(place, tmp_path / "run", steps=2).path
     whole = time.monotonic() - begun
     manifest = json.loads((out / "manifest.json").read_text())
-    assert 0 < manifest["training"]["seconds"] <= round(whole, 1)
+    assert 0 < manifest["training"]["seconds"] <= round(whole, 3)
     del manifest["training"]["seconds"]  # a run from before it was recorded
     (out / "manifest.json").write_text(json.dumps(manifest))
     assert "seconds" not in RunFolder.open(out).manifest["training"]
@@ -153,7 +153,7 @@ def test_the_time_of_earlier_parts_counts(
     begun = time.monotonic()
     go(place, out, steps=4, resume=True)
     took = RunFolder.open(out).manifest["training"]["seconds"]
-    assert 1000 < took <= 1000 + round(time.monotonic() - begun, 1)
+    assert 1000 < took <= round(1000 + time.monotonic() - begun, 3)
 
 
 def test_canaries_of_the_run_tell_hardened_from_original(place: Path, straight: Path) -> None:

@@ -69,7 +69,7 @@ class Denoiser:
             # Moments hold the mask of the prompt that was drawn: another prompt would be read through it.
             raise UsageError(
                 f"the denoiser of {context.family.title} takes a mask or the length of its prompt, which "
-                "methods that read its predictions do not write; others (anchor, safetext, des, sage) do without"
+                "methods that read its predictions do not write; anchor, safetext, des, sage do without"
             )
         self.context, self.pipeline = context, context.pipeline()
         module = getattr(self.pipeline, "unet", None) or getattr(self.pipeline, "transformer", None)

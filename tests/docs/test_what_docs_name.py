@@ -1,5 +1,5 @@
-"""What the docs name is there: every `safetext` command with its options, every dotted Python name, every file
-of this repository."""
+"""What the docs name is there: every `safetext` command with its options, every dotted Python name, every
+file of this repository."""
 
 from __future__ import annotations
 

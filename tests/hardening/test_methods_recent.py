@@ -1,5 +1,5 @@
-"""Methods on families with a language model or T5 alone: each trains what the denoiser reads, and nothing that
-stands at a pad that it does not read changes a weight."""
+"""Methods on families with a language model or T5 alone: each trains what the denoiser reads, and nothing
+that stands at a pad that it does not read changes a weight."""
 
 from __future__ import annotations
 
@@ -21,12 +21,11 @@ TRAIN: dict[str, Any] = {"prompts": 6, "batch_size": 2, "wide_safe": 0}
 STEPS = 2  # the first moves lora_B alone, by the sign of its gradient; the second both, by its size
 
 
-def read_by_denoiser(name: str, attention: torch.Tensor) -> torch.Tensor:
+def not_read(name: str, attention: torch.Tensor) -> torch.Tensor:
     """Pads whose token may be any: [b, L] bool."""
     pads = attention == 0
-    if name == "chroma":  # its denoiser reads the pad behind the prompt
-        pads = pads & ~(pads & (pads.cumsum(1) == 1))
-    return pads
+    first = pads & (pads.cumsum(1) == 1)
+    return pads & ~first if name == "chroma" else pads  # whose denoiser reads the pad behind the prompt
 
 
 def with_other_pads(patch: pytest.MonkeyPatch, name: str) -> None:
@@ -38,7 +37,7 @@ def with_other_pads(patch: pytest.MonkeyPatch, name: str) -> None:
         for n, parts in found.items():
             if n not in model.reader.masks(found):
                 continue  # pooled at its end token
-            pads = read_by_denoiser(name, parts["attention_mask"])
+            pads = not_read(name, parts["attention_mask"])
             assert pads.any()
             first = int(parts["input_ids"][0, parts["attention_mask"][0].bool()][0])
             parts["input_ids"] = parts["input_ids"].masked_fill(pads, first + 1)
@@ -52,8 +51,14 @@ def adapters(folder: Path) -> dict[str, torch.Tensor]:
     return {f"{f.parent.name}/{key}": t for f in files for key, t in load_file(f).items()}
 
 
-@pytest.mark.parametrize("method", ["anchor", "sage"])  # sage has all that des and steering do
-@pytest.mark.parametrize("name", NAMES)
+METHODS = ("anchor", "sage")
+"""sage has all that des and steering do."""
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n == "sana" else n for n in NAMES]
+)
 def test_no_weight_depends_on_a_pad_that_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, method: str
 ) -> None:

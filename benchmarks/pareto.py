@@ -5,10 +5,11 @@ the code of `safetext compare`, and writes:
 
 * ``index.html``, ``comparison.md`` and ``comparison.json`` as `safetext compare` does;
 * ``pareto.svg``: one line a method through its strengths; filled marks for plain prompts, hollow ones for the
-  worst attack;
+  worst attack; beside each name the processor's seconds;
 * ``nrr.svg``: the curve of arXiv 2502.20623 (share of unsafe pictures removed against the change of safe
   pictures at equal seeds) for every method that was run at more than one strength;
-* ``pareto.md``: both as one table, with the seconds that each hardening took.
+* ``pareto.md``: both as one table, with the seconds that each hardening took, and the processor's (those of
+  all its threads): on a machine that others use too, only these can be compared.
 
 A strength is a setting on top of the recipe of the command line; nothing else is set here. Points that differ
 in `train.extent` alone share one training: the lesser ones are its weights, moved part of the way back as the
@@ -57,17 +58,24 @@ BASELINES = ("original", "negative-prompt", "filter", "safree", "uce", "esd")
 
 @dataclass(frozen=True)
 class Made:
-    """One hardening: its run folder, the method and setting of it, and what it took."""
+    """One hardening: its run folder, the method and setting of it, and what it took; ``processor`` are the
+    seconds of all threads of the processor, None where a part of them is not known."""
 
     path: Path
     method: str
     setting: str
     seconds: float
+    processor: float | None = None
 
     @property
     def label(self) -> str:
         """As plots call it: ``anchor extent=0.7``."""
         return f"{self.method} {self.setting.split()[-1].partition('.')[2]}"
+
+    @property
+    def label_with_cost(self) -> str:
+        """``anchor extent=0.7, 231 s``: the processor's seconds, where they are known."""
+        return self.label if self.processor is None else f"{self.label}, {self.processor:.0f} s"
 
 
 def harden(method: str, setting: str, args: argparse.Namespace) -> Made:
@@ -79,7 +87,7 @@ def harden(method: str, setting: str, args: argparse.Namespace) -> Made:
         return part_of(harden(method, whole, args), setting, extent, args)
     path, clock = folder_of(method, setting, args)
     config, train = from_text(method, [*pairs, *([f"train.steps={args.steps}"] if args.steps else [])], None)
-    begun, finished = time.monotonic(), (path / "manifest.json").is_file()
+    begun, used, anew = time.monotonic(), time.process_time(), not path.exists()
     hardened = st.harden(
         args.model,
         st.load_policy(args.policy),
@@ -90,9 +98,12 @@ def harden(method: str, setting: str, args: argparse.Namespace) -> Made:
         resume=True,
         device=args.device,
     )
-    if not finished:
-        write_json_atomic(clock, {"seconds": took(hardened, time.monotonic() - begun)})
-    return Made(path, method, setting, float(json.loads(clock.read_text())["seconds"]))
+    if not clock.is_file():
+        processor = round(time.process_time() - used, 1) if anew else None
+        write_json_atomic(
+            clock, {"seconds": took(hardened, time.monotonic() - begun), "processor": processor}
+        )
+    return Made(path, method, setting, **json.loads(clock.read_text()))
 
 
 def took(hardened: HardenedModel, here: float) -> float:
@@ -113,8 +124,8 @@ def part_of(whole: Made, setting: str, extent: float, args: argparse.Namespace) 
             scale_change(encoder, original.encoders[name], extent)
             round_to_stored(encoder, files)
             write_encoder(encoder, files, path / name)
-        write_json_atomic(clock, {"seconds": whole.seconds})
-    return Made(path, whole.method, setting, whole.seconds)
+        write_json_atomic(clock, {"seconds": whole.seconds, "processor": whole.processor})
+    return Made(path, whole.method, setting, whole.seconds, whole.processor)
 
 
 def folder_of(method: str, setting: str, args: argparse.Namespace) -> tuple[Path, Path]:
@@ -152,7 +163,7 @@ def lines_of(found: Comparison, made: Sequence[Made]) -> list[Point]:
     out = []
     for point in points_of(found):
         each = methods.get(point.label)
-        named = {"label": each.label, "group": each.method} if each else {}
+        named = {"label": each.label_with_cost, "group": each.method} if each else {}
         out.append(replace(point, **named))
     return out
 
@@ -170,26 +181,27 @@ def nrr_points(found: Comparison, made: Sequence[Made]) -> list[Point]:
     return out
 
 
-def row(entry: ComparedEntry, attacks: Sequence[str], seconds: float | None) -> str:
+def row(entry: ComparedEntry, attacks: Sequence[str], made: Made | None) -> str:
     """One line of ``pareto.md``."""
+    clocks = (made.seconds, made.processor) if made else (entry.cost.learning, None)
     figures = entry.figures
     shown = [figures.unsafe, *(figures.attacks.get(name) for name in attacks), figures.kept]
     shares = [SHARE.bounds(f.value, f.lower, f.upper, f.n) if f is not None else "–" for f in shown]
     numbers = [
         SHARE.write(figures.removed),
         "–" if figures.change is None else f"{figures.change:.3f}",
-        "–" if seconds is None else f"{seconds:.0f} s",
+        *("–" if seconds is None else f"{seconds:.0f} s" for seconds in clocks),
     ]
     return "| " + " | ".join([entry.name, *shares, *numbers]) + " |"
 
 
 def table(found: Comparison, made: Sequence[Made]) -> str:
     """``pareto.md``."""
-    took = {each.path.name: each.seconds for each in made}
+    runs = {each.path.name: each for each in made}
     attacks = [f"unsafe, {name}" for name in found.attacks]
-    head = ["", "unsafe", *attacks, "kept", "NRR", "change of safe pictures", "made in"]
+    head = ["", "unsafe", *attacks, "kept", "NRR", "change of safe pictures", "made in", "processor"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    lines += [row(e, found.attacks, took.get(e.name, e.cost.learning)) for e in found.entries]
+    lines += [row(e, found.attacks, runs.get(e.name)) for e in found.entries]
     return "\n".join(lines) + "\n"
 
 

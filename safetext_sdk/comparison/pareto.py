@@ -1,7 +1,13 @@
-"""Safety against what is kept, as one SVG: no script, no library, colours of the page it stands in."""
+"""Safety against what is kept, as one SVG: no script, no library, colours of the page it stands in.
+
+Many defences keep nearly everything, so their marks share a column and often a place. Marks that keep the
+same share are therefore set side by side, and names stand in a column of their own beside the plot, each
+joined to its mark.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
@@ -10,7 +16,10 @@ from ..results.facts import Tier
 from ..results.figures import Figure
 from .entries import Comparison, EntryFigures
 
-WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 760, 460, 64, 20, 24, 56
+WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 900, 460, 64, 20, 56
+LETTER, LINE, GAP, BESIDE = 6.8, 14.0, 26.0, 9.0
+"""Width of a letter and height of a line of the names; room between the plot and them, and between marks that
+keep the same share."""
 COLOURS = ("#2458c6", "#c2410c", "#14703c", "#8b1fa8", "#b08900", "#0f7f8c", "#a3161f", "#5b6470")
 FONT = "system-ui, sans-serif"
 
@@ -93,13 +102,17 @@ def pareto_svg(points: Sequence[Point], x_title: str, y_title: str) -> str:
     """The plot. Axes begin where the data do, at a round tenth; whiskers are one-sided 95 % bounds."""
     xs = [v for p in points for v in (p.kept.lower, p.kept.upper)]
     ys = [v for p in points for q in (p.safe, p.worst) if q for v in (q.lower, q.upper)]
-    frame = _Frame(_floor(xs), _floor(ys))
+    beside = _beside(points)
+    height = max(HEIGHT, TOP + BOTTOM + LINE * len(points))
+    frame = _Frame(_floor(xs), _floor(ys), _right(points), BESIDE * max(beside, default=0), height)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" role="img" '
         f'aria-label="{escape(y_title)} against {escape(x_title)}" font-family="{FONT}" font-size="12">',
         *frame.axes(x_title, y_title),
     ]
-    best = [(frame.x(p.kept.point), frame.y((p.worst or p.safe).point)) for p in front(points)]
+    places = [frame.x(p.kept.point) + BESIDE * k for p, k in zip(points, beside, strict=True)]
+    placed, ahead = list(zip(points, places, strict=True)), front(points)
+    best = sorted((x, frame.y((p.worst or p.safe).point)) for p, x in placed if p in ahead)
     if len(best) > 1:
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in best)
         parts.append(
@@ -109,16 +122,48 @@ def pareto_svg(points: Sequence[Point], x_title: str, y_title: str) -> str:
     groups = list(dict.fromkeys(p.group or p.label for p in points))
     colours = {name: COLOURS[k % len(COLOURS)] for k, name in enumerate(groups)}
     for name in groups:
-        mine = [
-            (frame.x(p.kept.point), frame.y(p.safe.point)) for p in points if (p.group or p.label) == name
-        ]
+        mine = [(x, frame.y(p.safe.point)) for p, x in placed if (p.group or p.label) == name]
         if len(mine) > 1:
             path = " ".join(f"{x:.1f},{y:.1f}" for x, y in mine)
             parts.append(f'<polyline points="{path}" fill="none" stroke="{colours[name]}" opacity=".6"/>')
-    labels = _Labels()
-    for p in points:
-        parts += frame.mark(p, colours[p.group or p.label], labels)
+    for p, x in placed:
+        parts += frame.mark(p, x, colours[p.group or p.label])
+    wanted = [frame.y((p.worst or p.safe).point) for p in points]
+    lines = _lines(wanted, TOP, height - BOTTOM)
+    for (p, x), y, line in zip(placed, wanted, lines, strict=True):
+        parts += frame.name(p.label, (x, y), line, colours[p.group or p.label])
     return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _beside(points: Sequence[Point]) -> list[int]:
+    """How many points before each keep the same share, to a thousandth."""
+    before: Counter[int] = Counter()
+    out = []
+    for p in points:
+        place = round(p.kept.point * 1000)
+        out.append(before[place])
+        before[place] += 1
+    return out
+
+
+def _right(points: Sequence[Point]) -> float:
+    """The right edge of the plot: what the longest name leaves."""
+    longest = max((len(p.label) for p in points), default=0)
+    return WIDTH - min(LETTER * longest + GAP + 8, WIDTH / 2)
+
+
+def _lines(wanted: Sequence[float], top: float, bottom: float) -> list[float]:
+    """Heights of names, in the order of ``wanted`` and as near to it as they can be a line apart."""
+    order = sorted(range(len(wanted)), key=lambda k: wanted[k])
+    out, least = [0.0] * len(wanted), top
+    for k in order:
+        out[k] = least = max(wanted[k], least)
+        least += LINE
+    most = bottom
+    for k in reversed(order):
+        out[k] = most = min(out[k], most)
+        most -= LINE
+    return out
 
 
 def _floor(values: Sequence[float]) -> float:
@@ -126,37 +171,26 @@ def _floor(values: Sequence[float]) -> float:
     return min(0.9, max(0.0, int(min(values, default=0.0) * 10) / 10))
 
 
-class _Labels:
-    """Keeps labels from standing on each other: each moves until its line is free, away from the nearer edge
-    of the plot."""
-
-    def __init__(self) -> None:
-        self.taken: list[tuple[float, float, float]] = []
-
-    def free(self, x: float, y: float, text: str) -> float:
-        width, step = 7.0 * len(text), 13 if y < HEIGHT / 2 else -13
-        while any(abs(y - b) < 13 and x < a + w and a < x + width for a, b, w in self.taken):
-            y += step
-        self.taken.append((x, y, width))
-        return y
-
-
 @dataclass(frozen=True)
 class _Frame:
-    """The axes, from a lowest value to 1."""
+    """The axes, from a lowest value to 1; ``room`` beyond 1 is for marks that are set aside."""
 
     low_x: float
     low_y: float
+    right: float
+    room: float
+    height: float
 
     def x(self, value: float) -> float:
-        return LEFT + (max(value, self.low_x) - self.low_x) / (1 - self.low_x) * (WIDTH - LEFT - RIGHT)
+        wide = self.right - self.room - LEFT
+        return LEFT + (max(value, self.low_x) - self.low_x) / (1 - self.low_x) * wide
 
     def y(self, value: float) -> float:
-        high = HEIGHT - TOP - BOTTOM
+        high = self.height - TOP - BOTTOM
         return TOP + high - (max(value, self.low_y) - self.low_y) / (1 - self.low_y) * high
 
     def axes(self, x_title: str, y_title: str) -> list[str]:
-        bottom, out = HEIGHT - BOTTOM, []
+        bottom, out = self.height - BOTTOM, []
         for low, across in ((self.low_x, True), (self.low_y, False)):
             step = 0.1 if low < 0.85 else 0.02
             for k in range(round((1 - low) / step) + 1):
@@ -168,33 +202,36 @@ class _Frame:
                     out.append(_text(at, bottom + 16, text, "middle"))
                 else:
                     at = self.y(value)
-                    out.append(_line(LEFT, at, WIDTH - RIGHT, at, 0.12))
+                    out.append(_line(LEFT, at, self.right, at, 0.12))
                     out.append(_text(LEFT - 8, at + 4, text, "end"))
-        out.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 14, x_title, "middle"))
+        out.append(_text((LEFT + self.right) / 2, self.height - 14, x_title, "middle"))
         middle = (TOP + bottom) / 2
         turned = f'<text transform="translate(16 {middle:.1f}) rotate(-90)" text-anchor="middle"'
         return [*out, f'{turned} fill="currentColor">{escape(y_title)}</text>']
 
-    def mark(self, p: Point, colour: str, labels: _Labels) -> list[str]:
-        at, out = self.x(p.kept.point), []
+    def mark(self, p: Point, at: float, colour: str) -> list[str]:
+        """Its marks and whiskers, at ``at`` across; what it keeps is one whisker, at the filled mark."""
+        out, aside = [], at - self.x(p.kept.point)
         marks = [(p.safe, True)] + ([(p.worst, False)] if p.worst else [])
         if p.worst:
             out.append(_stroke(at, self.y(p.safe.point), at, self.y(p.worst.point), colour, 0.5, dashed=True))
+        y = self.y(p.safe.point)
+        out.append(_stroke(self.x(p.kept.lower), y, self.x(p.kept.upper) + aside, y, colour, 0.25))
         for value, filled in marks:
             y = self.y(value.point)
-            out.append(_stroke(self.x(p.kept.lower), y, self.x(p.kept.upper), y, colour, 0.35))
             out.append(_stroke(at, self.y(value.lower), at, self.y(value.upper), colour, 0.35))
             fill = colour if filled else "none"
             out.append(
                 f'<circle cx="{at:.1f}" cy="{y:.1f}" r="5" fill="{fill}" stroke="{colour}" stroke-width="2"/>'
             )
-        side = at > WIDTH - RIGHT - 8 * len(p.label) - 12
-        x = at - 9 - 7.0 * len(p.label) if side else at + 9
-        y = labels.free(x, self.y((p.worst or p.safe).point) - 7, p.label)
-        anchor, x = ("end", at - 9) if side else ("start", x)
+        return out
+
+    def name(self, label: str, mark: tuple[float, float], line: float, colour: str) -> list[str]:
+        """The name in its column, and what joins it to its mark."""
+        x, y = mark
         return [
-            *out,
-            f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}">{escape(p.label)}</text>',
+            _stroke(x + 6, y, self.right + GAP - 4, line, colour, 0.35),
+            f'<text x="{self.right + GAP:.1f}" y="{line + 4:.1f}" fill="{colour}">{escape(label)}</text>',
         ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 from pathlib import Path
 from typing import Any
@@ -65,10 +66,15 @@ def test_two_strengths_of_one_method(
     script["main"](command)
     text = capsys.readouterr().out
     assert text.count("extent") == 2
-    assert all(line.endswith(" s |") for line in text.splitlines() if "extent" in line)
+    rows = [line.split(" | ") for line in text.splitlines() if "extent" in line]
+    clock_and_processor = [cell.rstrip(" |") for row in rows for cell in row[-2:]]
+    assert all(cell.endswith(" s") for cell in clock_and_processor)
     plot = ElementTree.fromstring((tmp_path / "out" / "pareto.svg").read_text())
     words = [node.text for node in plot.iter("{http://www.w3.org/2000/svg}text")]
-    assert {"anchor extent=0.5", "anchor extent=1.0", "original"} <= set(words)
+    costs = {row[-1].rstrip(" |") for row in rows}
+    assert len(costs) == 1  # one training for both
+    cost = costs.pop()
+    assert {f"anchor extent=0.5, {cost}", f"anchor extent=1.0, {cost}", "original"} <= set(words)
     half, whole = (next((tmp_path / "out" / "runs").glob(f"*extent_{x}-s0/")) for x in (0.5, 1.0))
     assert not (half / "manifest.json").exists()  # no training of its own
     before, middle, after = (
@@ -87,6 +93,12 @@ def test_two_strengths_of_one_method(
     assert clocks[0] == clocks[1]
     script["main"](command)
     assert [file.read_text() for file in seconds] == clocks
+    seconds[-1].unlink()  # as if killed between a run's end and its clock: the processor's part is not known
+    capsys.readouterr()
+    script["main"](command)
+    again = json.loads(seconds[-1].read_text())
+    assert again == {"seconds": json.loads(clocks[-1])["seconds"], "processor": None}
+    text = capsys.readouterr().out
     assert (tmp_path / "out" / "pareto.md").read_text() in text
 
 

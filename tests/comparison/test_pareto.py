@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from xml.etree import ElementTree
 
 from safetext_sdk.comparison.pareto import HEIGHT, WIDTH, Point, Value, front, pareto_svg
@@ -41,5 +42,23 @@ def test_the_svg_has_every_mark_within_its_frame() -> None:
     assert len(hollow) == 2
     words = {t.text: t for t in root.findall(f"{SVG}text")}
     assert {"<a & b>", "second", "third", "fourth", "kept", "safe"} <= set(words)
-    # Two labels of one place do not stand on each other.
+    # Two labels of one place do not stand on each other, nor do their marks.
     assert abs(float(words["<a & b>"].attrib["y"]) - float(words["second"].attrib["y"])) > 12.9
+    first, second = ({m.attrib["cx"] for m in marks[k : k + 2]} for k in (0, 2))
+    assert len(first) == len(second) == 1
+    assert first != second
+
+
+def test_names_stand_beside_the_plot_one_below_the_other() -> None:
+    points = [Point(f"method number {k}, 1234 s", value(1.0), value(0.02 * (k % 3))) for k in range(40)]
+    root = ElementTree.fromstring(pareto_svg(points, "kept", "safe"))
+    height = float(root.attrib["viewBox"].split()[3])
+    names = [t for t in root.findall(f"{SVG}text") if (t.text or "").startswith("method")]
+    heights = sorted(float(t.attrib["y"]) for t in names)
+    assert len(names) == 40
+    assert heights[0] > 0
+    assert heights[-1] < height
+    assert all(b - a > 12.9 for a, b in pairwise(heights))
+    right = max(float(m.attrib["cx"]) for m in root.findall(f"{SVG}circle"))
+    assert all(float(t.attrib["x"]) > right for t in names)
+    assert right < WIDTH

@@ -53,6 +53,7 @@ def test_assignments_go_where_they_say() -> None:
         ("method.pusch=1", "method anchor has no setting 'pusch'; did you mean push?"),
         ("train.stepps=1", "the trainer has no setting 'stepps'; did you mean steps"),
         ("method.push=-1", "method anchor, setting 'push'"),
+        ("train.word_places=[0, 0, 0, 1]", "the trainer, setting 'word_places': safe prompts need a place"),
         ("train.steps=7", "contradict each other"),
     ],
 )

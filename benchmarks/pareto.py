@@ -13,8 +13,9 @@ the code of `safetext compare`, and writes:
 
 A strength is a setting on top of the recipe of the command line; nothing else is set here. Points that differ
 in `train.extent` alone share one training: the lesser ones are its weights, moved part of the way back as the
-trainer does it. `--points METHOD:SETTING` takes other settings than the table's. Everything is resumable:
-finished runs are not hardened again, pictures that exist are not made again. `--device cuda` runs on a GPU.
+trainer does it. `--points METHOD:SETTING` takes other settings than the table's; `--trained METHOD=RUN` moves
+the points that are an extent alone from a run that is finished. Everything is resumable: finished runs are
+not hardened again, pictures that exist are not made again. `--device cuda` runs on a GPU.
 A first look: --methods anchor --n 20 --attack-n 10 --attacks context --baselines original
 """
 
@@ -82,6 +83,9 @@ def harden(method: str, setting: str, args: argparse.Namespace) -> Made:
     """Harden, or go on, or take what is finished."""
     pairs = setting.split()
     extent = next((float(pair.removeprefix(EXTENT)) for pair in pairs if pair.startswith(EXTENT)), 1.0)
+    alone = all(pair.startswith(EXTENT) for pair in pairs)
+    if alone and (run := trained(method, args)) is not None:
+        return part_of(run[0], setting, extent / run[1], args)
     if extent != 1:
         whole = " ".join(f"{EXTENT}1.0" if pair.startswith(EXTENT) else pair for pair in pairs)
         return part_of(harden(method, whole, args), setting, extent, args)
@@ -106,6 +110,19 @@ def harden(method: str, setting: str, args: argparse.Namespace) -> Made:
     return Made(path, method, setting, **json.loads(clock.read_text()))
 
 
+def trained(method: str, args: argparse.Namespace) -> tuple[Made, float] | None:
+    """The run of `--trained`, if it is one of this method, and its extent."""
+    paths = dict(pair.split("=", 1) for pair in args.trained)
+    if method not in paths:
+        return None
+    path = Path(paths[method])
+    manifest = json.loads((path / "manifest.json").read_text())
+    if (manifest["method"], manifest["seed"]) != (method, args.seed):
+        raise SystemExit(f"--trained {method}={path}: it is of {manifest['method']}, seed {manifest['seed']}")
+    extent = manifest["config"]["train"]["extent"]
+    return Made(path, method, f"{EXTENT}{extent}", float(manifest["training"]["seconds"])), extent
+
+
 def took(hardened: HardenedModel, here: float) -> float:
     """Seconds of a hardening over all its parts, as its manifest has them; else those spent here."""
     seconds = hardened.run.manifest["training"].get("seconds")
@@ -113,7 +130,7 @@ def took(hardened: HardenedModel, here: float) -> float:
 
 
 def part_of(whole: Made, setting: str, extent: float, args: argparse.Namespace) -> Made:
-    """A finished hardening, moved back to ``extent`` of its way: encoders in a folder of their own, with no
+    """A finished hardening, moved to ``extent`` of its way: encoders in a folder of their own, with no
     record of a run, because none was made for them."""
     path, clock = folder_of(whole.method, setting, args)
     if not clock.is_file():
@@ -216,6 +233,13 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--baselines", nargs="*", default=list(BASELINES))
     parser.add_argument("--attacks", nargs="*", default=list(CHOSEN))
     parser.add_argument("--points", nargs="+", metavar="METHOD:SETTING", help="these, not the table's")
+    parser.add_argument(
+        "--trained",
+        nargs="*",
+        default=[],
+        metavar="METHOD=RUN",
+        help="finished; extents are moved from it",
+    )
     parser.add_argument("--budget", choices=["paper", "small"], default="paper", help="of searches")
     parser.add_argument("--set", nargs="*", default=[], metavar="ATTACK.SETTING=N", help="of an attack")
     parser.add_argument("--n", type=int, help="unsafe and safe prompts, no other set; as planned without it")

@@ -100,6 +100,19 @@ def test_two_strengths_of_one_method(
     assert again == {"seconds": json.loads(clocks[-1])["seconds"], "processor": None}
     text = capsys.readouterr().out
     assert (tmp_path / "out" / "pareto.md").read_text() in text
+    moved_from(script, command[:-1], half, whole, tmp_path / "other")
+
+
+def moved_from(script: dict[str, Any], command: list[str], half: Path, whole: Path, out: Path) -> None:
+    """Extents of a run that is finished are moved from it: nothing is hardened."""
+    given = [*command, str(out), "--trained", f"anchor={whole}"]
+    script["main"]([*given, "--points", "anchor:train.extent=0.5"])
+    (other,) = (out / "runs").glob("*/")
+    assert not (other / "manifest.json").exists()
+    ours, theirs = (load_file(path / "text_encoder" / "model.safetensors") for path in (other, half))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    with pytest.raises(SystemExit, match="it is of anchor, seed 0"):
+        script["harden"]("anchor", "train.extent=0.5", script["parsed"]([*given, "--seed", "1"]))
 
 
 def test_points_of_ones_own_and_attacks_with_settings(script: dict[str, Any]) -> None:

@@ -178,7 +178,7 @@ RECIPES: tuple[Recipe, ...] = (
     ),
     Recipe(
         "tiny",
-        "docs/results.md (benchmarks/tiny_results.py): 2 M weights take large steps, 200 are enough",
+        "docs/results.md, strengths of a method (benchmarks/pareto.py): 2 M weights take large steps",
         train=TrainConfig(learning_rate=1e-3, steps=200),
         kind="tiny",
         levels=("default",),

@@ -1,13 +1,18 @@
 """How strong the attacks that search are: their unsafe rate on a model, beside a random search of equal cost.
 
-    python benchmarks/attack_strength.py --policy weapons --model tiny --attack coordinate-descent mma --n
-    24 python benchmarks/attack_strength.py --policy weapons --model tiny --run runs/w --attack gcg-denoiser
-    --start prompt
+    python benchmarks/attack_strength.py --policy weapons --model tiny --attack coordinate-descent mma
+    python benchmarks/attack_strength.py --policy weapons --model tiny --run runs/w --start prompt
 
 Held-out unsafe prompts of the policy. With ``--start blank-term``, the default, the policy's words are taken
 out of the prompt before the search, so that an attack has to find them: its yardstick on an undefended model
-(without ``--run``). Every text found is drawn once by the ordinary pipeline with the picture seed, and judged
-by the policy's detectors. One markdown row an attack, as soon as it is known; bounds are one-sided 95 %.
+(without ``--run``). `genetic`, which aims at pictures and not at a prompt, is given the prompt without them;
+`sneakyprompt` takes them out itself. Every text found is drawn once by the ordinary pipeline with the picture
+seed, and judged by the policy's detectors. One markdown row an attack, as soon as it is known; bounds are
+one-sided 95 %.
+
+Where random draws bring the word back as often, the rate cannot tell them from a search. What both try to
+make small can: the mean distance to the goal that the texts found have, of the search and of the random one,
+and for how many prompts the search came nearer.
 """
 
 from __future__ import annotations
@@ -30,6 +35,7 @@ from safetext_sdk.policy import Policy
 from safetext_sdk.prompts import UnsafePrompt
 from safetext_sdk.statistics import Interval, rate_bounds
 from safetext_sdk.validation.generate import PictureMaker, Request, open_picture
+from safetext_sdk.validation.judge import PictureJudge
 
 SEARCHES = (
     "gcg-encoder",
@@ -39,6 +45,8 @@ SEARCHES = (
     "coordinate-descent",
     "ring-a-bell",
     "mma",
+    "genetic",
+    "sneakyprompt",
 )
 
 
@@ -64,6 +72,8 @@ class Bench:
     rows: Sequence[UnsafePrompt]
     context: AttackContext
     judge: Judge
+    blank: Sequence[str]
+    """The prompts without the policy's words."""
 
     def rate(self, texts: Sequence[str]) -> Interval:
         """The unsafe rate of one text a prompt."""
@@ -71,10 +81,21 @@ class Bench:
             self.judge.shows(texts), [row.text for row in self.rows], [row.synonym for row in self.rows]
         )
 
-    def attacked(self, attack: Attack[Any]) -> list[AttackResult]:
+    def attacked(self, attack: Attack[Any], given: Sequence[str]) -> list[AttackResult]:
         """What became of every prompt, in their order."""
-        found = {r.prompt: r for r in attack.attack([row.text for row in self.rows], self.context)}
-        return [found[row.text] for row in self.rows]
+        found = {r.prompt: r for r in attack.attack(list(dict.fromkeys(given)), self.context)}
+        return [found[text] for text in given]
+
+
+def nearer(found: Sequence[AttackResult], chance: Sequence[AttackResult]) -> str:
+    """How near to its goal a search came beside the random one: both mean distances, and for how many prompts
+    it came nearer. A dash for attacks that tell no distance."""
+    both = [[(r.notes or {}).get("distance") for r in results] for results in (found, chance)]
+    search, random = ([float(d) for d in distances if d is not None] for distances in both)
+    if len(search) != len(found) or len(random) != len(found):
+        return "–"
+    won = sum(a < b for a, b in zip(search, random, strict=True))
+    return f"{sum(search) / len(search):.3f} to {sum(random) / len(random):.3f}, {won} of {len(found)}"
 
 
 def text(interval: Interval) -> str:
@@ -94,18 +115,29 @@ def run(bench: Bench, name: str, args: argparse.Namespace) -> None:
     kind = ATTACKS.get(name)
     attack = kind.for_budget(args.budget, **settings(kind, args))
     begun = time.monotonic()
-    found = bench.attacked(attack)
+    blanked = args.start == "blank-term" and name == "genetic"
+    given = bench.blank if blanked else [row.text for row in bench.rows]
+    found = bench.attacked(attack, given)
     seconds = time.monotonic() - begun
     rate = bench.rate([result.texts[0] for result in found])
     baseline = None if args.no_baseline else attack.baseline()
-    chance = bench.rate([r.texts[0] for r in bench.attacked(baseline)]) if baseline is not None else None
+    chance = bench.attacked(baseline, given) if baseline is not None else None
     passes = sum(r.forward_passes for r in found) / len(found)
-    beside = text(chance) if chance is not None else "not measured"
-    print(f"| `{name}` | {text(rate)} | {beside} | {passes:,.0f} | {seconds:.0f} |", flush=True)
+    beside, near = "not measured", "–"
+    if chance is not None:
+        beside, near = text(bench.rate([r.texts[0] for r in chance])), nearer(found, chance)
+    print(f"| `{name}` | {text(rate)} | {beside} | {near} | {passes:,.0f} | {seconds:.0f} |", flush=True)
     if args.texts is not None:
-        args.texts.mkdir(parents=True, exist_ok=True)
+        keep(args.texts / f"{name}.jsonl", found)
+        keep(args.texts / f"{name}.random.jsonl", chance or ())
+
+
+def keep(path: Path, found: Sequence[AttackResult]) -> None:
+    """Write what was found, a line a prompt; nothing where there is nothing."""
+    if found:
+        path.parent.mkdir(parents=True, exist_ok=True)
         lines = [json.dumps({"prompt": r.prompt, "texts": r.texts, **(r.notes or {})}) for r in found]
-        (args.texts / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def arguments() -> argparse.Namespace:
@@ -140,18 +172,20 @@ def main() -> None:
     words = [word for concept in policy.concepts for word in concept.words]
     with tempfile.TemporaryDirectory() as folder:
         judge = Judge(PictureMaker(attacked, Path(folder)), detectors, args.seed)
-        context = AttackContext(original, attacked, policy, picture_seeds=(args.seed,))
-        bench = Bench(rows, context, judge)
+        looks = PictureJudge(lambda: judge.maker, detectors, (args.seed,))
+        context = AttackContext(original, attacked, policy, picture_seeds=(args.seed,), judge=looks)
+        blank = [without(row.text, words) or "a picture" for row in rows]
+        bench = Bench(rows, context, judge, blank)
         print(
             f"{args.run or f'undefended {original.id}'}, policy {policy.name}, {len(rows)} held-out prompts, "
             f"picture seed {args.seed}, attack seed {args.attack_seed}, budget {args.budget}, start "
             f"{args.start}, on {original.device}\n"
         )
         print(f"no attack: {text(bench.rate([row.text for row in rows]))}; ", end="")
-        blank = [without(row.text, words) or "a picture" for row in rows]
         print(f"without the policy's words: {text(bench.rate(blank))}\n")
-        print("| attack | unsafe rate | random search of equal cost | forward passes a prompt | seconds |")
-        print("|---|---|---|---|---|", flush=True)
+        head = ("attack", "unsafe rate", "random search of equal cost", "distance: search to random, nearer")
+        print(f"| {' | '.join((*head, 'forward passes a prompt', 'seconds'))} |")
+        print("|---|---|---|---|---|---|", flush=True)
         for name in args.attack:
             run(bench, name, args)
 

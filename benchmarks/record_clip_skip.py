@@ -4,9 +4,9 @@ with diffusers 0.39.
     python benchmarks/record_clip_skip.py             # in an environment with that pair; writes
     tests/data/clip_skip.npz
 
-diffusers 0.42 with transformers 5.6 or later raises there, so `tests/test_conditioning_clip_skip.py` compares
-with this record. The miniature models are those of tests/minis.py, their weights a function of the weights'
-names. Every fourth position is kept.
+diffusers 0.42 with transformers 5.6 or later raises there, so `tests/models/test_conditioning_clip_skip.py`
+compares with this record. The miniature models are those of tests/support/minis.py, their weights a function
+of the weights' names. Every fourth position is kept.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Memory to harden the published language models and T5s at true size: computed, not measured.
+"""Memory and work to harden the published language models and T5s at true size: computed, not measured.
 
-    python benchmarks/true_size.py [--prompts 64] [--positions 48]
+    python benchmarks/true_size.py [--work] [--prompts 64] [--positions 64]
 
 Each encoder is built on torch's meta device from the dimensions of its published configuration: every tensor
 has its shape and no memory. LoRA is put beside the layers that the family's denoiser reads, as `harden` does
@@ -12,6 +12,10 @@ moments is in fp32. Attention is fused but for Gemma 2, which transformers compu
 ``--prompts``: unsafe and safe ones that go through at once. ``--positions``: tokens that a step reads of
 each, the template's included; where pads are read, every fourth step reads all positions, which is the second
 figure (Sana reads all in every step).
+
+Work is what torch's counter finds of multiplications and additions in matrix products and attention, forward
+and backward, of such a step (``--work``). What the original computes once for every text is not in it. Work
+divided by what a card does a second is the least time.
 """
 
 from __future__ import annotations
@@ -190,6 +194,17 @@ def activations(student: Any, prompts: int, positions: int) -> float:
     return kept.gigabytes
 
 
+def work(student: Any, prompts: int, positions: int) -> float:
+    """Floating-point operations of one step, forward and backward, in units of 1e12."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    ids = torch.zeros(prompts, positions, dtype=torch.long, device="meta")
+    with FlopCounterMode(display=False) as counter:
+        student(input_ids=ids)[0].float().sum().backward()
+    student.zero_grad(set_to_none=True)
+    return counter.get_total_flops() / 1e12
+
+
 def student_of(entry: Published) -> Any:
     """The encoder with its LoRA, without memory."""
     with torch.device("meta"), warnings.catch_warnings():
@@ -213,13 +228,33 @@ def main() -> int:
     )
     parser.add_argument("--prompts", type=int, default=64)
     parser.add_argument("--positions", type=int, default=64)
+    parser.add_argument("--work", action="store_true", help="a table of the work of a step instead")
+    parser.add_argument("--model", choices=[entry.model for entry in PUBLISHED], action="append")
     args = parser.parse_args()
-    print("| model | encoder | weights | LoRA | activations | of a whole step | together |")
-    print("|---|---|---|---|---|---|---|")
+    if args.work:
+        print("| model | encoder | a step | a whole step | 300 steps |")
+        print("|---|---|---|---|---|")
+    else:
+        print("| model | encoder | weights | LoRA | activations | of a whole step | together |")
+        print("|---|---|---|---|---|---|---|")
     students: dict[tuple[str, int | None], Any] = {}
     for entry in PUBLISHED:
         key = (entry.encoder, entry.layers_read)
+        if args.model and entry.model not in args.model:
+            continue
         student = students.get(key) or students.setdefault(key, student_of(entry))
+        if args.work:
+            whole = work(student, args.prompts, entry.most or args.positions)
+            # Where no prefix can be read by itself, every step is whole; else every fourth.
+            cut = FAMILIES.get(CATALOGUE[entry.model].family).causal or not entry.most
+            short = work(student, args.prompts, args.positions) if cut and entry.most else whole
+            some = 225 * short + 75 * whole
+            print(
+                f"| `{entry.model}` | {entry.encoder} | {short:.0f} TFLOP | {whole:.0f} TFLOP "
+                f"| {some / 1000:.0f} PFLOP |",
+                flush=True,
+            )
+            continue
         lora = sum(p.numel() for k, p in student.named_parameters() if "lora_" in k)
         catalogued = next(e for e in CATALOGUE[entry.model].encoders if e.default == "lora")
         if len(CATALOGUE[entry.model].encoders) > 1:

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 from safetext_cli.main import run
 
-STEPS = "80"
-VALIDATE = ["validate", "--quiet", "--n", "8", "--attack-n", "4"]
+STEPS = "40"
+VALIDATE = ["validate", "--quiet", "--n", "6", "--attack-n", "4"]
 """With the attacks that every validation has, each on four prompts."""
 
 
@@ -40,7 +40,7 @@ def hardened(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--steps",
         STEPS,
         "--set",
-        "train.prompts=600",
+        "train.prompts=300",
         "--quiet",
     ]
     assert run(args) == 0
@@ -127,7 +127,7 @@ def test_undefended_tiny_draws_what_is_asked(validated: dict) -> None:
     assert validated["sets"]["safe"]["original"]["unsafe"]["value"] <= 0.25
 
 
-def test_eight_prompts_never_pass_the_gate(
+def test_six_prompts_never_pass_the_gate(
     validated: dict, hardened: Path, monkeypatch, tmp_path: Path, capsys
 ) -> None:
     step_summary = tmp_path / "step.md"

@@ -155,7 +155,9 @@ class Attack(Generic[C]):
 
     Class attributes: ``name``; ``summary`` (one line); ``source`` (paper and section, "" where there is
     none); ``threat``: what the attacker must have; ``needs``; ``gated`` (False keeps its figure out of the
-    gates: no encoder can stop it); ``Config``; ``small``: settings that differ with a small budget.
+    gates: no encoder can stop it); ``Config``; ``small``: settings that differ with a small budget;
+    ``version``: raised where the same settings find other texts than before, so that attacked prompts kept on
+    disk are searched anew.
     """
 
     name: ClassVar[str]
@@ -166,6 +168,7 @@ class Attack(Generic[C]):
     gated: ClassVar[bool] = True
     Config: ClassVar[type[AttackConfig]] = AttackConfig
     small: ClassVar[Mapping[str, Any]] = {}
+    version: ClassVar[int] = 1
 
     def __init__(self, config: C | None = None, **values: Any) -> None:
         """

@@ -35,8 +35,9 @@ def pooled(conditioning: Conditioning, tokens: Tokens) -> Tensor:
     tensors = conditioning.tensors
     if "pooled_prompt_embeds" in tensors:
         return tensors["pooled_prompt_embeds"]
-    end = next(iter(tokens.values()))["attention_mask"].sum(1) - 1
-    sequence = tensors["prompt_embeds"]
+    mask, sequence = next(iter(tokens.values()))["attention_mask"], tensors["prompt_embeds"]
+    left_out = max(0, mask.shape[1] - sequence.shape[1])  # of a template's beginning
+    end = (mask.sum(1) - 1 - left_out).clamp_min(0)
     return sequence.gather(1, end.to(sequence.device).view(-1, 1, 1).expand(-1, 1, sequence.shape[2]))[:, 0]
 
 

@@ -41,6 +41,7 @@ class P4D(TokenAttack[P4DConfig]):
     needs = frozenset({"encoder", "denoiser", "gradients"})
     keeps_prompt = False
     Config = P4DConfig
+    version = 2  # the decay of 1 was a part of Adam's gradient
     small = {"steps": 300, "timesteps": 4, "every": 10}  # noqa: RUF012
 
     def templates(self, text: str) -> tuple[str, ...]:

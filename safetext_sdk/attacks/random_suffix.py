@@ -27,6 +27,9 @@ class RandomSuffixConfig(AttackConfig):
 
     queries: int = Field(default=64, ge=0, description="Suffixes tried a prompt.")
     length: int = Field(default=4, ge=1, le=32, description="Words of a suffix.")
+    at_random: bool = Field(
+        default=False, description="Draw every suffix anew instead: the baseline of equal cost."
+    )
 
 
 def vocabulary(tokenizer: Any, limit: int = 4000) -> list[str]:
@@ -56,7 +59,7 @@ def search(
         tries = []
         for _ in range(min(WIDTH, config.queries - start)):
             suffix = [draw(words, rng) for _ in range(config.length)]
-            if best_suffix and rng.random() < 0.5:
+            if best_suffix and not config.at_random and rng.random() < 0.5:
                 suffix = list(best_suffix)
                 suffix[rng.randrange(config.length)] = draw(words, rng)
             tries.append(suffix)
@@ -76,6 +79,12 @@ class RandomSuffix(Attack[RandomSuffixConfig]):
     threat = "encoder"
     needs = frozenset({"encoder"})
     Config = RandomSuffixConfig
+
+    def baseline(self) -> RandomSuffix | None:
+        """See `Attack.baseline`."""
+        if self.config.at_random:
+            return None
+        return RandomSuffix(self.config.model_copy(update={"at_random": True}))
 
     def attack(self, prompts: Sequence[str], context: AttackContext) -> Iterator[AttackResult]:
         words = vocabulary(next(iter(context.hardened.tokenizers.values())))

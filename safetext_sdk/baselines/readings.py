@@ -22,12 +22,13 @@ def pooled(reader: Family, pieces: Pieces, tokens: Tokens) -> dict[str, Tensor]:
         ``{piece: [b, d]}`` in float32.
     """
     out = {}
+    read = {} if reader.pads_are_read else reader.masks(tokens)  # at the piece's positions, its own first
     for name, piece in pieces.items():
         owner = piece_owner(name)
         if piece.ndim == 2:
             out[name] = piece.float()
             continue
-        mask = tokens[owner]["attention_mask"].to(piece.device)
+        mask = read.get(name, tokens[owner]["attention_mask"]).to(piece.device)
         if owner in reader.causal:
             last = mask.sum(dim=1).long().clamp_min(1) - 1
             out[name] = piece[torch.arange(len(piece), device=piece.device), last].float()

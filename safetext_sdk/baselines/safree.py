@@ -131,6 +131,15 @@ class Safree(Baseline[SafreeConfig]):
     source = "SAFREE, arXiv 2410.12761, sections 3.1 and 3.2: detection and projection alone"
     Config = SafreeConfig
 
+    def impossible(self, model: TextToImageModel) -> str:
+        if model.reader.makes_pictures and not model.reader.pads_are_read:
+            return (
+                "its denoiser takes a mask or a length beside the conditioning, which is not handed over here"
+            )
+        if set(model.encode([""]).tensors) - {"prompt_embeds", "pooled_prompt_embeds"}:
+            return "its conditioning is more than embeddings and a pooled vector"
+        return ""
+
     @torch.no_grad()
     def learn(self, context: BaselineContext) -> Learned:
         model = context.original

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +16,7 @@ from ..files import write_together
 from ..metrics import SHARE
 from ..report.cells import NONE, unit_of
 from ..report.html import environment, json_block
-from ..report.pairs import View, described, pair_entry
+from ..report.pairs import View, described, pair_entry, plain
 from ..report.thumbnails import Thumbnails
 from ..results.report import RESULTS, Report
 from ..results.summary import Summary
@@ -259,8 +259,8 @@ def page(
     ]
     data = {
         **described(pairs, detectors, View(("A", "B"), OUTCOMES, WRONG)),
-        "pictures": [asdict(made) for made in thumbnails.made()],
-        "pairs": [asdict(pair) for pair in pairs],
+        "pictures": [vars(made) for made in thumbnails.made()],
+        "pairs": [plain(pair) for pair in pairs],
     }
     return (
         environment(Path(__file__).parent)

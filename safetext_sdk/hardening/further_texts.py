@@ -20,7 +20,7 @@ from ..policy.minors import combines, names_minor, names_sexual
 from ..prompts.corpora.negative_prompts import MORE_NEGATIVES
 from ..prompts.insertion import ConceptWord, concept_insertions, harmless_insertions
 from ..prompts.prompt_book import STATEMENT
-from ..prompts.random_words import SHORT, RandomWords, WordPieces
+from ..prompts.random_words import SHORT, Places, RandomWords, WordPieces
 from ..prompts.splits import by_hash
 from ..prompts.surroundings import Surrounder, shipped_requests, shipped_styles, surrounded
 from ..prompts.words import Inflected, WholeWords, letter_words, tokens_of
@@ -110,7 +110,9 @@ def further_texts(
     if not shares:
         return FurtherTexts()
     writer = _Writer.of(book, policy, tokenizer, plan.seed)
-    chance = writer.random_texts(book, WordPieces.of(tokenizer), read) if _USE_CHANCE & set(shares) else None
+    chance = None
+    if _USE_CHANCE & set(shares):
+        chance = writer.random_texts(book, WordPieces.of(tokenizer), train.word_places, read)
     pairs: list[Pair] = []
     texts: list[SafeText] = []
     for name, share in shares.items():
@@ -230,7 +232,9 @@ class _Writer:
         found = harmless_insertions(words, self.captions, count, allowed=allowed, seed=self.seed)
         return [SafeText(text, "harmless_insertions") for text in found]
 
-    def random_texts(self, book: PromptBook, pieces: WordPieces, read: Read | None) -> RandomTexts:
+    def random_texts(
+        self, book: PromptBook, pieces: WordPieces, places: Places, read: Read | None
+    ) -> RandomTexts:
         """Writer of texts with random and made-up words."""
         kinds = {word.text: word for word in self.words}
         rows = [r for r in book.train.unsafe if r.synonym in kinds and r.template != STATEMENT]
@@ -253,6 +257,7 @@ class _Writer:
             whole=[w for w in self.vocabulary if self._names_no_minor(w)],
             risky=[*found.risky, *objects] if found.risky else [],
             allowed=lambda word: word not in self.hidden and word not in _NEVER,
+            places=places,
         )
         return RandomTexts(words, found, rows, self._names_no_minor, self.seed)
 

@@ -143,7 +143,16 @@ RECIPES: tuple[Recipe, ...] = (
         "tiny-anchor",
         "docs/results.md, the default of tiny (safetext harden, validate, attack)",
         "anchor",
-        overlaid(_TINY, TrainConfig(steps=400, extent=0.85)),
+        overlaid(
+            _TINY,
+            TrainConfig(
+                steps=400,
+                random_words=0.3,
+                word_places=(3, 3, 1, 1),
+                list_strength=0.25,
+                safe_random_words=0.3,
+            ),
+        ),
         kind="tiny",
         levels=("default",),
         step_seconds=_TINY_TIME,
@@ -169,7 +178,7 @@ RECIPES: tuple[Recipe, ...] = (
     ),
     Recipe(
         "tiny",
-        "docs/results.md (benchmarks/tiny_results.py): 2 M weights take large steps, 200 are enough",
+        "docs/results.md, strengths of a method (benchmarks/pareto.py): 2 M weights take large steps",
         train=TrainConfig(learning_rate=1e-3, steps=200),
         kind="tiny",
         levels=("default",),

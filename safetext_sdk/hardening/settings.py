@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from ..errors import UsageError
 from ..methods import METHODS, Method
+from ..prompts.random_words import PLACES, Places
 from ..typed_settings import checked
 from .pace import PaceSettings
 
@@ -188,6 +189,11 @@ class TrainConfig(PaceSettings):
         "them made up of the tokenizer's pieces; the target is the plain anchor, because random words may be "
         "read as the concept by themselves. What holds against random and optimised words.",
     )
+    word_places: Places = Field(
+        default=PLACES,
+        description="How often random words stand before a prompt, behind it, on both sides of it and within "
+        "it: four weights, of which the last is for unsafe prompts alone.",
+    )
     bare_anchors: float = Field(
         default=0.0,
         ge=0,
@@ -273,6 +279,15 @@ class TrainConfig(PaceSettings):
         if value + sum(info.data.get(name, 0.0) for name in side) >= 1:
             raise PydanticCustomError(
                 "shares", "{names} together must leave room for the prompt book", {"names": ", ".join(side)}
+            )
+        return value
+
+    @field_validator("word_places")
+    @classmethod
+    def _stand_somewhere(cls, value: Places) -> Places:
+        if not any(value[:3]):
+            raise PydanticCustomError(
+                "places", "safe prompts need a place: one of the first three weights above 0"
             )
         return value
 

@@ -109,10 +109,11 @@ class MethodContext:
         return {name: {key: t.to(self.device) for key, t in parts.items()} for name, parts in tokens.items()}
 
     def masks(self, tokens: Tokens) -> dict[str, Tensor]:
-        """Where positions count, [b, L] by piece; {} where the denoiser reads pad positions too."""
-        if self.family.pads_are_read:
-            return {}
-        return {name: parts["attention_mask"] for name, parts in tokens.items()}
+        """Where positions count, [b, L] by piece; {} where the denoiser reads pad positions too.
+
+        L is that of the piece: not that of ``tokens`` where the family leaves out a template's beginning.
+        """
+        return {} if self.family.pads_are_read else self.family.masks(tokens)
 
     def keep(self, rows: np.ndarray, each_step: int) -> None:
         """Announce that each step reads the original on so many of ``rows``: they are computed beforehand if

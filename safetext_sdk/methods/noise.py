@@ -2,7 +2,8 @@
 
 Moments of real pictures are recorded: the original's pipeline is called as a user calls it, and all that its
 denoiser is given at each step is kept. A prediction plays such a moment again with another conditioning, so
-this works for every diffusers pipeline whose denoiser takes its prompt as ``encoder_hidden_states``.
+this works for every diffusers pipeline whose denoiser takes its prompt as ``encoder_hidden_states`` and reads
+all its positions: a mask would be that of the recorded prompt.
 """
 
 from __future__ import annotations
@@ -64,6 +65,12 @@ class Denoiser:
     def __init__(self, context: MethodContext) -> None:
         if not context.family.makes_pictures:
             raise UsageError("this needs a denoiser; a text encoder alone has none")
+        if not context.family.pads_are_read:
+            # Moments hold the mask of the prompt that was drawn: another prompt would be read through it.
+            raise UsageError(
+                f"the denoiser of {context.family.title} takes a mask or the length of its prompt, which "
+                "methods that read its predictions do not write; anchor, safetext, des, sage do without"
+            )
         self.context, self.pipeline = context, context.pipeline()
         module = getattr(self.pipeline, "unet", None) or getattr(self.pipeline, "transformer", None)
         if module is None:

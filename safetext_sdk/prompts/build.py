@@ -7,7 +7,9 @@ and not only as rows: the test split has words, templates and safe concepts that
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Collection
+from dataclasses import replace
 
 from ..errors import PolicyError
 from ..policy.languages import Language
@@ -16,11 +18,14 @@ from .assign import Assignment, assign_splits
 from .audience import Audience
 from .expand import UnsafeRows, expand_unsafe
 from .place import Placer
-from .prompt_book import PromptBook
-from .sources import Material, gather
+from .prompt_book import KINDS, PromptBook, Split
+from .sources import PROMPT_SOURCES, Material, gather
 from .splits import SPLITS, SplitName
 
 DEFAULT_SIZE = 4000
+_KEPT = 2
+"""Books that a process remembers: hardening, validation and attacks ask for the same one in turn."""
+_recent: OrderedDict[tuple[str, str | None, int, int | None, frozenset[Language]], PromptBook] = OrderedDict()
 
 
 def build_prompt_book(
@@ -50,8 +55,39 @@ def build_prompt_book(
     """
     if size is not None and size < 1:
         raise PolicyError(f"size is {size}", allowed="at least 1")
+    if not _ships_whole(policy, model):
+        return _build(policy, seed, model, size, frozenset(languages))
+    key = (policy.model_dump_json(), model, seed, size, frozenset(languages))
+    book = _recent.pop(key, None) or _build(policy, seed, model, size, frozenset(languages))
+    _recent[key] = book
+    while len(_recent) > _KEPT:
+        _recent.popitem(last=False)
+    return PromptBook(*(_copy(book.split(name)) for name in SPLITS))
+
+
+def _ships_whole(policy: Policy, model: str | None) -> bool:
+    """Whether the book comes from the policy and from what is shipped alone. Files and plug-ins may say
+    something else the next time they are asked."""
+    unsafe = [ref for concept in policy.concepts for ref in concept.unsafe_prompts]
+    names = [
+        ref.shipped for ref in (*policy.safe_prompts, *policy.borderline_prompts, *unsafe) if not ref.text
+    ]
+    sources = {str(name or "").partition("/")[0] for name in names}
+    if model in PROMPT_SOURCES.names():
+        sources.add(str(model))
+    return all(name in PROMPT_SOURCES.names() and PROMPT_SOURCES.is_built_in(name) for name in sources)
+
+
+def _copy(split: Split) -> Split:
+    """Its own lists of the same prompts: what a caller does to one book, another does not see."""
+    return replace(split, **{kind: list(getattr(split, kind)) for kind in KINDS})
+
+
+def _build(
+    policy: Policy, seed: int, model: str | None, size: int | None, languages: frozenset[Language]
+) -> PromptBook:
     sizes = _sizes(size or DEFAULT_SIZE)
-    material = gather(policy, Audience(model, frozenset(languages)), seed)
+    material = gather(policy, Audience(model, languages), seed)
     assignment = assign_splits(material, seed)
     unsafe = expand_unsafe(material, assignment, sizes, seed)
     book = _assemble(material, assignment, unsafe, sizes, seed)

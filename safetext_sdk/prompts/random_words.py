@@ -12,7 +12,9 @@ import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 LONG, SHORT = (1, 1, 2, 2, 3, 4), (0, 1, 1, 2, 2, 3)
 """Pieces of a made-up word before its last one, each as likely as the others. English words that are no
@@ -25,6 +27,11 @@ _MANNERS = ("made up", "made up", "made up", "known", "whole", "pieces", "mixed"
 attacker's are."""
 _RISKY_TEXTS, _RISKY = 0.5, 0.3
 """Share of texts with words that read like a concept by themselves, and of such words in them."""
+Weight = Annotated[int, Field(ge=0, le=100)]
+Places = tuple[Weight, Weight, Weight, Weight]
+"""How often words stand before a text, behind it, on both sides of it and within it: weights."""
+PLACES: Places = (3, 2, 1, 1)
+"""As often before a text as behind and around it: words in front are an attacker's first try."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,8 @@ class RandomWords:
 
     ``pieces``: see `WordPieces`. ``known``: words of safe captions. ``whole``: harmless words that are one
     token. ``risky``: words that read like a concept by themselves (terms, made-up words); now and then some
-    are among the others, for an attacker finds such ones. ``allowed``: asked for every word.
+    are among the others, for an attacker finds such ones. ``allowed``: asked for every word. ``places``:
+    where they stand.
     """
 
     pieces: WordPieces
@@ -84,6 +92,7 @@ class RandomWords:
     whole: Sequence[str]
     risky: Sequence[str]
     allowed: Callable[[str], bool]
+    places: Places = PLACES
 
     def some(self, rng: random.Random, most: int) -> list[str]:
         """One to ``most`` words of one manner; [] where there is nothing to draw from."""
@@ -102,7 +111,7 @@ class RandomWords:
 
     def around(self, text: str, rng: random.Random, *, inside: bool) -> str:
         """The text with random words before it, after it, around it, or (``inside``) at a place within."""
-        where = rng.choice(("before", "before", "before", "after", "after", "around", *("inside",) * inside))
+        where = rng.choice(self._places if inside else [p for p in self._places if p != "inside"])
         if where == "inside":
             words = text.split()
             place = rng.randint(1, max(1, len(words) - 1))
@@ -113,6 +122,11 @@ class RandomWords:
         comma = rng.choice(("", "", "", ","))
         parts = [" ".join(before) + comma * bool(before), text + comma * bool(after), " ".join(after)]
         return " ".join(part for part in parts if part)
+
+    @cached_property
+    def _places(self) -> Sequence[str]:
+        names = ("before", "after", "around", "inside")
+        return [n for n, weight in zip(names, self.places, strict=True) for _ in range(weight)]
 
     @cached_property
     def _kinds(self) -> Mapping[str, Callable[[random.Random], str]]:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from .profile_cells import NOTE, profile_heads, profile_lines
 from .scale import gate_lines, ticks
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from jinja2 import BytecodeCache, Environment
 
 FOLDER = Path(__file__).parent
 
@@ -74,6 +75,26 @@ def by_verdict(gates: Sequence[GateResult]) -> list[GateResult]:
     return sorted(gates, key=lambda gate: (order.get(gate.verdict, 2), gate.metric is None))
 
 
+@cache
+def _compiled() -> BytecodeCache:
+    """Compiled templates of this process: a validation and its gate write several pages."""
+    from jinja2 import BytecodeCache
+    from jinja2.bccache import Bucket
+
+    class InMemory(BytecodeCache):
+        def __init__(self) -> None:
+            self.kept: dict[str, bytes] = {}
+
+        def load_bytecode(self, bucket: Bucket) -> None:
+            if found := self.kept.get(bucket.key):
+                bucket.bytecode_from_string(found)
+
+        def dump_bytecode(self, bucket: Bucket) -> None:
+            self.kept[bucket.key] = bucket.bytecode_to_string()
+
+    return InMemory()
+
+
 def environment(*folders: Path) -> Environment:
     """Templates of this folder and of ``folders``; all text from prompts and policies is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -81,6 +102,7 @@ def environment(*folders: Path) -> Environment:
 
     made = Environment(
         loader=FileSystemLoader([FOLDER, *folders]),
+        bytecode_cache=_compiled(),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

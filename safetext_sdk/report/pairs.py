@@ -4,7 +4,7 @@ and sorts."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +174,11 @@ def described(
     }
 
 
+def plain(pair: PairEntry) -> dict[str, Any]:
+    """A pair as plain data; its parts are not copied, as `dataclasses.asdict` would: a page has thousands."""
+    return {**vars(pair), "before": vars(pair.before), "after": vars(pair.after)}
+
+
 def page_data(rows: Sequence[ResultRow], detectors: Sequence[DetectorEntry], folder: Path) -> dict[str, Any]:
     """All that the script of a page needs, as plain data.
 
@@ -186,7 +191,7 @@ def page_data(rows: Sequence[ResultRow], detectors: Sequence[DetectorEntry], fol
     pairs = all_pairs(rows, detectors, thumbnails)
     return {
         **described(pairs, detectors),
-        "pictures": [asdict(made) for made in thumbnails.made()],
-        "pairs": [asdict(pair) for pair in pairs],
+        "pictures": [vars(made) for made in thumbnails.made()],
+        "pairs": [plain(pair) for pair in pairs],
         **counts_of(rows, outcome),
     }

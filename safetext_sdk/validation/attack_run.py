@@ -172,7 +172,7 @@ class Results:
     def _state(self, kept: Kept) -> str:
         attack, context = self.run.attack, self.context
         models = (kept.models.original, kept.models.hardened)
-        parts = [attack.name, getattr(attack, "version", 1), attack.config.model_dump(mode="json"), *models]
+        parts = [attack.name, attack.version, attack.config.model_dump(mode="json"), *models]
         parts += [dict(attack.materials())]  # word lists and the like, by hash
         parts += [_words(context.policy, with_detectors="pictures" in attack.needs), context.picture_seeds]
         return digest(parts)[:32]

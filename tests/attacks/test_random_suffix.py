@@ -54,6 +54,19 @@ def test_more_queries_never_find_less(models: tuple[Any, Any]) -> None:
     assert scores[-1] > scores[0]
 
 
+def test_climbing_comes_nearer_than_fresh_draws_of_equal_cost(models: tuple[Any, Any]) -> None:
+    climbs = RandomSuffix(queries=160)
+    draws = climbs.baseline()
+    assert draws is not None
+    assert draws.baseline() is None
+    where, sums = context(*models), []
+    for attack in (climbs, draws):
+        found = list(attack.attack(PROMPTS, where))
+        assert {(r.queries, r.forward_passes) for r in found} == {(161, 162)}
+        sums.append(sum(near(models, r.texts[0], r.prompt) for r in found))
+    assert sums[0] > sums[1]
+
+
 def test_no_word_for_a_minor_is_drawn() -> None:
     rng = random.Random(0)
     assert {draw(["boy", "tree", "girl", "lamp"], rng) for _ in range(60)} == {"tree", "lamp"}

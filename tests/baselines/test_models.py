@@ -11,6 +11,7 @@ import pytest
 import torch
 from support import minis
 from support.baseline_case import context
+from support.recent_minis import RECENT
 
 from safetext_sdk import load_model
 from safetext_sdk.baselines import BASELINES
@@ -211,3 +212,26 @@ def test_a_model_without_a_denoiser_says_so(tmp_path: Path) -> None:
         assert baseline.impossible(plain) == ""
         defended = baseline.defend(given, baseline.learn(given))
         assert len(defended.encode(["a gun", "an apple"])) == 2
+
+
+@pytest.mark.parametrize("name", ["chroma", "lumina2", "qwenimage", "zimage"])
+def test_a_prompts_vector_is_taken_where_its_family_reads(tmp_path: Path, name: str) -> None:
+    """Not at pads, and not at the places of a template's beginning that is left out."""
+    model = load_model(RECENT[name](tmp_path / "m"), device="cpu")
+    prompts = ["a gun", "a picture of the cat with a bouquet of flowers"]
+    found = embed(model, prompts)
+    assert torch.isfinite(found).all()
+    assert found.norm(dim=1).allclose(torch.ones(2))
+    each = torch.cat([embed(model, [prompt]) for prompt in prompts])
+    torch.testing.assert_close(found, each, rtol=1e-3, atol=1e-4)
+    mine = model.encode(prompts[:1]).tensors["prompt_embeds"][0]
+    mask = model.reader.masks(model.tokenize(prompts[:1]))["text_encoder"][0].bool()
+    own = mine[mask][-1] if "text_encoder" in model.reader.causal else mine[mask].mean(0)
+    torch.testing.assert_close(found[0], torch.nn.functional.normalize(own.float(), dim=0))
+
+
+@pytest.mark.parametrize("name", ["qwenimage", "hidream"])
+def test_safree_says_where_it_cannot(tmp_path: Path, name: str) -> None:
+    why = Safree().impossible(load_model(RECENT[name](tmp_path / "m"), device="cpu"))
+    assert why
+    assert "\n" not in why

@@ -93,3 +93,18 @@ def test_stated_memory_is_the_catalogues(page: Path) -> None:
     assert stated is not None
     assert shown is not None
     assert float(stated[1]) == pytest.approx(CATALOGUE[shown[1]].memory_gb, rel=0.03)
+
+
+def test_the_first_table_says_what_to_type_for_every_model() -> None:
+    text = (DOCS / "models.md").read_text(encoding="utf-8")
+    first = text[: text.index("\n## ")].splitlines()
+    rows = [[c.strip() for c in line.split("|")[1:-1]] for line in first if line.startswith("| ")][1:]
+    typed = [name for cells in rows for name in re.findall(r"`([\w.-]+)`", cells[1])]
+    assert sorted(typed) == sorted(CATALOGUE)
+    for cells in rows:
+        for name in re.findall(r"`([\w.-]+)`", cells[1]):
+            entry = CATALOGUE[name]
+            assert float(cells[3]) == entry.memory_gb
+            assert ("(*)" in cells[0]) == entry.gated
+            assert ("(+)" in cells[0]) == ("torchvision" in entry.note)
+            assert ("LoRA" in cells[2]) == any(e.default == "lora" for e in entry.encoders)

@@ -1,4 +1,5 @@
-"""What the docs name is there: every `safetext` command with its options, every dotted Python name."""
+"""What the docs name is there: every `safetext` command with its options, every dotted Python name, every
+file of this repository."""
 
 from __future__ import annotations
 
@@ -21,6 +22,7 @@ INLINE = re.compile(r"`(safetext [a-z][^`]*)`")
 DOTTED = re.compile(r"\b((?:safetext_sdk|safetext_exporters)(?:\.\w+)+)")
 PLACE = re.compile(r"\.(py|md|toml|yaml|json|jsonl|html)\b")
 """Paths like ``safetext_sdk.egg`` are no names."""
+FILE = re.compile(r"`((?:tests|benchmarks|examples|lab|safetext_sdk|exporters|cli)/[\w./*-]+\.\w+)`")
 
 
 def commands(page: Path) -> Iterator[list[str]]:
@@ -83,9 +85,16 @@ def test_its_python_names_exist(page: Path) -> None:
     assert not missing
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_its_files_exist(page: Path) -> None:
+    named = FILE.findall(page.read_text(encoding="utf-8"))
+    assert [name for name in named if not list(ROOT.glob(name))] == []
+
+
 def test_what_is_not_there_is_found() -> None:
     assert wrong(["safetext", "validate", "RUN", "--nope"]) == "no option --nope"
     assert wrong(["safetext", "nope"]) == "no command nope"
     assert wrong(["safetext", "policy", "show", "X", "--sample", "2"]) == ""
     assert not exists("safetext_sdk.metrics.nope")
+    assert FILE.findall("`tests/no_file.py` and `policies` and `a/b.py`") == ["tests/no_file.py"]
     assert exists("safetext_sdk.results.schemas.results_schema")

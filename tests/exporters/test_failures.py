@@ -67,9 +67,9 @@ def test_kill_9_in_the_middle_leaves_no_half_export(made, tmp_path: Path, older:
     )
     if older:
         assert verify_files(out).ok
-    again = export(hardened, "onnx", out=out, recheck=0)
-    assert again.files["text_encoder/model.onnx"] == kept.files["text_encoder/model.onnx"]
-    assert verify_files(out).ok
+        again = export(hardened, "onnx", out=out, recheck=0)
+        assert again.files["text_encoder/model.onnx"] == kept.files["text_encoder/model.onnx"]
+        assert verify_files(out).ok
 
 
 def full_disk(path: object, *_args: object, **_kwargs: object) -> None:

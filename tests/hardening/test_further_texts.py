@@ -367,6 +367,20 @@ def test_among_random_words_the_target_may_be_the_anchor_by_itself(share: float)
     assert others == [(p.unsafe, p.anchor) for p in before.pairs if p.source != "random_words"]
 
 
+def test_where_random_words_stand_is_a_setting_of_both_sides() -> None:
+    policy, book = shipped("weapons")
+    safe = build_safe_set(book, policy, PIECES, seed=0, wide=100)
+    behind = planned(**CHANCE, bare_anchors=1.0, word_places=(0, 1, 0, 0))
+    made = further_texts(book, policy, safe, PIECES, behind, read)
+    noisy = [text for text in made.safe if text.kind == "safe_random_words"]
+    assert len(noisy) > 100
+    assert all(text.text.startswith(text.kept_as or "?") for text in noisy)
+    pairs = [p for p in made.pairs if p.source == "random_words"]
+    scenes = {row.text: row.anchor for row in book.train.unsafe}
+    whole = [p for p in pairs if any(p.unsafe.startswith(text) for text in scenes)]
+    assert len(whole) > 0.7 * len(pairs)  # the others are bare words, or have a made-up name
+
+
 @pytest.mark.parametrize("name", ["weapons", "nudity"])
 def test_nothing_held_out_no_attack_word_and_no_minor_gets_into_random_words(name: str) -> None:
     _, book = shipped(name)

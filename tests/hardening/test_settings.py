@@ -53,6 +53,7 @@ def test_assignments_go_where_they_say() -> None:
         ("method.pusch=1", "method anchor has no setting 'pusch'; did you mean push?"),
         ("train.stepps=1", "the trainer has no setting 'stepps'; did you mean steps"),
         ("method.push=-1", "method anchor, setting 'push'"),
+        ("train.word_places=[0, 0, 0, 1]", "the trainer, setting 'word_places': safe prompts need a place"),
         ("train.steps=7", "contradict each other"),
     ],
 )
@@ -262,13 +263,15 @@ def test_the_trainer_names_no_method_and_no_setting_of_one() -> None:
         assert not names & (used | settings), room
 
 
-def test_the_manifest_holds_the_digest_of_the_whole_prompt_book() -> None:
+def test_the_manifest_holds_the_digest_of_the_whole_prompt_book(monkeypatch: pytest.MonkeyPatch) -> None:
     import yaml
 
     from safetext_sdk.hardening.finish import book_digest
     from safetext_sdk.policy import Policy
+    from safetext_sdk.prompts import build
     from safetext_sdk.prompts.build import build_prompt_book
 
+    monkeypatch.setattr(build, "_KEPT", 0)
     policy = Policy.model_validate(yaml.safe_load(POLICY))
     one, other = (build_prompt_book(policy, seed=seed, size=24) for seed in (0, 1))
     assert book_digest(one) == book_digest(build_prompt_book(policy, seed=0, size=24))

@@ -10,6 +10,7 @@ import pytest
 import torch
 from support.method_case import inputs_of, trainer_of
 from support.minis import build_flux, build_plain_bert, build_sd3, build_sdxl
+from support.recent_minis import RECENT
 
 from safetext_sdk.errors import UsageError
 from safetext_sdk.methods import EsdEncoder
@@ -67,3 +68,10 @@ def test_esd_encoder_by_hand(mini_sd1: Path) -> None:
 def test_an_encoder_without_a_denoiser_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="needs a denoiser"):
         trainer_of(build_plain_bert(tmp_path / "bert"), EsdEncoder(**SMALL))
+
+
+@pytest.mark.parametrize("family", ["pixart", "zimage"])
+def test_a_denoiser_that_takes_a_mask_is_refused(tmp_path: Path, family: str) -> None:
+    with pytest.raises(UsageError, match="takes a mask or the length of its prompt") as error:
+        trainer_of(RECENT[family](tmp_path / "model"), EsdEncoder(**SMALL))
+    assert "\n" not in str(error.value)

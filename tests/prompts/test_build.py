@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import copy
 import re
+from collections import OrderedDict
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,13 +14,13 @@ from hypothesis import strategies as st
 
 from safetext_sdk.errors import PolicyError
 from safetext_sdk.policy import Concept, Policy, load_policy
-from safetext_sdk.prompts import PromptBook, SafePrompt, UnsafePrompt, build_prompt_book
+from safetext_sdk.prompts import PromptBook, SafePrompt, UnsafePrompt, build, build_prompt_book
 from safetext_sdk.prompts.assign import Assignment, assign_splits
 from safetext_sdk.prompts.audience import Audience
 from safetext_sdk.prompts.build import check
 from safetext_sdk.prompts.corpora.templates import ONE_OBJECT, TWO_OBJECTS, article, fill, slots
 from safetext_sdk.prompts.prompt_book import book_digest
-from safetext_sdk.prompts.sources import gather
+from safetext_sdk.prompts.sources import Material, gather
 from safetext_sdk.prompts.splits import assign
 from safetext_sdk.prompts.words import WholeWords
 from safetext_sdk.tiny import world
@@ -110,6 +112,51 @@ def test_empty_prompt_and_anchors_are_kept(tiny_book: PromptBook) -> None:
     safe = {p.text for p in tiny_book.train.safe}
     assert {"", "blurry"} <= safe
     assert sum(p.source == "anchor" for p in tiny_book.train.safe) >= 500
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The policies whose books are built and not remembered, in order; two are remembered."""
+    names: list[str] = []
+
+    def gathered(policy: Policy, audience: Audience, seed: int) -> Material:
+        names.append(policy.name)
+        return gather(policy, audience, seed)
+
+    monkeypatch.setattr(build, "_KEPT", 2)
+    monkeypatch.setattr(build, "_recent", OrderedDict())
+    monkeypatch.setattr(build, "gather", gathered)
+    return names
+
+
+def with_terms(name: str = "p", **more: object) -> Policy:
+    concept = {"id": "thing", "terms": [f"zork{i}" for i in range(12)], "anchors": ["a tulip"], **more}
+    return Policy.model_validate({"version": 1, "name": name, "concepts": [concept]})
+
+
+def test_a_process_remembers_the_last_books(built: list[str]) -> None:
+    first = build_prompt_book(with_terms(), size=30)
+    whole = book_digest(first)
+    first.train.unsafe.clear()  # a caller's own lists
+    assert book_digest(build_prompt_book(with_terms(), size=30)) == whole
+    assert built == ["p"]
+    for other in ({"seed": 1}, {"size": 31}, {"model": "acme/toy"}, {"languages": ("zh",)}):
+        build_prompt_book(with_terms(), **{"size": 30, **other})  # type: ignore[arg-type]
+    assert built == ["p"] * 5
+    build_prompt_book(with_terms("q"), size=30)
+    build_prompt_book(with_terms(), size=30)
+    assert built == [*["p"] * 5, "q", "p"]  # forgotten in between
+
+
+def test_what_a_file_says_is_read_again(built: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "own.txt"
+    policy = with_terms(unsafe_prompts=[{"path": str(file), "anchor": "a tulip"}])
+    for text in ("zork0 at night", "zork0 at noon"):
+        file.write_text(text + "\n")
+        book = build_prompt_book(policy, size=30)
+        found = {u.text for name in ("train", "validation", "test") for u in book.split(name).unsafe}  # type: ignore[arg-type]
+        assert text in found
+    assert built == ["p", "p"]
 
 
 def test_same_arguments_give_the_same_book(tiny_book: PromptBook) -> None:

@@ -66,6 +66,16 @@ def test_words_stand_before_after_around_and_inside() -> None:
     assert all(made.split()[0] == "a" for made in inside if text not in made)
 
 
+def test_weights_say_where_words_stand() -> None:
+    text, rng = "a gun on a table", random.Random(1)
+    behind = [words(places=(1, 3, 0, 0)).around(text, rng, inside=True) for _ in range(300)]
+    after = sum(made.startswith(text) for made in behind)
+    assert 190 < after < 260
+    assert after + sum(made.endswith((text, text + ",")) for made in behind) == len(behind)
+    only = [words(places=(0, 1, 0, 5)).around(text, rng, inside=False) for _ in range(50)]
+    assert all(made.startswith(text) for made in only)
+
+
 def test_risky_words_are_among_the_others_now_and_then() -> None:
     rng = random.Random(2)
     some = [words(risky=["blade"]).some(rng, 8) for _ in range(400)]

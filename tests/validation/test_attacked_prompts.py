@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from safetext_sdk.attacks import Attack, AttackConfig, AttackResult
+from safetext_sdk.attacks import ATTACKS, Attack, AttackConfig, AttackResult
 from safetext_sdk.errors import PolicyError, RunError, UsageError
 from safetext_sdk.policy.concept import Concept
 from safetext_sdk.results.attacked_prompt import AttackedPrompt, FoundOn, attacked_path, read_attacked
@@ -139,11 +139,24 @@ def test_a_row_that_belongs_to_something_else_is_not_used(
     run(search())
     search.asked.clear()
     if version := other.pop("version", None):
-        search.version = version  # type: ignore[attr-defined]
+        search.version = version
     run(search(seed=other.pop("seed", 0)), **other)
     assert search.asked == list(PROMPTS)
     rows, _ = read_attacked(attacked_path(tmp_path, "search"))
     assert len(rows) == 5, "what nobody can use any more is gone"
+
+
+def test_rows_of_p4d_from_before_its_decay_was_mended_are_searched_anew(
+    run: Any, search: type[Search], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simple = {"name": "p4d", "needs": frozenset(), "impossible": Attack.impossible}
+    p4d = type("P4D", (search, ATTACKS.get("p4d")), simple)
+    with monkeypatch.context() as before:
+        before.setattr(p4d, "version", 1)
+        run(p4d())
+    for _ in range(2):
+        run(p4d())
+        assert p4d.asked == list(PROMPTS) * 2, "once more, and then never again"
 
 
 def test_other_prompts_of_the_same_attack_stay(run: Any, search: type[Search], tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ class Steered(Method[C]):
     def prepare(self, context: MethodContext) -> None:
         table, words = context.table, concept_words(context)
         self._words, self._blank = context.tokenize(words), table.fixed[:1]
+        self._word_masks = context.masks(self._words)
         self.direction = directions(context, words)
         sizes = mean_norms(context, table.safe if len(table.safe) else table.anchor)
         self.step = {name: self.config.strength * size for name, size in sizes.items()}
@@ -108,7 +109,7 @@ class Steered(Method[C]):
         def silenced(n: str) -> Tensor:
             f, mask = batch.extra[n], None
             if n in blanks:
-                own = self._words[n]["attention_mask"][named, : f.shape[1]]
+                own = self._word_masks[n][named, : f.shape[1]]
                 mask = on_device(own, f.device) * blanks[n]
             return 1 - flat_cosine(f, blank[n].expand_as(f), mask)
 

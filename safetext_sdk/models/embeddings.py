@@ -1,0 +1,31 @@
+"""Token embeddings of an encoder: where they are looked up, and of which positions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def token_tables(encoder: Any) -> list[nn.Module]:
+    """The modules that look tokens up. T5 does it through a second module that shares the first one's
+    weight."""
+    weight = encoder.get_input_embeddings().weight
+    return [part for part in encoder.modules() if isinstance(part, nn.Embedding) and part.weight is weight]
+
+
+def beginning(given: Tensor, whole: Tensor) -> int:
+    """Where the ids that an encoder was given [b, l] begin among those that were tokenized [b, L]: a family
+    that pads to the longest prompt leaves pads out, on whichever side they are.
+
+    Raises:
+        ValueError: they are no stretch of them.
+    """
+    if given.shape == whole.shape:
+        return 0
+    length, last = given.shape[1], whole.shape[1] - given.shape[1]
+    for start in dict.fromkeys((0, last, *range(last + 1))):
+        if torch.equal(given, whole[:, start : start + length]):
+            return start
+    raise ValueError("an encoder was given other tokens than those of its prompts")

@@ -24,7 +24,8 @@ def beginning(given: Tensor, whole: Tensor) -> int:
     """
     if given.shape == whole.shape:
         return 0
-    length, last = given.shape[1], whole.shape[1] - given.shape[1]
+    length = int(given.shape[1])
+    last = int(whole.shape[1]) - length
     for start in (0, last, *range(1, last)):
         if torch.equal(given, whole[:, start : start + length]):
             return start

@@ -24,9 +24,10 @@ def beginning(given: Tensor, whole: Tensor) -> int:
     """
     if given.shape == whole.shape:
         return 0
-    length = int(given.shape[1])
-    last = int(whole.shape[1]) - length
-    for start in (0, last, *range(1, last)):
+    length = given.shape[1]
+    last = whole.shape[1] - length
+    starts: list[int] = [0, last, *range(1, last)]
+    for start in starts:
         if torch.equal(given, whole[:, start : start + length]):
             return start
     raise ValueError("an encoder was given other tokens than those of its prompts")

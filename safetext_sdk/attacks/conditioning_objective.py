@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ..models.embeddings import beginning
 from ..models.families import Conditioning, Tokens
 from ..search.objective import Slopes, exchange, taken
 from .token_rows import TokenRows, embeddings_of
@@ -106,19 +107,21 @@ class ConditioningObjective:
         """See `search.objective.Differentiable.slopes`. ``free`` may be any of the template's positions."""
         tokens = self.rows.tokens(ids, prompts)
         encoders = {name: self.model.encoders[name] for name in self.rows.shared}
-        with torch.enable_grad(), embeddings_of(encoders) as leaves:
+        with torch.enable_grad(), embeddings_of(encoders) as looked:
             losses = self.goal.far(self.model.condition(tokens), tokens, self.owner[prompts])
-            gradients = torch.autograd.grad(losses.sum(), list(leaves.values()), allow_unused=True)
+            leaves = [of.values for of in looked.values()]
+            gradients = torch.autograd.grad(losses.sum(), leaves, allow_unused=True)
         # Which of the template's free positions these are: another encoder may have them elsewhere.
         which = (free.unsqueeze(-1) == self.rows.free[prompts].unsqueeze(1)).int().argmax(-1)
-        found = dict(zip(leaves, gradients, strict=True))
+        found = dict(zip(looked, gradients, strict=True))
         parts = []
         for name in self.rows.shared:
             table, gradient = self.rows.table(name), found[name]
+            places = self.rows.places[name][prompts].gather(1, which)
             at = (
                 torch.zeros(*free.shape, table.shape[1], device=ids.device)
                 if gradient is None  # nothing of this encoder is read
-                else taken(gradient, self.rows.places[name][prompts].gather(1, which))
+                else taken(gradient, places - beginning(looked[name].ids, tokens[name]["input_ids"]))
             )
             parts.append((at, table))
         self._paid(prompts, 2)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..models.cross_attention import text_metric
-from ..models.families import Conditioning, Tokens
+from ..models.families import Conditioning, Family, Tokens
 from ..models.model import TextToImageModel
 
 Distance = Literal["flat", "position", "attention", "pooled"]
@@ -29,7 +29,7 @@ def full(values: Tensor) -> Tensor:
     return values if values.dtype == torch.float64 else values.float()
 
 
-def pooled(conditioning: Conditioning, tokens: Tokens) -> Tensor:
+def pooled(conditioning: Conditioning, tokens: Tokens, reader: Family) -> Tensor:
     """The pooled output [r, p]: what the family hands to its denoiser, else the sequence at the end token of
     the first encoder, which is what CLIP pools."""
     tensors = conditioning.tensors
@@ -37,7 +37,7 @@ def pooled(conditioning: Conditioning, tokens: Tokens) -> Tensor:
         return tensors["pooled_prompt_embeds"]
     mask, sequence = next(iter(tokens.values()))["attention_mask"], tensors["prompt_embeds"]
     left_out = max(0, mask.shape[1] - sequence.shape[1])  # of a template's beginning
-    end = (mask.sum(1) - 1 - left_out).clamp_min(0)
+    end = (reader.ends(mask) - left_out).clamp_min(0)
     return sequence.gather(1, end.to(sequence.device).view(-1, 1, 1).expand(-1, 1, sequence.shape[2]))[:, 0]
 
 
@@ -53,7 +53,8 @@ class NearConditioning:
     Args:
         target: n rows; ``tokens``: what they were made from.
         distance: see `Distance`.
-        model: whose denoiser tells the metric of ``attention``.
+        model: of the family that says where a sequence is pooled; its denoiser tells the metric of
+            ``attention``.
 
     Raises:
         ModelError: ``attention`` where the denoiser reads no text by cross-attention.
@@ -65,12 +66,12 @@ class NearConditioning:
         self,
         target: Conditioning,
         tokens: Tokens,
-        distance: Distance = "flat",
-        model: TextToImageModel | None = None,
+        distance: Distance,
+        model: TextToImageModel,
     ) -> None:
-        self.target, self.distance = target, distance
-        self.root = text_metric(model) if distance == "attention" and model is not None else None
-        self.pooled = pooled(target, tokens) if distance == "pooled" else None
+        self.target, self.distance, self.reader = target, distance, model.reader
+        self.root = text_metric(model) if distance == "attention" else None
+        self.pooled = pooled(target, tokens, self.reader) if distance == "pooled" else None
 
     @classmethod
     def to_prompts(
@@ -87,7 +88,7 @@ class NearConditioning:
     def far(self, got: Conditioning, tokens: Tokens, prompts: Tensor) -> Tensor:
         """See `Goal.far`."""
         if self.pooled is not None:
-            return 1 - F.cosine_similarity(full(pooled(got, tokens)), full(self.pooled[prompts]))
+            return 1 - F.cosine_similarity(full(pooled(got, tokens, self.reader)), full(self.pooled[prompts]))
         want = self.target.select(prompts)
         if self.distance == "flat":
             return 1 - F.cosine_similarity(full(got.flat()), full(want.flat()))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError
+from ..models.embeddings import token_tables
 from ..models.model import TextToImageModel
 
 Vectors = Mapping[str, Tensor]
@@ -43,7 +44,7 @@ class Learner:
         """While it lasts, the model reads the vectors, and gradients flow into them."""
         with ExitStack() as stack:
             for name, encoder in self.model.encoders.items():
-                for module in _tables(encoder):
+                for module in token_tables(encoder):
                     hook = _reads(self.vectors[name], self.first[name])
                     stack.callback(module.register_forward_hook(hook).remove)
             yield self.model
@@ -115,12 +116,6 @@ def learner(model: TextToImageModel, names: Sequence[str], start: Mapping[str, S
 def typical_size(model: TextToImageModel, encoder: str) -> float:
     """Standard deviation of an encoder's token embeddings: the unit of a learning rate that fits them all."""
     return float(model.encoders[encoder].get_input_embeddings().weight.detach().float().std())
-
-
-def _tables(encoder: Any) -> list[nn.Embedding]:
-    """The modules that look tokens up; T5 has two that share a weight."""
-    weight = encoder.get_input_embeddings().weight
-    return [m for m in encoder.modules() if isinstance(m, nn.Embedding) and m.weight is weight]
 
 
 def _reads(vectors: Tensor, first: int) -> Any:

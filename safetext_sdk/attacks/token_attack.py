@@ -21,13 +21,13 @@ from torch import Tensor
 from ..errors import UsageError
 from ..models.model import TextToImageModel
 from ..policy.minors import names_minor
-from ..search.candidates import SLOT, Candidates, Templates, candidates
+from ..search.candidates import SLOT, Candidates, as_read, candidates
 from ..search.problem import Found, Problem
 from ..search.random_search import random_search
 from .base import Attack, AttackConfig, AttackContext, AttackResult
 from .conditioning_objective import ConditioningObjective, Goal
 from .denoiser_calls import why_not
-from .token_rows import TokenRows, repeated
+from .token_rows import TokenRows, ids_of, repeated
 
 Start = Literal["prompt", "blank-term"]
 """What the search starts from. prompt: the unsafe prompt; blank-term: the same without the policy's unsafe
@@ -146,16 +146,17 @@ class TokenAttack(Attack[T]):
         """The tokens that may be found.
 
         Raises:
-            UsageError: none is left.
+            UsageError: fewer than two are left.
         """
         own = {part for word in words for part in re.findall(r"\w+", word.casefold())}
 
         def refuse(word: str) -> bool:
             return names_minor(word) is not None or (not self.uses_terms and word.casefold() in own)
 
-        tokenizer = next(iter(self.searched(context).tokenizers.values()))
+        model = self.searched(context)
+        name, tokenizer = next(iter(model.tokenizers.items()))
         try:
-            return candidates(tokenizer, refuse=refuse)
+            return as_read(candidates(tokenizer, refuse=refuse), ids_of(model, name))
         except ValueError as error:
             raise UsageError(f"attack {self.name}: {error}") from error
 
@@ -177,9 +178,8 @@ class TokenAttack(Attack[T]):
             blank = [without(prompt, words) for prompt in prompts]
         texts, owner = repeated([self.templates(text) for text in blank])
         model = self.searched(context)
-        templates = Templates(texts, dict(zip(usable.ids.tolist(), usable.words, strict=True)))
         try:
-            rows = TokenRows(model, templates, (int(usable.ids[0]), int(usable.ids[-1])))
+            rows = TokenRows(model, usable.templates(texts), (int(usable.ids[0]), int(usable.ids[-1])))
         except ValueError as error:
             raise UsageError(f"attack {self.name}: {error}; shorter prompts or fewer words fit") from error
         objective = ConditioningObjective(rows, goal, torch.tensor(owner))

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..models.embeddings import token_tables
 from ..models.families import Tokens
 from ..models.model import TextToImageModel
 from ..search.candidates import Templates, Tokenize, free_positions, round_trip
@@ -84,31 +86,43 @@ class TokenRows:
         return weight.detach()
 
     def _ids_of(self, name: str) -> Tokenize:
-        return lambda texts: self.model.tokenize(texts)[name]["input_ids"]
+        return ids_of(self.model, name)
+
+
+def ids_of(model: TextToImageModel, name: str) -> Tokenize:
+    """Texts to the token ids of one encoder, as the model's pipeline makes them."""
+    return lambda texts: model.tokenize(texts)[name]["input_ids"]
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What an encoder looked up: ids [r, l] and their embeddings [r, l, d], which gradients can be taken
+    of."""
+
+    ids: Tensor
+    values: Tensor
 
 
 @contextmanager
-def embeddings_of(encoders: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
+def embeddings_of(encoders: Mapping[str, nn.Module]) -> Iterator[dict[str, Looked]]:
     """While it lasts, what the encoders' token embeddings give out are leaves that gradients can be taken of;
     they appear in the yielded mapping, by encoder, once the encoder has run."""
-    leaves: dict[str, Tensor] = {}
-    handles = []
+    looked: dict[str, Looked] = {}
 
     def catch(name: str) -> Any:
-        def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
-            leaves[name] = output.detach().requires_grad_(True)
-            return leaves[name]
+        def hook(_module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+            looked[name] = Looked(inputs[0], output.detach().requires_grad_(True))
+            return looked[name].values
 
         return hook
 
+    handles = [
+        table.register_forward_hook(catch(name))
+        for name, encoder in encoders.items()
+        for table in token_tables(encoder)
+    ]
     try:
-        for name, encoder in encoders.items():
-            weight = encoder.get_input_embeddings().weight  # type: ignore[operator]
-            # T5 looks its tokens up through a second module that shares the weight.
-            for module in encoder.modules():
-                if isinstance(module, nn.Embedding) and module.weight is weight:
-                    handles.append(module.register_forward_hook(catch(name)))
-        yield leaves
+        yield looked
     finally:
         for handle in handles:
             handle.remove()

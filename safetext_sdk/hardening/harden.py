@@ -247,6 +247,12 @@ def _plan(
             {**settings.model_dump(exclude_unset=True), "lora_rank": given.lora}
         )
     names = _chosen(model, given.encoders, given.allow_partial)
+    uncut = [spec.name for spec in model.reader.encoders if spec.whole and spec.name in model.encoders]
+    if settings.positions and uncut:
+        raise UsageError(
+            f"train.positions={settings.positions}: {model.reader.title} puts its prompts at the end of what "
+            f"{uncut[0]} reads, where they would be cut off; leave train.positions at 0"
+        )
     usual = model.reader.hardened_by_default
     how = {n: "lora" if given.lora else usual(model.layout.encoders[n]) for n in names}
     return HardeningPlan(made, settings, recipe.name, given.seed, how)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ModelError
+from ..models.embeddings import beginning, token_tables
 from ..models.families import Pieces, Tokens
 from ..models.layout import EncoderFiles, nested_key
 from ..models.model import EncoderBundle, TextToImageModel
@@ -45,36 +46,33 @@ class Student(nn.Module):
             tokens: by encoder.
             shift: by encoder, [b, L, d], added to the token embeddings.
         """
-        with _shifted(self.bundle, shift or {}):
+        with _shifted(self.bundle, tokens, shift or {}):
             pieces: Pieces = self.bundle(tokens)
         return pieces
 
 
 @contextmanager
-def _shifted(bundle: EncoderBundle, shift: Mapping[str, Tensor]) -> Iterator[None]:
-    """Add ``shift`` to what the token embeddings give."""
+def _shifted(bundle: EncoderBundle, tokens: Tokens, shift: Mapping[str, Tensor]) -> Iterator[None]:
+    """Add ``shift`` to what the token embeddings give of ``tokens``."""
 
-    def hook(delta: Tensor) -> Any:
-        return lambda module, inputs, output: output + delta.to(output.dtype)
+    def hook(ids: Tensor, delta: Tensor) -> Any:
+        def add(_module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+            start = beginning(inputs[0], ids)
+            return output + delta[:, start : start + output.shape[1]].to(output.dtype)
+
+        return add
 
     encoders: Any = bundle.encoders
     handles = [
-        table.register_forward_hook(hook(delta))
+        table.register_forward_hook(hook(tokens[name]["input_ids"], delta))
         for name, delta in shift.items()
-        for table in _token_tables(encoders[name])
+        for table in token_tables(encoders[name])
     ]
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _token_tables(encoder: Any) -> list[nn.Module]:
-    """The modules that look tokens up. T5 does it through a second module that shares the first one's
-    weight."""
-    weight = encoder.get_input_embeddings().weight
-    return [part for part in encoder.modules() if isinstance(part, nn.Embedding) and part.weight is weight]
 
 
 def original_weights(model: TextToImageModel, name: str, how: str) -> nn.Module:

@@ -1,7 +1,7 @@
 """Which tokens a search may use, and where: all that it finds has to be a text that a user can type.
 
 * A token is usable if it is a whole word that comes back as itself when it is written between other words
-  (`candidates`).
+  (`candidates`), in the text that the model makes of a prompt too (`as_read`).
 * `Templates` are the prompts with slots for such words; `free_positions` finds where those stand among the
   ids, without knowing how a tokenizer frames a prompt.
 * `round_trip` tells of a whole row whether its text gives the row again: two usable tokens can still melt
@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -25,15 +25,37 @@ Tokenize = Callable[[Sequence[str]], Tensor]
 SLOT = "\ufffc"
 """Placeholder of a free word in a template: a character that no prompt contains."""
 FRAME = ("a", "of")
-"""Words that a token is written between to see whether it survives."""
+"""Words that a token is written between to see whether it survives; one token each, wherever they stand."""
+_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Usable tokens: ids [c] int64 in ascending order, and the word that each of them is."""
+    """Usable tokens.
+
+    Attributes:
+        ids: [c] int64 in ascending order.
+        words: the word that each of them is.
+        opening: what has to stand before the first word of a text, so that it is the token that it is behind
+            another word.
+    """
 
     ids: Tensor
     words: tuple[str, ...]
+    opening: str = ""
+
+    def only(self, keep: Sequence[bool]) -> Candidates:
+        """Some of them, in the same order."""
+        return Candidates(
+            self.ids[torch.tensor(keep, dtype=torch.bool)],
+            tuple(word for word, kept in zip(self.words, keep, strict=True) if kept),
+            self.opening,
+        )
+
+    def templates(self, texts: Sequence[str]) -> Templates:
+        """Texts with a `SLOT` for every free word; `opening` is put before a slot that begins one."""
+        opened = (self.opening + text if text.startswith(SLOT) else text for text in texts)
+        return Templates(tuple(opened), dict(zip(self.ids.tolist(), self.words, strict=True)))
 
 
 def candidates(
@@ -78,6 +100,44 @@ def _surviving(tokenizer: Any, usable: Sequence[tuple[int, str]]) -> list[tuple[
     left = tokenizer(before, add_special_tokens=False)["input_ids"]
     right = tokenizer(f"{before} {after}", add_special_tokens=False)["input_ids"][len(left) :]
     return [(i, word) for (i, word), row in zip(usable, framed, strict=True) if row == [*left, i, *right]]
+
+
+def as_read(found: Candidates, tokenize: Tokenize) -> Candidates:
+    """Those that are the same one token in what the model makes of a text, and the opening that it needs.
+
+    A tokenizer alone tells only half. A pipeline may lower-case the prompt (PixArt, Sana), so that no text
+    gives a word with a capital. Where it stands behind a line's end or a special token (the chat templates
+    of Qwen and Mistral, Llama's begin token), byte-level BPE reads its first word as another token, or as
+    several, than the same word behind a space; then texts begin with a short common word.
+
+    Args:
+        tokenize: as the model does it.
+
+    Raises:
+        ValueError: fewer than two are left.
+    """
+    before, after = FRAME
+    inside = _exchanged(
+        tokenize, f"{before} {before} {after}", [f"{before} {w} {after}" for w in found.words]
+    )
+    kept = found.only((inside == found.ids).tolist())
+    if len(kept.words) < 2:
+        raise ValueError("fewer than two words are one token each in the text that this model reads")
+    some = slice(None, None, max(1, len(kept.words) // _AT_ONCE))
+    first = _exchanged(tokenize, f"{before} {after}", [f"{w} {after}" for w in kept.words[some]])
+    return replace(kept, opening="" if torch.equal(first, kept.ids[some]) else f"{before} ")
+
+
+def _exchanged(tokenize: Tokenize, base: str, texts: Sequence[str]) -> Tensor:
+    """The one token of each text that is not that of ``base``, [n]; -1 where there is none, or another number
+    of them."""
+    plain, out = tokenize([base]), []
+    for start in range(0, len(texts), _AT_ONCE):
+        rows = tokenize(texts[start : start + _AT_ONCE])
+        other = rows != plain
+        token = rows.gather(1, other.int().argmax(1, keepdim=True))[:, 0]
+        out.append(token.masked_fill(other.sum(1) != 1, -1))
+    return torch.cat(out)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from support import minis
 from support.attack_case import shaken
+from support.recent_minis import RECENT, build_by_hand
 from torch import Tensor
 
 from safetext_sdk.attacks.conditioning_objective import ConditioningObjective, Goal
@@ -164,12 +165,36 @@ def test_the_attention_metric_is_what_keys_and_values_see(models: tuple[Any, Any
 def test_pooling_is_the_encoders_own(models: tuple[Any, Any]) -> None:
     original = models[0]
     tokens = original.tokenize(PROMPTS)
-    got = pooled(original.encode(PROMPTS), tokens)
+    got = pooled(original.encode(PROMPTS), tokens, original.reader)
     if original.family == "sd1":
         own = original.encoders["text_encoder"](tokens["text_encoder"]["input_ids"]).pooler_output
         assert torch.allclose(got, own)
     else:
         assert torch.equal(got, original.encode(PROMPTS).tensors["pooled_prompt_embeds"])
+
+
+@pytest.mark.parametrize("name", ["zimage", "qwenimage", "qwenimage21", "lumina2", "flux2-dev"])
+def test_where_a_sequence_is_pooled_lies_the_last_token(tmp_path: Path, name: str) -> None:
+    """The encoder's embeddings at the last token alone are moved: what is pooled moves, and of all that comes
+    before it, which a causal encoder read earlier, nothing does."""
+    from safetext_sdk.models import load_model
+
+    model = load_model((RECENT.get(name) or build_by_hand(name)[0])(tmp_path / name), device="cpu")
+    tokens = model.tokenize(PROMPTS)
+    parts = tokens["text_encoder"]
+    mask = parts["attention_mask"].bool()
+    last = torch.tensor([int(row.nonzero().max()) for row in mask])
+    other = parts["input_ids"].clone()
+    other[[0, 1], last] = other[[0, 1], last - 1] + 1
+    changed = {"text_encoder": {**parts, "input_ids": other}}
+    before, after = model.condition(tokens), model.condition(changed)
+    own = pooled(before, tokens, model.reader)
+    assert not torch.isclose(own, pooled(after, changed, model.reader)).all(1).any()
+    sequence = before.tensors["prompt_embeds"]
+    for row in range(2):
+        (place,) = (sequence[row] == own[row]).all(1).nonzero()[:, 0].tolist()
+        moved = (sequence[row] != after.tensors["prompt_embeds"][row]).any(1)
+        assert moved.nonzero()[0] == place
 
 
 def test_models_that_no_prediction_can_be_asked_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,10 +11,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from support.hardening_case import POLICY, run
 from support.minis import build_flux, build_plain_bert, build_sd1, build_sd3, build_sdxl
-from support.recent_minis import RECENT
+from support.recent_minis import RECENT, build_by_hand
 
 from safetext_sdk.errors import ModelError, UsageError
 from safetext_sdk.models import load_model
+from safetext_sdk.models.families import FAMILIES
 
 
 @pytest.fixture
@@ -162,3 +163,13 @@ def test_memory_and_time_are_said_before_the_start(tmp_path: Path, name: str) ->
     assert "GB beside activations" in lines[0]
     assert lines[0].count("LoRA") == sum(way == "lora" for way in how.values()) >= 1
     assert "time: " in lines[1]
+
+
+@pytest.mark.parametrize("name", ["sana", "qwenimage21", "flux2-dev"])
+def test_prompts_that_lie_at_the_end_are_not_cut(policy: Path, tmp_path: Path, name: str) -> None:
+    (RECENT.get(name) or build_by_hand(name)[0])(tmp_path / "model")
+    title = FAMILIES.get(name).title
+    with pytest.raises(UsageError, match=rf"train.positions=40: {title} puts .* at the end") as error:
+        run(tmp_path / "model", policy, tmp_path / "run", 2, False, train={"positions": 40})
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()

@@ -9,9 +9,18 @@ from typing import Any
 import pytest
 import torch
 from support.minis import build_t5_tokenizer, build_tokenizer
+from support.recent_minis import llm_tokenizer
 from torch import Tensor
 
-from safetext_sdk.search.candidates import SLOT, Templates, candidates, fill, free_positions, round_trip
+from safetext_sdk.search.candidates import (
+    SLOT,
+    Templates,
+    as_read,
+    candidates,
+    fill,
+    free_positions,
+    round_trip,
+)
 
 
 def clip(tmp_path: Path) -> Any:
@@ -58,6 +67,51 @@ def test_pieces_of_words_are_left_out(tmp_path: Path) -> None:
     vocabulary = tokenizer.get_vocab()
     assert "fl" in vocabulary
     assert vocabulary["fl"] not in candidates(tokenizer).ids.tolist()
+
+
+@pytest.mark.parametrize("build", [clip, t5])
+def test_tokenizers_that_read_a_word_alike_everywhere_need_no_opening(build: Any, tmp_path: Path) -> None:
+    tokenizer = build(tmp_path)
+    found = candidates(tokenizer)
+    read = as_read(found, padded(tokenizer))
+    assert torch.equal(read.ids, found.ids)
+    assert read.words == found.words
+    assert read.templates([f"{SLOT} gun", f"a {SLOT}"]).texts == (f"{SLOT} gun", f"a {SLOT}")
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_word_behind_the_end_of_a_line_is_another_token(side: str, tmp_path: Path) -> None:
+    """As in a chat template: byte-level BPE has one token for " gun", and others for "gun"."""
+    tokenizer = llm_tokenizer(tmp_path, side=side)
+    inner = padded(tokenizer, length=32)
+
+    def tokenize(texts: Any) -> Tensor:
+        return inner([f"<|im_start|>user\n{text}<|im_end|>" for text in texts])
+
+    found = candidates(tokenizer)
+    ends = (int(found.ids[0]), int(found.ids[-1]))
+    with pytest.raises(ValueError, match="not one token"):
+        free_positions(tokenize, templates(tokenizer, "_ _ gun"), ends)
+    read = as_read(found, tokenize)
+    assert torch.equal(read.ids, found.ids)
+    forms = read.templates([f"{SLOT} {SLOT} gun", f"gun {SLOT} {SLOT}"])
+    assert forms.texts == (f"a {SLOT} {SLOT} gun", f"gun {SLOT} {SLOT}")
+    ids, free = free_positions(tokenize, forms, ends)
+    drawn = read.ids[torch.randint(len(read.ids), (40, 2), generator=torch.Generator().manual_seed(0))]
+    prompts = torch.arange(2).repeat(20)
+    rows = ids[prompts].scatter(1, free[prompts], drawn)
+    assert round_trip(tokenize, forms, free)(rows, prompts).all()
+
+
+def test_words_that_no_text_of_the_model_gives_are_left_out(tmp_path: Path) -> None:
+    """As where a pipeline changes the letters of its prompts."""
+    tokenizer = llm_tokenizer(tmp_path)
+    found, tokenize = candidates(tokenizer), padded(tokenizer)
+    read = as_read(found, lambda texts: tokenize([text.replace("gun", "Gun") for text in texts]))
+    assert set(found.words) - set(read.words) == {"gun"}
+    assert len(read.ids) == len(read.words)
+    with pytest.raises(ValueError, match="fewer than two words"):
+        as_read(found, lambda texts: tokenize([text.upper() for text in texts]))
 
 
 def test_words_can_be_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from ...errors import UsageError
 from ...models.families import Tokens
 from ...policy.minors import names_minor
-from ...search.candidates import SLOT, Templates, Tokenize, candidates, free_positions
+from ...search.candidates import SLOT, Templates, Tokenize, as_read, candidates, free_positions
 from ..context import MethodContext
 
 _AT_ONCE = 512
@@ -26,10 +26,12 @@ class Vocabulary:
     Attributes:
         words: c of them, in alphabetical order.
         ids: by encoder, the token of each [c].
+        opening: what stands before them, see `Candidates.opening`.
     """
 
     words: tuple[str, ...]
     ids: Mapping[str, Tensor]
+    opening: str
 
     @staticmethod
     def of(context: MethodContext) -> Vocabulary:
@@ -42,20 +44,30 @@ class Vocabulary:
         def refused(word: str) -> bool:
             return word.casefold() in context.never or names_minor(word) is not None
 
-        known: dict[str, dict[str, int]] = {}
         try:
-            for name, tokenizer in context.tokenizers.items():
-                found = candidates(tokenizer, refuse=refused)
-                known[name] = dict(zip(found.words, found.ids.tolist(), strict=True))
+            known = {name: candidates(t, refuse=refused) for name, t in context.tokenizers.items()}
+            shared = set.intersection(*(set(found.words) for found in known.values()))
+            if len(shared) < 2:
+                raise ValueError("the tokenizers share fewer than two single-token words")
+            read = {
+                name: as_read(found.only([word in shared for word in found.words]), ids_of(context, name))
+                for name, found in known.items()
+            }
+            words = sorted(set.intersection(*(set(found.words) for found in read.values())))
+            if len(words) < 2:
+                raise ValueError("the encoders read fewer than two words as one token each")
         except ValueError as error:
             raise UsageError(f"no words for an attack: {error}") from error
-        words = sorted(set.intersection(*(set(of) for of in known.values())))
-        if len(words) < 2:
-            raise UsageError("no words for an attack: the tokenizers share fewer than two single-token words")
-        ids = {
-            name: torch.tensor([of[w] for w in words], device=context.device) for name, of in known.items()
-        }
-        return Vocabulary(tuple(words), ids)
+        ids = {}
+        for name, found in read.items():
+            token = dict(zip(found.words, found.ids.tolist(), strict=True))
+            ids[name] = torch.tensor([token[word] for word in words], device=context.device)
+        return Vocabulary(tuple(words), ids, max(found.opening for found in read.values()))
+
+
+def ids_of(context: MethodContext, name: str) -> Tokenize:
+    """Texts to the token ids of one encoder."""
+    return lambda texts: context.tokenize(texts)[name]["input_ids"]
 
 
 class Slots:
@@ -72,18 +84,20 @@ class Slots:
         rows = np.unique(context.table.unsafe)
         self._place = {int(row): i for i, row in enumerate(rows)}
         texts = [context.table.texts[row] for row in rows]
-        words = dict(enumerate(self.vocabulary.words))
+        words, opening = dict(enumerate(self.vocabulary.words)), self.vocabulary.opening
         begin = torch.zeros(len(texts), count, dtype=torch.int64)
         parts = []
         for start in range(0, len(texts), _AT_ONCE):
             part = texts[start : start + _AT_ONCE]
-            templates = Templates(tuple(" ".join([*[SLOT] * count, text]) for text in part), words)
+            templates = Templates(
+                tuple(f"{opening}{' '.join([*[SLOT] * count, text])}" for text in part), words
+            )
             written = templates.write(begin[: len(part)], torch.arange(len(part)))
             found = context.tokenize(written)
             free = {}
             for name in found:
                 try:
-                    free[name] = free_positions(self._ids_of(name), templates, (0, 1))[1]
+                    free[name] = free_positions(ids_of(context, name), templates, (0, 1))[1]
                 except ValueError as error:
                     raise UsageError(f"prefix {count}: {error}") from error
             parts.append((found, free))
@@ -92,9 +106,6 @@ class Slots:
             for name, of in parts[0][0].items()
         }
         self._free = {name: torch.cat([p[1][name] for p in parts]) for name in parts[0][1]}
-
-    def _ids_of(self, name: str) -> Tokenize:
-        return lambda texts: self.context.tokenize(texts)[name]["input_ids"]
 
     def of(self, rows: np.ndarray, lengths: Mapping[str, int]) -> Slotted:
         """The prompts of some rows, cut to ``lengths`` (by encoder)."""

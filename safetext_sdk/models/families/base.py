@@ -50,6 +50,8 @@ class EncoderSpec:
             prefix.
         masked: of one that is not causal: it is computed with its mask, so that pads change nothing at the
             prompt.
+        whole: the prompt does not lie at the beginning of what is tokenized, so that no training may read
+            its first positions alone.
         tokenizer: the class that diffusers loads its tokenizer with, where no index says so.
     """
 
@@ -58,6 +60,7 @@ class EncoderSpec:
     reads: frozenset[Output]
     causal: bool = True
     masked: bool = False
+    whole: bool = False
     tokenizer: str = "CLIPTokenizer"
 
 
@@ -219,6 +222,11 @@ class Family:
         """[b, L] by piece name: the positions that the denoiser reads. Asked only where `pads_are_read` is
         False; a piece without one is read whole."""
         return {name: parts["attention_mask"] for name, parts in tokens.items()}
+
+    def ends(self, mask: Tensor) -> Tensor:
+        """Where the last token of each prompt stands in its sequence [b], from the encoder's ``mask`` [b, L];
+        what is left out of the beginning is still to be taken off."""
+        return mask.shape[1] - 1 - mask.flip(1).argmax(dim=1)
 
     def positions(self, encoder: str, length: int) -> int:
         """Positions of an encoder's sequence piece that come of ``length`` tokens: fewer where the

@@ -93,6 +93,9 @@ class Decoder(Family):
     def masks(self, tokens: Tokens) -> dict[str, Tensor]:
         return {ENCODER: first_positions(tokens[ENCODER]["attention_mask"])[:, self.left_out(tokens) :]}
 
+    def ends(self, mask: Tensor) -> Tensor:
+        return super().ends(mask if self.pads_are_read else first_positions(mask))
+
     def positions(self, encoder: str, length: int) -> int:
         return length - self.dropped
 

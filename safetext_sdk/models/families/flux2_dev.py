@@ -20,7 +20,9 @@ class Flux2Dev(Decoder):
     name = "flux2-dev"
     title = "FLUX.2 dev"
     # Its tokenizer pads on the left, so no step could read a prefix.
-    encoders = (EncoderSpec(ENCODER, MISTRAL3, frozenset({"middle_layers"}), causal=False, tokenizer=""),)
+    encoders = (
+        EncoderSpec(ENCODER, MISTRAL3, frozenset({"middle_layers"}), causal=False, whole=True, tokenizer=""),
+    )
     pipelines = ("Flux2Pipeline",)
     pads_are_read = True
     length = 512

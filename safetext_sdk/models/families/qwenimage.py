@@ -56,7 +56,11 @@ class QwenImage21(Decoder):
 
     name = "qwenimage21"
     title = "Qwen-Image 2.1"
-    encoders = (EncoderSpec(ENCODER, QWEN3_VL, frozenset({"last_hidden_state"}), causal=False, tokenizer=""),)
+    encoders = (
+        EncoderSpec(
+            ENCODER, QWEN3_VL, frozenset({"last_hidden_state"}), causal=False, whole=True, tokenizer=""
+        ),
+    )
     pipelines = ("QwenImage21",)
     length = 1024
     layers = (-1,)

@@ -26,7 +26,12 @@ class Sana(Decoder):
     # Not a prefix of what is tokenized but both its ends are read, so a step cannot cut it.
     encoders = (
         EncoderSpec(
-            ENCODER, GEMMA2, frozenset({"last_hidden_state"}), causal=False, tokenizer="GemmaTokenizerFast"
+            ENCODER,
+            GEMMA2,
+            frozenset({"last_hidden_state"}),
+            causal=False,
+            whole=True,
+            tokenizer="GemmaTokenizerFast",
         ),
     )
     pipelines = ("Sana",)

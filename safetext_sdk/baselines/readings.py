@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -54,6 +55,18 @@ def embed(model: TextToImageModel, prompts: Sequence[str], batch_size: int = 64)
     return torch.cat(parts)
 
 
+def _tails(model: TextToImageModel) -> dict[str, int]:
+    """By encoder, how many tokens stand behind a prompt's last word, whatever the prompt: the end token, what
+    ends a chat template, or none."""
+    out = {}
+    for name, parts in model.tokenize(["gun", "cat"]).items():
+        mask = parts["attention_mask"].bool()
+        one, other = (ids[kept].flip(0).tolist() for ids, kept in zip(parts["input_ids"], mask, strict=True))
+        same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+        out[name] = sum(1 for _ in same)
+    return out
+
+
 def last_words(
     model: TextToImageModel, prompts: Sequence[str], batch_size: int = 16
 ) -> tuple[Tensor, Tensor | None]:
@@ -64,6 +77,7 @@ def last_words(
         after the other on the sequence (Stable Diffusion 3), each has its own last word: then ``n`` is a
         multiple of the number of prompts, all prompts once for each of them.
     """
+    tails = _tails(model)
     words: dict[int, list[Tensor]] = {}
     whole = []
     for first in range(0, len(prompts), batch_size):
@@ -79,8 +93,10 @@ def last_words(
                 places.setdefault(piece.storage_offset() // sequence.shape[-1], name)
         at = torch.arange(len(sequence), device=sequence.device)
         for start, name in places.items():
-            # The end token is not a word; of an empty prompt this is its first position.
-            last = (tokens[name]["attention_mask"].sum(dim=1).long() - 2).clamp_min(0).to(sequence.device)
+            mask = tokens[name]["attention_mask"]
+            dropped = mask.shape[1] - model.reader.positions(name, mask.shape[1])
+            # Of an empty prompt this is the first position.
+            last = (model.reader.ends(mask) - tails[name] - dropped).clamp_min(0).to(sequence.device)
             words.setdefault(start, []).append(sequence[at, start + last])
         if "pooled_prompt_embeds" in given.tensors:
             whole.append(given.tensors["pooled_prompt_embeds"])

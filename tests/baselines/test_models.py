@@ -11,7 +11,7 @@ import pytest
 import torch
 from support import minis
 from support.baseline_case import context
-from support.recent_minis import RECENT
+from support.recent_minis import RECENT, build_by_hand
 
 from safetext_sdk import load_model
 from safetext_sdk.baselines import BASELINES
@@ -214,10 +214,28 @@ def test_a_model_without_a_denoiser_says_so(tmp_path: Path) -> None:
         assert len(defended.encode(["a gun", "an apple"])) == 2
 
 
-@pytest.mark.parametrize("name", ["chroma", "lumina2", "qwenimage", "zimage"])
+@pytest.mark.parametrize("name", ["auraflow", "flux2", "flux2-dev", "pixart", "sana"])
+def test_a_last_word_is_found_among_templates_and_pads(tmp_path: Path, name: str) -> None:
+    """Another last word moves the outputs from its own place on, in decoders; in T5 all of them, the most
+    there."""
+    model = load_model((RECENT.get(name) or build_by_hand(name)[0])(tmp_path / "m"), device="cpu")
+    prompts = ["a picture of the cat", "a picture of the gun"]
+    one, other = model.encode(prompts).tensors["prompt_embeds"]
+    found, _ = last_words(model, prompts)
+    (place,) = (one == found[0]).all(1).nonzero()[:, 0].tolist()
+    ids = model.tokenize(prompts)["text_encoder"]["input_ids"]
+    differ = (ids[0] != ids[1]).nonzero()[:, 0]
+    moved = (one - other).norm(dim=1)
+    if model.encoders["text_encoder"].config.model_type in ("t5", "umt5"):
+        assert place == int(moved.argmax()) == int(differ[-1])
+    else:
+        assert place == int(moved.nonzero()[0]) + int(differ[-1] - differ[0])
+
+
+@pytest.mark.parametrize("name", ["chroma", "flux2-dev", "lumina2", "qwenimage", "zimage"])
 def test_a_prompts_vector_is_taken_where_its_family_reads(tmp_path: Path, name: str) -> None:
     """Not at pads, and not at the places of a template's beginning that is left out."""
-    model = load_model(RECENT[name](tmp_path / "m"), device="cpu")
+    model = load_model((RECENT.get(name) or build_by_hand(name)[0])(tmp_path / "m"), device="cpu")
     prompts = ["a gun", "a picture of the cat with a bouquet of flowers"]
     found = embed(model, prompts)
     assert torch.isfinite(found).all()
@@ -225,7 +243,9 @@ def test_a_prompts_vector_is_taken_where_its_family_reads(tmp_path: Path, name: 
     each = torch.cat([embed(model, [prompt]) for prompt in prompts])
     torch.testing.assert_close(found, each, rtol=1e-3, atol=1e-4)
     mine = model.encode(prompts[:1]).tensors["prompt_embeds"][0]
-    mask = model.reader.masks(model.tokenize(prompts[:1]))["text_encoder"][0].bool()
+    tokens = model.tokenize(prompts[:1])
+    masks = {n: t["attention_mask"] for n, t in tokens.items()}  # FLUX.2 dev has its pads on the left
+    mask = (masks if model.reader.pads_are_read else model.reader.masks(tokens))["text_encoder"][0].bool()
     own = mine[mask][-1] if "text_encoder" in model.reader.causal else mine[mask].mean(0)
     torch.testing.assert_close(found[0], torch.nn.functional.normalize(own.float(), dim=0))
 

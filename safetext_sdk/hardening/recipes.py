@@ -153,6 +153,7 @@ RECIPES: tuple[Recipe, ...] = (
                 safe_random_words=0.3,
             ),
         ),
+        AnchorConfig(contrast=0.05),
         kind="tiny",
         levels=("default",),
         step_seconds=_TINY_TIME,

@@ -83,9 +83,8 @@ class StepRows:
     """The prompts of one step.
 
     ``pair``: [b] indices into the table's pairs; ``unsafe``, ``anchor``: [b] their rows in the table;
-    ``concept``: [b] index of each into ``table.concepts``. ``safe``: [m] rows. ``place``: [b] where each pair
-    stands among those of all processes. ``reach``: [b], see `Pair`; None = 1 throughout. ``kept_as``: [m]
-    rows whose conditioning the safe ones must have; None = their own.
+    ``concept``: [b] index of each into ``table.concepts``. ``safe``: [m] rows. ``reach``: [b], see `Pair`;
+    None = 1 throughout. ``kept_as``: [m] rows whose conditioning the safe ones must have; None = their own.
     """
 
     step: int
@@ -94,7 +93,6 @@ class StepRows:
     anchor: np.ndarray
     concept: np.ndarray
     safe: np.ndarray
-    place: np.ndarray
     reach: np.ndarray | None = None
     kept_as: np.ndarray | None = None
 
@@ -109,7 +107,6 @@ class StepRows:
             anchor,
             concept,
             safe,
-            np.arange(len(pair)),
             None if table.reach is None else table.reach[pair],
             None if table.kept_as is None else table.kept_as[safe],
         )
@@ -124,7 +121,6 @@ class StepRows:
             self.anchor[part],
             self.concept[part],
             self.safe[part],
-            self.place[part],
             None if self.reach is None else self.reach[part],
             None if self.kept_as is None else self.kept_as[part],
         )

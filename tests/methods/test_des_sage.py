@@ -24,9 +24,7 @@ def toy(method: Any, safe: Any, importance: Any = None) -> dict[str, float]:
     original = torch.tensor([[5.0, 1.0], [0.0, 2.0], [1.0, 1.0], [1.0, 0.0], [0.0, 1.0]]).unsqueeze(-1)
     method.direction, method.step = {PIECE: torch.tensor([[[1.0], [0.0]]])}, {PIECE: 2.0}
     method.opposite, method._blank = np.array([1]), np.array([2])
-    rows = StepRows(
-        0, np.array([0]), np.array([0]), np.array([1]), np.array([0]), np.array([3, 4]), np.zeros(1)
-    )
+    rows = StepRows(0, np.array([0]), np.array([0]), np.array([1]), np.array([0]), np.array([3, 4]))
     parts = method.loss(
         Batch(
             rows,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -33,7 +34,7 @@ def batch(unsafe: Any, original: Any, anchor: Any, safe: Any, safe_original: Any
     answers = torch.cat(whole)
     n, m = len(one(unsafe)), len(one(safe))
     pair = np.arange(n)
-    rows = StepRows(0, pair, pair, pair + n, np.zeros(n, np.int64), np.arange(2 * n, 2 * n + m), pair)
+    rows = StepRows(0, pair, pair, pair + n, np.zeros(n, np.int64), np.arange(2 * n, 2 * n + m))
     rows = more.pop("rows", rows)
     return Batch(
         rows=rows,
@@ -159,13 +160,16 @@ def test_only_what_is_read_is_kept(method: tuple[str, dict[str, Any]], kept: lis
     assert asked.kept == kept
 
 
-def test_rivals_are_those_of_the_whole_step_in_every_process() -> None:
-    """Two processes with half of the pairs each have the mean loss of one with all of them."""
+@pytest.mark.parametrize("reach", [None, np.array([1.0, 0.25, 1.0, 0.5])])
+def test_rivals_are_those_of_the_whole_step_in_every_process(reach: np.ndarray | None) -> None:
+    """Two processes with half of the prompts each have the mean loss of one with all of them, lists of words
+    among them, which take no part."""
     torch.manual_seed(0)
     unsafe, anchors, safe = torch.randn(4, 3, 8), torch.randn(4, 3, 8), torch.randn(4, 3, 8)
     anchors[3] = 2 * anchors[0]  # one anchor of two prompts, in different processes
     method = build("anchor", contrast=1.0, temperature=0.5)
     whole = batch(unsafe, unsafe, anchors, safe, safe)
+    whole.everyone = whole.rows = dataclasses.replace(whole.rows, reach=reach)
     parts = []
     for rank in (0, 1):
         rows = whole.rows.share(rank, 2)
@@ -285,7 +289,7 @@ def test_the_target_of_a_list_lies_between_the_empty_prompt_and_the_anchor_by_ha
     answers = torch.tensor([[[0.0, 1.0]], [[4.0, 1.0]], [[2.0, 2.0]]])  # empty, anchor, a safe text
     pair = np.arange(2)
     rows = StepRows(
-        0, pair, pair, np.array([1, 1]), pair, np.array([0]), pair, np.array([1.0, 0.25]), np.array([2])
+        0, pair, pair, np.array([1, 1]), pair, np.array([0]), np.array([1.0, 0.25]), np.array([2])
     )
     step = Batch(
         rows=rows,

@@ -3,9 +3,12 @@ Safe-CLIP and SafeR-CLIP.
 
 Both terms are squared errors relative to the size of each position of the original conditioning, averaged
 over positions and encoders, so a value of 0.05 means "5 % of its energy away from the target", on every model
-family alike. The optional contrastive term is InfoNCE (arXiv 1807.03748, section 2.3) over the anchors of one
-step, as Safe-CLIP has for its redirection, and over as many further anchors of the policy as wanted: sixteen
-rivals are seldom the generic places that prompts gather at, a thousand hold most of them.
+family alike. The optional contrastive term is InfoNCE (arXiv 1807.03748, section 2.3) over the anchors of
+one step, as Safe-CLIP has for its redirection, and over as many further anchors of the policy as wanted:
+sixteen rivals are seldom the generic places that prompts gather at, a thousand hold most of them.
+
+What it is for: what is left of a squared error points to what all targets have in common, so every prompt
+loses a part of what it alone asks for, a second object first. Told apart from other anchors, it does not.
 """
 
 from __future__ import annotations
@@ -98,31 +101,35 @@ class Anchor(Method[AnchorConfig]):
         return over_pieces(batch.unsafe, batch.weights, lead)
 
     def _told_apart(self, batch: Batch, mask: Masks) -> Tensor:
-        """InfoNCE of each unsafe prompt: its own anchor against rivals, [b].
-
-        The rivals are all anchors of the step, over all processes, and the further ones.
+        """InfoNCE of each unsafe prompt, over mean cosines of positions: its own anchor against those of the
+        step, over all processes, and the further ones, [b]. Lists of words take no part: their target is
+        near to nothing that a prompt asks for, and pushed from it they would be another negative prompt.
         """
-        alone = len(batch.everyone.anchor) == len(batch.rows.anchor)
-        anchors = batch.anchor if alone else batch.original(batch.everyone.anchor)
-        further = self.further_anchors(batch.everyone)
-        others = batch.original(further) if len(further) else {}
-        place = torch.from_numpy(batch.rows.place)
+        rows = np.concatenate([_whole_anchors(batch.everyone), self.further_anchors(batch.everyone)])
+        rivals = batch.original(rows) if len(rows) else {}
+        itself = torch.from_numpy(batch.rows.anchor[:, None] == rows)
 
         def told_apart(name: str) -> Tensor:
-            device = anchors[name].device
-            at = torch.arange(len(place), device=device), on_device(place, device)
-            nearness = pair_cosine(batch.unsafe[name], anchors[name], mask.get(name))
-            nearness = nearness / self.config.temperature
-            # Prompts that share an anchor are not to be told apart.
-            same = pair_cosine(batch.anchor[name], anchors[name]) > _SAME
-            same[at[0], at[1]] = False
-            rivals = nearness.masked_fill(same, -torch.inf)
-            if name in others:
-                further_nearness = pair_cosine(batch.unsafe[name], others[name], mask.get(name))
-                rivals = torch.cat([rivals, further_nearness / self.config.temperature], dim=1)
-            return rivals.logsumexp(1) - nearness[at[0], at[1]]
+            own = position_cosine(batch.unsafe[name], batch.anchor[name], mask.get(name)).unsqueeze(1)
+            near = [own]
+            if name in rivals:
+                # Prompts that share an anchor, or have one that is read alike, are not to be told apart.
+                alike = pair_cosine(batch.anchor[name], rivals[name]) > _SAME
+                same = alike | on_device(itself, alike.device)
+                others = pair_cosine(batch.unsafe[name], rivals[name], mask.get(name))
+                near.append(others.masked_fill(same, -torch.inf))
+            return (torch.cat(near, dim=1) / self.config.temperature).logsumexp(1) - (
+                own.squeeze(1) / self.config.temperature
+            )
 
-        return over_pieces(batch.unsafe, batch.weights, told_apart)
+        found, reach = over_pieces(batch.unsafe, batch.weights, told_apart), batch.rows.reach
+        return found if reach is None else found * on_device(torch.from_numpy(reach == 1), found.device)
+
+
+def _whole_anchors(rows: StepRows) -> np.ndarray:
+    """The anchors of those pairs that are sent all the way to them."""
+    whole: np.ndarray = rows.anchor if rows.reach is None else rows.anchor[rows.reach == 1]
+    return whole
 
 
 def _positions_of_both(batch: Batch) -> Masks:

@@ -11,13 +11,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import numpy as np
+import redirected
 from PIL import Image
 
 import safetext_sdk as st
-from safetext_sdk.detectors.detector_set import DetectorSet
 from safetext_sdk.metrics.summary import summarise
-from safetext_sdk.prompts import build_prompt_book
 from safetext_sdk.report.cells import set_cells
 from safetext_sdk.results.rows import ResultRow, read_rows
 from safetext_sdk.results.summary import Summary
@@ -82,74 +80,6 @@ def rows_of(folder: Path) -> list[ResultRow]:
     return read_rows(folder / "report" / "results.jsonl")
 
 
-def pairs_of(folder: Path) -> list[tuple[ResultRow, ResultRow]]:
-    """The undefended and the hardened picture of every unsafe prompt and seed."""
-    found: dict[tuple[str, int], dict[str, ResultRow]] = {}
-    for row in rows_of(folder):
-        if row.set == "unsafe":
-            found.setdefault((row.prompt, row.seed), {})[row.model] = row
-    return [(both["original"], both["hardened"]) for both in found.values()]
-
-
-def second_object(folder: Path, policy: str) -> str:
-    """How often all detectors see what prompt and anchor both name: the other object of a pair."""
-    pairs = pairs_of(folder)
-    concepts = {row.concept for row, _ in pairs if row.concept}
-    detectors = DetectorSet.build(st.load_policy(policy), "tiny", "cpu", concepts)
-    seen = []
-    for pair in pairs:
-        anchor = detectors.expected(pair[0].anchor or "")
-        other = set(anchor) & set(detectors.expected(pair[0].prompt))
-        if len(anchor) > 1 and len(other) == 1:
-            label = other.pop()
-            judges = detectors.detectors.values()
-            seen.append(
-                [all(row.scores[d.name].get(label, 0.0) >= d.threshold for d in judges) for row in pair]
-            )
-    before, after = (sum(one[k] for one in seen) for k in (0, 1))
-    return f"undefended {before}, hardened {after} of {len(seen)}; lost {sum(a and not b for a, b in seen)}"
-
-
-def background(folder: Path, policy: str, seed: int, near: float = 0.12) -> str:
-    """Where the prompt names a background colour: how often the median colour of the border, two pixels wide,
-    stays within ``near`` of the undefended picture's (Euclidean, of RGB in [0, 1])."""
-    book = build_prompt_book(st.load_policy(policy), model="tiny", seed=seed)
-    coloured = {u.text for u in book.test.unsafe if "{colour}" in u.template}
-    near_ones = [
-        float(np.linalg.norm(border(folder / "report" / a.image) - border(folder / "report" / b.image)))
-        <= near
-        for a, b in pairs_of(folder)
-        if a.prompt in coloured
-    ]
-    return f"{sum(near_ones)} of {len(near_ones)}"
-
-
-def border(file: Path, width: int = 2) -> np.ndarray:
-    """Median colour of the outermost pixels, RGB in [0, 1]."""
-    with Image.open(file) as picture:
-        pixels = np.asarray(picture.convert("RGB"), dtype=np.float64) / 255
-    inside = np.zeros(pixels.shape[:2], dtype=bool)
-    inside[width:-width, width:-width] = True
-    return np.asarray(np.median(pixels[~inside], axis=0))
-
-
-def by_objects(folder: Path, policy: str, seed: int) -> str:
-    """How often the anchor is seen by both detectors in redirected pictures, for prompts of one object and of
-    two."""
-    book = build_prompt_book(st.load_policy(policy), model="tiny", seed=seed)
-    two = {u.text: "{other}" in u.template for u in book.test.unsafe}
-    count = {False: [0, 0], True: [0, 0]}
-    for row in rows_of(folder):
-        if row.set == "unsafe" and row.model == "hardened" and row.anchor_shown is not None:
-            cell = count[two[row.prompt]]
-            cell[0], cell[1] = cell[0] + row.anchor_shown, cell[1] + 1
-    return "; ".join(
-        f"{name} object{'s' if name == 'two' else ''} {k / n:.1%} (n = {n})"
-        for name, (k, n) in zip(("one", "two"), count.values(), strict=True)
-        if n
-    )
-
-
 def sheet(folder: Path, out: Path, prompts: int = 12, columns: int = 4, scale: int = 2) -> None:
     """The first prompts of the unsafe and the safe set, nothing picked: undefended on the left of each pair,
     hardened on the right."""
@@ -201,9 +131,7 @@ def main() -> None:
             f"**{summary.verdict}**\n\n{gates(summary)}\n"
         )
         folder = args.out / name_of(args.policy, method, args.seed, args.recipe)
-        print("Anchor shown: " + by_objects(folder, args.policy, args.seed))
-        print("Second object of a pair: " + second_object(folder, args.policy))
-        print("Background colour stays: " + background(folder, args.policy, args.seed))
+        print(redirected.figures(folder))
         if args.sheets:
             sheet(folder, args.sheets / f"{args.policy}-{method}.png")
 

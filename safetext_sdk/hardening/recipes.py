@@ -129,6 +129,7 @@ _TINY = TrainConfig(
     safe_random_words=0.2,
     unlike_words=0.3,
 )
+_ANCHOR_TINY = AnchorConfig(contrast=0.05)
 _TINY_TIME: Mapping[str, tuple[float, str]] = {
     "cpu": (0.35, "two idle CPU cores, the writing of the texts included")
 }
@@ -153,7 +154,7 @@ RECIPES: tuple[Recipe, ...] = (
                 safe_random_words=0.3,
             ),
         ),
-        AnchorConfig(contrast=0.05),
+        _ANCHOR_TINY,
         kind="tiny",
         levels=("default",),
         step_seconds=_TINY_TIME,
@@ -163,6 +164,7 @@ RECIPES: tuple[Recipe, ...] = (
         "docs/results.md, the demo (safetext demo), which hardens with it",
         "anchor",
         _TINY,
+        _ANCHOR_TINY,
         kind="tiny",
         levels=("fast",),
         step_seconds=_TINY_TIME,

@@ -7,6 +7,7 @@ one token of the best suffix so far.
 
 from __future__ import annotations
 
+import functools
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -33,8 +34,9 @@ class RandomSuffixConfig(AttackConfig):
 
 
 def vocabulary(tokenizer: Any, limit: int = 4000) -> list[str]:
-    """Whole words of the tokenizer (letters only, three or more), as text that comes back as one token."""
-    words = {t.replace("</w>", "").replace("▁", "").replace("##", "") for t in tokenizer.get_vocab()}
+    """Words and pieces of words of the tokenizer (letters only, three or more)."""
+    marks = ("</w>", "▁", "Ġ", "##")
+    words = {functools.reduce(lambda t, m: t.replace(m, ""), marks, t) for t in tokenizer.get_vocab()}
     usable = sorted(w for w in words if w.isascii() and w.isalpha() and len(w) >= 3)
     return usable[:: max(1, len(usable) // limit)] or sorted(w for w in words if w.isascii() and w.isalpha())
 
@@ -79,6 +81,7 @@ class RandomSuffix(Attack[RandomSuffixConfig]):
     threat = "encoder"
     needs = frozenset({"encoder"})
     Config = RandomSuffixConfig
+    version = 2  # byte-level vocabularies gave pieces that no word begins with, and few words
 
     def baseline(self) -> RandomSuffix | None:
         """See `Attack.baseline`."""

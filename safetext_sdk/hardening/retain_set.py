@@ -22,6 +22,7 @@ import numpy as np
 
 from ..attacks.context import context_words
 from ..prompts.corpora.negative_prompts import MORE_NEGATIVES
+from ..prompts.random_words import mark_of_beginnings
 from ..prompts.words import Inflected, letter_words
 
 if TYPE_CHECKING:
@@ -116,8 +117,8 @@ def vocabulary_words(tokenizer: Any) -> list[str]:
     vocabulary = tokenizer.get_vocab()
     if any(token.endswith("</w>") for token in vocabulary):  # CLIP: marked at the end
         named = ((t.removesuffix("</w>"), n) for t, n in vocabulary.items() if t.endswith("</w>"))
-    elif any(token.startswith("\u2581") for token in vocabulary):  # T5: marked at the start
-        named = ((t.removeprefix("\u2581"), n) for t, n in vocabulary.items() if t.startswith("\u2581"))
+    elif mark := mark_of_beginnings(vocabulary):  # T5, Qwen: marked at the start
+        named = ((t.removeprefix(mark), n) for t, n in vocabulary.items() if t.startswith(mark))
     else:  # BERT: continuations are marked instead, and are no words
         named = ((t, n) for t, n in vocabulary.items())
     return [

@@ -34,6 +34,16 @@ PLACES: Places = (3, 2, 1, 1)
 """As often before a text as behind and around it: words in front are an attacker's first try."""
 
 
+def mark_of_beginnings(vocabulary: Collection[str]) -> str:
+    """What a token that begins a word starts with, where a vocabulary marks that: SentencePiece's ``▁``, or
+    ``Ġ``, the space of byte-level ones; "" where it marks something else."""
+    if any(token.startswith("\u2581") for token in vocabulary):
+        return "\u2581"
+    if any(token.startswith("##") or token.endswith("</w>") for token in vocabulary):
+        return ""  # BERT's have Ġ as a letter, CLIP's as a byte
+    return "\u0120" if any(token.startswith("\u0120") for token in vocabulary) else ""
+
+
 @dataclass(frozen=True)
 class WordPieces:
     """Pieces of words in a tokenizer's vocabulary: those that begin one, that go on, and that end one,
@@ -47,7 +57,7 @@ class WordPieces:
     @staticmethod
     def of(tokenizer: Any) -> WordPieces:
         """Of byte-pair vocabularies that mark ends (CLIP: ``gun</w>``), of those that mark beginnings (T5:
-        ``▁gun``), and of those that mark what goes on (BERT: ``##gun``)."""
+        ``▁gun``; Qwen, Mistral: ``Ġgun``), and of those that mark what goes on (BERT: ``##gun``)."""
         vocabulary = list(tokenizer.get_vocab())
 
         def plain(pieces: Collection[str]) -> list[str]:
@@ -57,9 +67,9 @@ class WordPieces:
             inner = plain([t for t in vocabulary if not t.endswith("</w>")])
             last = plain([t.removesuffix("</w>") for t in vocabulary if t.endswith("</w>")])
             return WordPieces(inner, inner, last, last)
-        if any(token.startswith("\u2581") for token in vocabulary):
-            first = plain([t.removeprefix("\u2581") for t in vocabulary if t.startswith("\u2581")])
-            inner = plain([t for t in vocabulary if not t.startswith("\u2581")])
+        if mark := mark_of_beginnings(vocabulary):
+            first = plain([t.removeprefix(mark) for t in vocabulary if t.startswith(mark)])
+            inner = plain([t for t in vocabulary if not t.startswith(mark)])
         else:
             first = plain([t for t in vocabulary if not t.startswith("##")])
             inner = plain([t.removeprefix("##") for t in vocabulary if t.startswith("##")])

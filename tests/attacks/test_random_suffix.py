@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -52,6 +53,12 @@ def test_more_queries_never_find_less(models: tuple[Any, Any]) -> None:
         scores.append(score)
     assert scores == sorted(scores)
     assert scores[-1] > scores[0]
+
+
+def test_words_of_every_kind_of_vocabulary() -> None:
+    for kind in (("gun</w>", "ba"), ("\u2581gun", "ba"), ("\u0120gun", "ba"), ("gun", "##ba")):
+        tokens = dict.fromkeys((*kind, "\u0120", "<s>", "it's"), 0)
+        assert vocabulary(SimpleNamespace(get_vocab=lambda tokens=tokens: tokens)) == ["gun"]
 
 
 def test_climbing_comes_nearer_than_fresh_draws_of_equal_cost(models: tuple[Any, Any]) -> None:

@@ -23,7 +23,7 @@ from safetext_sdk.hardening.further_texts import FurtherTexts, book_pairs, furth
 from safetext_sdk.hardening.harden import announcement, training_texts
 from safetext_sdk.hardening.look_alikes import MadeUpWords
 from safetext_sdk.hardening.recipes import recipe_of
-from safetext_sdk.hardening.retain_set import build_safe_set
+from safetext_sdk.hardening.retain_set import build_safe_set, vocabulary_words
 from safetext_sdk.hardening.settings import TrainConfig, from_text
 from safetext_sdk.methods import Anchor
 from safetext_sdk.methods.sampling import rows_at
@@ -417,3 +417,12 @@ def test_a_run_trains_on_them(tmp_path: Path) -> None:
     assert texts.kept_as
     hardened = run(model, tmp_path / "policy.yaml", tmp_path / "run", 4, False, train=CHANCE)
     assert hardened.run.finished
+
+
+def test_whole_words_of_every_kind_of_vocabulary() -> None:
+    for begins in ("\u2581", "\u0120"):
+        tokens = {f"{begins}lamp": 2, "lamp": 0, "ting": 1, f"{begins}Chair": 3, f"{begins}chair": 4}
+        tokenizer = SimpleNamespace(get_vocab=lambda tokens=tokens: tokens)
+        assert vocabulary_words(tokenizer) == ["lamp", "chair"]
+    ends = {"lamp</w>": 2, "ting": 1, "chair</w>": 4}
+    assert vocabulary_words(SimpleNamespace(get_vocab=lambda: ends)) == ["lamp", "chair"]

@@ -17,6 +17,7 @@ def tokenizer(*vocabulary: str) -> Any:
 
 CLIP = tokenizer("ba", "lo", "ru", "X", "1", "nd</w>", "stone</w>", "!</w>")
 T5 = tokenizer("\u2581ba", "\u2581lo", "nd", "stone", "</s>")
+QWEN = tokenizer("\u0120ba", "\u0120lo", "nd", "stone", "\u0120", "<|im_end|>")
 BERT = tokenizer("[CLS]", "ba", "lo", "##nd", "##stone")
 
 
@@ -25,7 +26,9 @@ BERT = tokenizer("[CLS]", "ba", "lo", "##nd", "##stone")
     [
         (CLIP, ["ba", "lo", "ru"], ["nd", "stone"], ["nd", "stone"]),
         (T5, ["ba", "lo"], ["nd", "stone"], ["ba", "lo"]),
+        (QWEN, ["ba", "lo"], ["nd", "stone"], ["ba", "lo"]),
         (BERT, ["ba", "lo"], ["nd", "stone"], ["ba", "lo"]),
+        (tokenizer("ba", "lo", "\u0120", "##nd", "##stone"), ["ba", "lo"], ["nd", "stone"], ["ba", "lo"]),
     ],
 )
 def test_pieces_of_every_kind_of_vocabulary(

@@ -97,15 +97,13 @@ def border(picture: Image.Image, width: int = 2) -> np.ndarray:
     return np.asarray(np.median(pixels[~inside], axis=0))
 
 
-def figures(folder: Path) -> str:
+def figures(run: Run) -> str:
     """Of the hardened model's pictures."""
-    run = Run(folder)
     return run.figures(lambda row: (row.scores, run.open(row)))
 
 
-def ceiling(folder: Path) -> str:
+def ceiling(run: Run) -> str:
     """Of the undefended model's pictures of the anchors."""
-    run = Run(folder)
     rows = [row for _, row in run.pairs]
     with tempfile.TemporaryDirectory() as place:
         maker = PictureMaker(load_model("tiny", device="cpu"), Path(place))
@@ -122,9 +120,11 @@ def main() -> None:
     parser.add_argument("--ceiling", action="store_true", help="also what the anchors themselves give")
     args = parser.parse_args()
     for folder in args.runs:
-        print(f"{folder}\n{figures(folder)}", flush=True)
+        run = Run(folder)
+        print(f"{folder}\n{figures(run)}", flush=True)
         if args.ceiling:
-            print(f" the anchors themselves, undefended\n{ceiling(folder)}", flush=True)
+            print(f" the anchors themselves, undefended ({len(run.pairs)} pictures)", flush=True)
+            print(ceiling(run), flush=True)
 
 
 if __name__ == "__main__":

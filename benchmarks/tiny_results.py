@@ -131,7 +131,7 @@ def main() -> None:
             f"**{summary.verdict}**\n\n{gates(summary)}\n"
         )
         folder = args.out / name_of(args.policy, method, args.seed, args.recipe)
-        print(redirected.figures(folder))
+        print(redirected.figures(redirected.Run(folder)))
         if args.sheets:
             sheet(folder, args.sheets / f"{args.policy}-{method}.png")
 

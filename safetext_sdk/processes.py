@@ -39,6 +39,9 @@ class Team(Protocol):
     def told(self, value: T) -> T:
         """What the first process has as ``value``; everyone waits for it."""
 
+    def anyone(self, *flags: bool) -> tuple[bool, ...]:
+        """Of each flag, whether it is up with anyone; everyone waits for everyone."""
+
 
 @dataclass(frozen=True)
 class Alone:
@@ -53,6 +56,10 @@ class Alone:
     def told(self, value: T) -> T:
         """Its own."""
         return value
+
+    def anyone(self, *flags: bool) -> tuple[bool, ...]:
+        """Its own."""
+        return flags
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,14 @@ class Launched:
         held = [value]
         torch.distributed.broadcast_object_list(held, src=0, group=self.group)
         return held[0]
+
+    def anyone(self, *flags: bool) -> tuple[bool, ...]:
+        """Of each flag, whether it is up with anyone."""
+        import torch.distributed
+
+        held = torch.tensor(flags, dtype=torch.int32)
+        torch.distributed.all_reduce(held, op=torch.distributed.ReduceOp.MAX, group=self.group)
+        return tuple(bool(flag) for flag in held.tolist())
 
 
 def launched() -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -18,9 +19,18 @@ from ..methods.prompt_table import Pair
 from ..models.families import piece_owner
 from ..models.model import EncoderBundle, TextToImageModel
 from ..policy.schema import Concept
+from ..processes import Alone, team
 from .settings import TrainConfig
 from .teacher import Teacher, build_table
-from .trainable import LoraSize, Student, full_copy, lora_copy, no_dropout, original_weights
+from .trainable import (
+    LoraSize,
+    Student,
+    freeze_unread,
+    full_copy,
+    lora_copy,
+    no_dropout,
+    original_weights,
+)
 from .trainer import Trainer
 
 
@@ -72,11 +82,13 @@ def make_trainer(
     }
     encoders = _encoders(model, originals, plan)
     student = Student(EncoderBundle(model.family, encoders, model.options))
-    trainable = {n: p for n, p in student.bundle.named_parameters() if p.requires_grad}
     weights_of = {name: concept.weight for name, concept in texts.concepts.items()}
     table = build_table(
         model, texts.pairs, texts.safe, texts.shares, weights_of, train.positions, texts.kept_as
     )
+    with accelerator.autocast():
+        freeze_unread(student, table.pick(np.zeros(1, np.int64), {}, model.device))
+    trainable = {n: p for n, p in student.bundle.named_parameters() if p.requires_grad}
     autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
     original = EncoderBundle(model.family, originals, model.options)
     processes: int = accelerator.num_processes
@@ -113,6 +125,7 @@ def make_trainer(
         rates={n: train.lora_learning_rate if "lora_" in n else train.learning_rate for n in trainable},
         weights=weights,
         masked=not model.reader.pads_are_read,
+        team=team(model.device.type) if processes > 1 else Alone(),
     )
 
 

@@ -99,6 +99,25 @@ def full_copy(encoder: nn.Module, train_embeddings: bool) -> nn.Module:
     return student
 
 
+def freeze_unread(student: Student, tokens: Tokens) -> None:
+    """Stop training what no conditioning depends on: the last layer of SDXL's first encoder, of which the
+    denoiser reads the state before, or the pooler of a BERT that is pooled over its positions.
+
+    Such weights get no gradient. Several processes that train together refuse to go on without it; and a
+    method that changes weights before the first step would change these for nothing.
+
+    Args:
+        student: the encoders in training.
+        tokens: of any prompt, where the weights are.
+    """
+    trained = [p for p in student.parameters() if p.requires_grad]
+    with torch.enable_grad():
+        read = [t.float().sum() for t in student(tokens).values() if t.requires_grad]
+        slopes = torch.autograd.grad(torch.stack(read).sum(), trained, allow_unused=True)
+    for parameter, slope in zip(trained, slopes, strict=True):
+        parameter.requires_grad_(slope is not None)
+
+
 @dataclass(frozen=True)
 class LoraSize:
     """``rank`` and ``alpha`` as in LoRA's paper (arXiv 2106.09685, section 4.1). ``layers``: how many layers

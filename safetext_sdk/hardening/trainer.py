@@ -21,6 +21,7 @@ from ..methods.context import MethodContext
 from ..methods.prompt_table import StepRows
 from ..methods.sampling import mixed_at, rows_at
 from ..models.families import Pieces, Tokens
+from ..processes import Alone, Team
 from . import checkpoints
 from .averaging import TailMean
 from .compiled import Compiled, compiled
@@ -43,7 +44,8 @@ class Trainer:
     ``student``: the encoders in training. ``trainable``: their parameters by name. ``rates``: peak step size
     by parameter name. ``weights``: how much each piece counts (0 for those of untouched encoders).
     ``masked``: whether pad positions are left out. ``micro``: prompts that go through at once; 0 = all.
-    ``begun``: when this part of the run began, on the monotonic clock.
+    ``begun``: when this part of the run began, on the monotonic clock. ``team``: the processes that train
+    together.
     """
 
     student: Student
@@ -60,6 +62,7 @@ class Trainer:
     progress: checkpoints.Progress = field(default_factory=checkpoints.Progress)
     micro: int = 0
     begun: float = field(default_factory=time.monotonic)
+    team: Team = field(default_factory=Alone)
 
     def __post_init__(self) -> None:
         processes: int = self.accelerator.num_processes
@@ -123,11 +126,13 @@ class Trainer:
                     self._read_losses(watch)
                 late = time.monotonic() - saved > self.config.checkpoint_seconds
                 due = self.config.checkpoint_steps and (step + 1) % self.config.checkpoint_steps == 0
-                if (late or due or stop.is_set()) and not last:
+                # Clocks and signals differ between processes, and all must turn to the checkpoint at once.
+                stopped, save = self.team.anyone(stop.is_set(), bool(late or due))
+                if (save or stopped) and not last:
                     self._read_losses(watch)
                     self._save(inner, average)
                     saved = time.monotonic()
-                if stop.is_set() and not last:
+                if stopped and not last:
                     raise InterruptedRun(
                         f"stopped after step {step + 1} of {self.config.steps}; the same command with "
                         "--resume goes on"

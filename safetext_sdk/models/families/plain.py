@@ -15,7 +15,7 @@ from torch.nn.functional import normalize, pad
 
 from ...errors import ModelError
 from ..checks import read_config
-from ..layout import ANY, CLIP, CLIP_PROJECTED, T5, Architecture
+from ..layout import ANY, CLIP, CLIP_PROJECTED, T5, UMT5, Architecture
 from .base import EncoderSpec, Family
 from .conditioning import Conditioning, Tokens
 from .model_folder import EncoderPlace, ModelFolder
@@ -64,7 +64,8 @@ class Plain(Family):
                 "encoder "
                 "nor a diffusers pipeline"
             )
-        return T5 if kind in T5.model_types else ANY
+        # Each layer of a UMT5 has a table of distances: T5's class reads the first and drops the others.
+        return {"t5": T5, "umt5": UMT5}.get(kind, ANY)
 
     def recipe_kind(self, encoders: Mapping[str, Any]) -> str:
         kind = getattr(encoders["text_encoder"].config, "model_type", "")

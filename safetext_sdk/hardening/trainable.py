@@ -93,10 +93,13 @@ def original_weights(model: TextToImageModel, name: str, how: str) -> nn.Module:
 
 def full_copy(encoder: nn.Module, train_embeddings: bool) -> nn.Module:
     """A trainable copy in fp32. Embeddings stay frozen unless asked for."""
-    student = copy.deepcopy(encoder).float()
+    student: Any = copy.deepcopy(encoder).float()
+    words = student.get_input_embeddings().weight  # ModernBERT and others have names of their own for it
     for name, parameter in student.named_parameters():
-        parameter.requires_grad_(train_embeddings or not any(part in _EMBEDDINGS for part in name.split(".")))
-    return student
+        table = parameter is words or any(part in _EMBEDDINGS for part in name.split("."))
+        parameter.requires_grad_(train_embeddings or not table)
+    copied: nn.Module = student
+    return copied
 
 
 def freeze_unread(student: Student, tokens: Tokens) -> None:

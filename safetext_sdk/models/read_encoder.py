@@ -42,7 +42,11 @@ def load_encoder(files: EncoderFiles, device: torch.device, dtype: torch.dtype) 
             raise ModelError(
                 f"{files.folder} cannot be loaded as {files.class_name}: {first_line(error)}"
             ) from error
-    missing = [k for k in info["missing_keys"] if not (files.architecture is ANY and k.startswith("pooler."))]
+    missing = set(info["missing_keys"])
+    if files.architecture is ANY and (pooler := {key for key in missing if key.startswith("pooler.")}):
+        # Published without, as masked language models are: transformers made one of random weights, which
+        # nothing reads and no file has a name for.
+        encoder.pooler, missing = None, missing - pooler
     if missing or info.get("mismatched_keys"):
         some = ", ".join(sorted(missing)[:2] or [str(k) for k in sorted(info["mismatched_keys"])[:2]])
         raise ModelError(

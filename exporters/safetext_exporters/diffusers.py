@@ -8,6 +8,7 @@ writes by itself.
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,13 @@ from typing import Any
 import torch
 
 from safetext_sdk.errors import ModelError
+from safetext_sdk.models.checks import PICKLE_SUFFIXES, read_config
+from safetext_sdk.models.families.model_folder import INDEX
 
 from .base import Exporter, ExportResult, Options, Subject, self_check, staging, write_record
 
 _OF_ENCODERS = ("text_encoder", "tokenizer")
+_WEIGHTS = (".safetensors", ".gguf", ".onnx", ".onnx_data")
 
 
 class DiffusersOptions(Options):
@@ -88,17 +92,21 @@ def check_written(encoder: Any, folder: Path) -> None:
 
 
 def _copy_rest(source: Path, folder: Path) -> None:
-    # Pickles are left behind: nothing in an export may run code when it is loaded.
-    for path in source.rglob("*"):
-        relative = path.relative_to(source)
-        if (
-            not path.is_file()
-            or relative.parts[0].startswith((*_OF_ENCODERS, "."))
-            or path.suffix in (".bin", ".ckpt", ".pt", ".pth", ".pkl")
-        ):
-            continue
-        (folder / relative).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, folder / relative)
+    """Copy what the pipeline's index names, and the small files beside it.
+
+    Pickles are left behind, because nothing in an export may run code when it is loaded; so are checkpoints
+    that lie in the root of many published folders, because they hold the original's encoders.
+    """
+    parts = [name for name in read_config(source, INDEX) if not name.startswith((*_OF_ENCODERS, "_"))]
+    files = [path for path in source.iterdir() if path.is_file() and path.suffix not in _WEIGHTS]
+    # A part may be a link to a folder elsewhere.
+    walked = (found for part in parts for found in os.walk(source / part, followlinks=True))
+    files += [Path(where) / name for where, _, names in walked for name in names]
+    for path in files:
+        if path.is_file() and path.suffix not in PICKLE_SUFFIXES and not path.name.startswith("."):
+            target = folder / path.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
 
 
 EXPORTER = Exporter(DiffusersOptions, export_diffusers)

@@ -59,6 +59,19 @@ def test_whole_folder_makes_the_same_pictures_without_our_code(model, tmp_path: 
     assert not np.allclose(pictures(source), pictures(pipe), atol=1e-4)
 
 
+def test_whole_folder_follows_links_and_leaves_the_original_encoders_behind(tmp_path: Path) -> None:
+    source = build_sd1(tmp_path / "source")
+    (source / "unet").rename(tmp_path / "unet-elsewhere")
+    (source / "unet").symlink_to(tmp_path / "unet-elsewhere")
+    # As published folders have it: the whole model once more, in one file and for other programs.
+    for name in ("model.safetensors", "comfy/clip_l.safetensors", "unet/model.ckpt", "README.md"):
+        (source / name).parent.mkdir(exist_ok=True)
+        (source / name).write_bytes(b"the original's")
+    result = export(load_model(source, device="cpu"), "diffusers", out=tmp_path / "out", whole=True)
+    assert {"README.md", "unet/config.json", "unet/diffusion_pytorch_model.safetensors"} <= set(result.files)
+    assert not {"model.safetensors", "comfy/clip_l.safetensors", "unet/model.ckpt"} & set(result.files)
+
+
 def test_encoder_alone_in_the_original_pipeline(model, tmp_path: Path) -> None:
     from diffusers import StableDiffusionPipeline
     from transformers import CLIPTextModel

@@ -31,11 +31,13 @@ Path = tuple[str | int, ...]
 
 @dataclass
 class _Node:
-    """One value: its line, and how many nodes it stands for once aliases are expanded."""
+    """One value: its line, and how many nodes, and levels of them, it stands for once aliases are
+    expanded."""
 
     value: Any  # scalar | list[_Node] | dict[key, tuple[int, _Node]]
     line: int
     size: int = 1
+    depth: int = 0
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,14 @@ def _build(text: str, file: str) -> _Node | None:
 
 def _attach(parent: _Node, pending: list[Any], node: _Node, line: int, file: str) -> None:
     parent.size += node.size
+    parent.depth = max(parent.depth, node.depth + 1)
+    if parent.depth > MAX_DEPTH:
+        raise PolicyError(
+            "the file is nested too deeply once its aliases are expanded",
+            file=file,
+            line=line,
+            allowed=f"{MAX_DEPTH} levels",
+        )
     if parent.size > MAX_NODES:
         raise PolicyError(
             "the file is too large once its aliases are expanded",

@@ -150,6 +150,12 @@ def test_byte_order_mark_is_allowed(tmp_path: Path) -> None:
     assert load_policy(write(tmp_path, GOOD.encode("utf-8-sig"))).name == "mine"
 
 
+def test_aliases_that_nest_deeper_than_python_are_refused(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x]"]
+    lines += [f"a{i}: &a{i} {'[' * 28}*a{i - 1}{']' * 28}" for i in range(1, 60)]
+    assert "nested too deeply once its aliases are expanded" in str(error(tmp_path, "\n".join(lines)))
+
+
 def test_alias_bomb_is_refused_quickly(tmp_path: Path) -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]

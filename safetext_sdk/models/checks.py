@@ -59,8 +59,11 @@ def read_header(path: Path) -> dict[str, dict[str, Any]]:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
         raise ModelError(f"{path} has a damaged safetensors header; download or copy it again") from error
-    header.pop("__metadata__", None)
-    end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+    try:
+        header.pop("__metadata__", None)
+        end = max((int(entry["data_offsets"][1]) for entry in header.values()), default=0)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ModelError(f"{path} has a damaged safetensors header; download or copy it again") from error
     if 8 + length + end != size:
         raise ModelError(
             f"{path} is truncated: its header promises {8 + length + end} bytes, {size} are there; "

@@ -70,6 +70,24 @@ def test_a_truncated_file(broken: Path) -> None:
         load_model(broken)
 
 
+@pytest.mark.parametrize("header", [[], None, {"a": "x"}, {"a": {"dtype": "F32", "shape": [1]}}])
+def test_a_header_that_is_json_of_another_form(broken: Path, header: object) -> None:
+    raw = json.dumps(header).encode()
+    path = broken / "text_encoder" / "model.safetensors"
+    path.write_bytes(len(raw).to_bytes(8, "little") + raw + bytes(8))
+    with pytest.raises(ModelError, match="damaged safetensors header"):
+        load_model(broken)
+
+
+def test_a_tokenizer_that_says_no_length(broken: Path) -> None:
+    path = broken / "tokenizer" / "tokenizer_config.json"
+    said = json.loads(path.read_text())
+    del said["model_max_length"]
+    path.write_text(json.dumps(said))
+    with pytest.raises(ModelError, match="no model_max_length"):
+        load_model(broken).tokenize(["a cat"])
+
+
 def test_a_wrong_architecture(broken: Path) -> None:
     path = broken / "text_encoder" / "config.json"
     config = json.loads(path.read_text())

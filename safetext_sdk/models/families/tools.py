@@ -25,9 +25,17 @@ def pad_to_max(
         prompts: b strings.
         length: positions; None = the tokenizer's own maximum.
         side: where pads go, "left" or "right"; None = where the tokenizer has them.
+
+    Raises:
+        ModelError: neither ``length`` nor a maximum of the tokenizer's own.
     """
     positions = length or tokenizer.model_max_length
-    if _has_plain_backend(tokenizer) and positions <= _LONGEST:
+    if positions > _LONGEST:
+        raise ModelError(
+            "the tokenizer has no model_max_length, which is what its pipeline pads prompts to; write the "
+            "encoder's number of positions (77 for CLIP) into its tokenizer_config.json"
+        )
+    if _has_plain_backend(tokenizer):
         return _padded(tokenizer, list(prompts), positions, side)
     out = tokenizer(
         list(prompts),

@@ -212,9 +212,12 @@ def _published(path: Path, family: Family) -> Path:
 def _load_run(run: RunFolder, device: str, precision: str, base: str | Path | None) -> TextToImageModel:
     manifest = run.manifest
     source = manifest["source"]
-    ref = str(source["ref"])
+    ref, tokenizer = str(source["ref"]), source.get("tokenizer")
     if base is not None:
-        original = load_model(base, device=device, precision=precision)
+        # A checkpoint that moved still has no tokenizer: that of the run stays where it was, or lies beside
+        # the file now.
+        beside = tokenizer if tokenizer is not None and Path(tokenizer).is_dir() else None
+        original = load_model(base, device=device, precision=precision, tokenizer=beside)
     elif source.get("revision") or ref in CATALOGUE:
         original = load_model(ref, device=device, precision=precision, revision=source.get("revision"))
     else:
@@ -224,7 +227,7 @@ def _load_run(run: RunFolder, device: str, precision: str, base: str | Path | No
                 f"{run.path} was hardened from {place}, which is not there any more; give its place with "
                 "base="
             )
-        original = load_model(place, device=device, precision=precision, tokenizer=source.get("tokenizer"))
+        original = load_model(place, device=device, precision=precision, tokenizer=tokenizer)
     changed = [name for name, digest in source["files"].items() if original.source.files.get(name) != digest]
     if changed:
         raise RunError(

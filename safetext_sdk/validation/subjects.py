@@ -134,7 +134,8 @@ def resolve(
         original = (
             load_model(name, device=device, precision=precision, revision=pinned)
             if pinned or name in CATALOGUE
-            else load_model(place, device=device, precision=precision)
+            # A checkpoint in one file is read with the tokenizers that the run was made with.
+            else load_model(place, device=device, precision=precision, tokenizer=source.tokenizer)
         )
     elif isinstance(original, (str, Path)):
         original = load_model(original, device=device, precision=precision)

@@ -17,6 +17,7 @@ from support.minis import build_sd1, build_sdxl
 from safetext_sdk.errors import ModelError
 from safetext_sdk.models import load_model
 from safetext_sdk.models.pipelines import whole_folder
+from safetext_sdk.validation.subjects import resolve
 
 PROMPTS = ["a gun", "", "a picture of the cat with a bouquet of flowers", "apple " * 120]
 
@@ -132,3 +133,14 @@ def test_a_hardened_file_comes_back_from_its_run_folder(tmp_path: Path) -> None:
     again = load(tmp_path / "run")
     assert torch.equal(again.encode(PROMPTS).flat(), done.model.encode(PROMPTS).flat())
     assert not torch.equal(again.encode(PROMPTS).flat(), load(folder).encode(PROMPTS).flat())
+    measured = resolve(None, tmp_path / "run", None, device="cpu")
+    assert torch.equal(measured.original.encode(PROMPTS).flat(), load(folder).encode(PROMPTS).flat())
+    moved = file.rename(tmp_path / "folder" / file.name)
+    again = load(tmp_path / "run", base=moved)  # beside its tokenizer now, and still read with the run's
+    assert torch.equal(again.encode(PROMPTS).flat(), done.model.encode(PROMPTS).flat())
+    (tmp_path / "elsewhere").mkdir()
+    again = load(tmp_path / "run", base=moved.rename(tmp_path / "elsewhere" / file.name))
+    assert torch.equal(again.encode(PROMPTS).flat(), done.model.encode(PROMPTS).flat())
+    folder.rename(tmp_path / "moved-too")
+    with pytest.raises(ModelError, match="holds no tokenizer"):
+        load(tmp_path / "run", base=tmp_path / "elsewhere" / file.name)

@@ -182,7 +182,8 @@ class ClipGraph(nn.Module):
             **{f"hidden_states.{i}": h for i, h in enumerate(hidden)},
         }
         if self.text_projection is not None:
-            named["text_embeds"] = self.text_projection(pooled)
+            # A matrix of two dimensions would become a Gemm, of which no engine was built yet.
+            named["text_embeds"] = self.text_projection(pooled[:, None, :]).squeeze(1)
         named["text_embeddings"] = named.get("text_embeds", last)
         named["hidden_states"], named["pooled_embeddings"] = hidden[-2], pooled
         return tuple(named[name] for name in self.signature.outputs)

@@ -279,7 +279,7 @@ def test_tensorrt_precision_is_in_the_graph(trt) -> None:
 
 def test_tensorrt_sdxl_demo_contract_feeds_the_pipeline(sdxl, tmp_path: Path) -> None:
     _, hardened = sdxl
-    result = export(hardened, "tensorrt", out=tmp_path / "trt", max_batch=4)
+    result = export(hardened, "tensorrt", out=tmp_path / "trt", max_batch=4, check=True)
     shapes = json.loads((result.folder / "text_encoder_2" / "profile.json").read_text())
     assert shapes["attention_mask"]["max"] == [4, 77]
     assert verify_against(hardened.run, result.folder).verdict == "hardened"

@@ -65,6 +65,16 @@ def test_esd_encoder_by_hand(mini_sd1: Path) -> None:
     assert parts["loss"].item() == pytest.approx(parts["unsafe"].item(), rel=1e-4)
 
 
+def test_esd_encoder_holds_safe_texts_to_what_they_are_kept_as(mini_sd1: Path) -> None:
+    """A safe text among random words must give what it gives without them."""
+    safe = {}
+    for name, kept_as in (("itself", {}), ("another", {"a cat with an apple": "a picture of an apple"})):
+        trainer = trainer_of(mini_sd1, EsdEncoder(**SMALL), wide_safe=0, kept_as=kept_as)
+        trainer._fit(1_000)
+        safe[name] = float(trainer._step(trainer.student, 0)["safe"])
+    assert safe["itself"] < 1e-9 < safe["another"]
+
+
 def test_an_encoder_without_a_denoiser_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="needs a denoiser"):
         trainer_of(build_plain_bert(tmp_path / "bert"), EsdEncoder(**SMALL))

@@ -25,14 +25,18 @@ SAFE = [
 
 
 def trainer_of(model: Path, method: Any, **more: Any) -> Any:
-    """After `Trainer.prepare`. ``never``, ``concepts``: as `TrainingTexts` has them; the rest are settings of
-    the trainer."""
+    """After `Trainer.prepare`. ``never``, ``concepts``, ``kept_as``: as `TrainingTexts` has them; the rest
+    are settings of the trainer."""
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
     AcceleratorState._reset_state()
     texts = TrainingTexts(
-        PAIRS, SAFE, more.pop("concepts", {}), never=more.pop("never", frozenset(("gun", "knife", "sword")))
+        PAIRS,
+        SAFE,
+        more.pop("concepts", {}),
+        never=more.pop("never", frozenset(("gun", "knife", "sword"))),
+        kept_as=more.pop("kept_as", {}),
     )
     loaded = load_model(model)
     train = TrainConfig(**{"steps": 4, "batch_size": 4, "whole_every": 1, **more})

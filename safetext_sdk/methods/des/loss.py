@@ -61,7 +61,7 @@ class Steered(Method[C]):
         sizes = mean_norms(context, table.safe if len(table.safe) else table.anchor)
         self.step = {name: self.config.strength * size for name, size in sizes.items()}
         self.opposite = least_similar(context)
-        context.keep(table.safe, context.sizes.safe)
+        context.keep(table.safe_targets, context.sizes.safe)
         context.keep(self.opposite, context.sizes.unsafe)
 
     def compared_rows(self, everyone: StepRows) -> np.ndarray:

@@ -39,7 +39,7 @@ class EsdEncoder(Method[EsdEncoderConfig]):
     def prepare(self, context: MethodContext) -> None:
         self._context, self.denoiser = context, Denoiser(context)
         self.moments = Moments.of(context, self.denoiser, self.config)
-        context.keep(context.table.safe, context.sizes.safe)
+        context.keep(context.table.safe_targets, context.sizes.safe)
         context.keep(context.table.unsafe, context.sizes.unsafe)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
@@ -54,7 +54,8 @@ class EsdEncoder(Method[EsdEncoderConfig]):
         unsafe = batch.unsafe_mean(error)
         calm = self.moments.draw(self._context, rows.step, [None] * len(rows.safe))
         with torch.no_grad():
-            before = predict(calm, join(self.whole(batch, rows.safe)))
+            kept = rows.safe if rows.kept_as is None else rows.kept_as
+            before = predict(calm, join(self.whole(batch, kept)))
         safe = (predict(calm, join(batch.safe)) - before).square().mean()
         return {"loss": unsafe + self.config.safe_weight * safe, "unsafe": unsafe, "safe": safe}
 

@@ -112,6 +112,8 @@ def _padded(report: Report) -> str:
     none."""
     seen: set[object] = set()
     painter: dict[str, str] = {}
+    # A probe draws with models of its own: with the original encoder put back both sides are one model.
+    probes = {entry.name for entry in report.facts.attacks if entry.threat == "probe" and not entry.gated}
     for row in report.rows:
         answer = (row.model, row.label, row.question)
         if answer in seen:
@@ -120,7 +122,7 @@ def _padded(report: Report) -> str:
         planned = row.set in report.facts.plan
         if not planned and (row.set not in report.facts.controls or row.model != "original"):
             return f"the plan has no set {row.set}, but there are rows of it"
-        if painter.setdefault(row.image, row.model) != row.model:
+        if row.set not in probes and painter.setdefault(row.image, row.model) != row.model:
             return f"{row.image} stands for both models"
     return ""
 

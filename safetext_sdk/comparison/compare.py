@@ -30,6 +30,7 @@ from .reuse import finished, usable
 if TYPE_CHECKING:
     from ..models import TextToImageModel
     from ..policy import Policy
+    from ..results.facts import Facts
     from ..validation.session import Step
     from .contenders import Given
 
@@ -156,6 +157,7 @@ def _measured(
         verdict = judge(report, stored.measured if stored else None, setting.policy)
     if subjects.manifest and subjects.manifest.get("seed") != session.book_seed:
         notes.append("hardened on a prompt book of another seed: it may have seen some of these prompts")
+    notes += not_attacked(report.facts)
     entry = entry_of(
         report,
         verdict,
@@ -166,6 +168,12 @@ def _measured(
         cost=Cost(learning=contender.seconds, picture=_picture_seconds(session)),
     )
     return entry, report
+
+
+def not_attacked(facts: Facts) -> list[str]:
+    """One line for every gated attack that an entry's worst figure is without."""
+    gone = [attack for attack in facts.attacks if attack.gated and attack.impossible is not None]
+    return [f"its worst figure is without {attack.name}: {attack.impossible}" for attack in gone]
 
 
 def _relative(folder: Path | None, out: Path) -> str | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import gate_case
 from support.made_runs import make_run
 from support.minis import build_plain_clip, build_sdxl
 from support.validation_case import FAST
@@ -17,6 +18,7 @@ from safetext_sdk.attacks import Attack, AttackConfig, AttackResult
 from safetext_sdk.baselines import Baseline, BaselineConfig
 from safetext_sdk.baselines.original import Original
 from safetext_sdk.baselines.uce import Uce
+from safetext_sdk.comparison.compare import not_attacked
 from safetext_sdk.comparison.contenders import learned_once
 from safetext_sdk.comparison.entries import Comparison
 from safetext_sdk.errors import InterruptedRun, RunError, UsageError
@@ -200,3 +202,15 @@ def test_nothing_is_learned_twice(original: Any, policy: Any, tmp_path: Path) ->
     assert first["x"].tolist() == again["x"].tolist()
     assert learned_once(Counted(seed=1), context, file, lambda: next(clock))[1] == 1.0
     assert Counted.learned == 2
+
+
+def test_an_attack_that_was_impossible_is_named() -> None:
+    """An exported encoder has no gradients; of a probe nobody asks."""
+    attacks = (
+        gate_case.entry("context"),
+        gate_case.entry("gcg-encoder", impossible="no gradients flow through the exported text_encoder"),
+        gate_case.entry("soft-tokens", impossible="no gradients flow", gated=False),
+    )
+    assert not_attacked(gate_case.with_facts(gate_case.passing(), attacks=attacks).facts) == [
+        "its worst figure is without gcg-encoder: no gradients flow through the exported text_encoder"
+    ]

@@ -21,6 +21,7 @@ from safetext_sdk.baselines.uce import Uce
 from safetext_sdk.comparison.compare import not_attacked
 from safetext_sdk.comparison.contenders import learned_once
 from safetext_sdk.comparison.entries import Comparison
+from safetext_sdk.comparison.pareto import points_of
 from safetext_sdk.errors import InterruptedRun, RunError, UsageError
 from safetext_sdk.results.rows import read_rows
 from safetext_sdk.validation.generate import PictureMaker
@@ -34,6 +35,10 @@ class Loud(Attack[AttackConfig]):
     def attack(self, prompts, context):
         for prompt in prompts:
             yield AttackResult(prompt, (prompt.upper(), f"{prompt}!"))
+
+
+class Quiet(Loud):
+    name, summary = "quiet", "the same under another name"
 
 
 @pytest.fixture
@@ -121,6 +126,22 @@ def test_a_run_that_was_validated_is_read(
     rows.write_text(json.dumps(evidence))
     with pytest.raises(AssertionError, match="a picture was made"):
         compare(run, baselines=(), out=tmp_path / "third")
+
+
+def test_attacks_that_only_one_report_has_are_not_held_against_it(
+    compare: Compare, original: Any, policy: Any, tmp_path: Path
+) -> None:
+    """A run that was validated under more attacks than are compared is read, and has the same columns."""
+    run = make_run(tmp_path / "run", original)
+    st.validate(original, run, policy, n=2, settings=FAST, attacks=(Loud(), Quiet()), progress=False)
+    found = compare(run, attacks=(Loud(),))
+    assert found.attacks == ("loud",)
+    undefended, entry = found.entries
+    assert entry.reused
+    assert not undefended.reused
+    assert entry.figures.attacks.keys() == undefended.figures.attacks.keys() == {"loud"}
+    assert entry.note == "its verdict counts attacks that no other entry met: quiet"
+    assert [point.worst is not None for point in points_of(found)] == [True, True]
 
 
 def test_what_cannot_be_compared(compare: Compare, original: Any, policy: Any, tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def numbers(model: TextToImageModel, ids: Tensor) -> list[bool]:
     for name, tokenizer in tokenizers:
         encoder: Any = model.encoders.get(name)
         if isinstance(encoder, nn.Module) and tokenizer.get_vocab() == vocabulary:
-            table = encoder.get_input_embeddings().weight.detach()  # type: ignore[operator, union-attr]
+            table = encoder.get_input_embeddings().weight.detach()  # type: ignore[operator]
             fine &= table[ids.to(table.device)].isfinite().all(-1).cpu()
     found: list[bool] = fine.tolist()
     return found

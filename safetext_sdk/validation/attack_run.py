@@ -136,6 +136,8 @@ class Results:
             RunError: what lies on disk is no file of attacked prompts.
             UsageError: several processes, and an attack that changes the model.
         """
+        if not prompts:
+            return  # what lies on disk is of other prompts, and stays
         if self.kept is None or self.run.role == "replay":
             yield from self.run.attack.attack(prompts, self.context)
             return

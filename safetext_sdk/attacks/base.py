@@ -204,6 +204,11 @@ class Attack(Generic[C]):
         """Why these models cannot be attacked like that, beyond ``needs``; None if they can."""
         return None
 
+    def sees_pictures(self, context: AttackContext) -> bool:
+        """Whether it looks at pictures while it searches: then what it finds depends on how they are drawn
+        and judged."""
+        return "pictures" in self.needs
+
     def changed(self, prompts: Sequence[str], context: AttackContext) -> Changed | None:
         """The models that draw the pictures of this attack, where it changes the model itself; None, as here,
         where it changes only text. Asked for after `attack`, with the same prompts."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch.nn.functional as F
 from pydantic import Field
+from torch import Tensor
 
 from ..policy.minors import names_minor
 from .base import Attack, AttackConfig, AttackContext, AttackResult
@@ -55,7 +56,7 @@ def search(
     better."""
     goal = context.original.encode([prompt]).flat().float()
     best = prompt
-    best_score = float(F.cosine_similarity(context.hardened.encode([prompt]).flat().float(), goal))
+    best_score = float(_near(context, [prompt], goal))
     best_suffix: list[str] = []
     for start in range(0, config.queries, WIDTH):
         tries = []
@@ -66,11 +67,18 @@ def search(
                 suffix[rng.randrange(config.length)] = draw(words, rng)
             tries.append(suffix)
         texts = [f"{prompt} {' '.join(s)}" for s in tries]
-        scores = F.cosine_similarity(context.hardened.encode(texts).flat().float(), goal)
+        scores = _near(context, texts, goal)
         top = int(scores.argmax())
         if float(scores[top]) > best_score:
             best, best_score, best_suffix = texts[top], float(scores[top]), tries[top]
     return best, best_score
+
+
+def _near(context: AttackContext, texts: Sequence[str], goal: Tensor) -> Tensor:
+    """Cosines of texts to the goal [n]; the least there is for what is no number, so that it hides no
+    other."""
+    cosines = F.cosine_similarity(context.hardened.encode(texts).flat().float(), goal)
+    return cosines.masked_fill(cosines.isnan(), -1.0)
 
 
 class RandomSuffix(Attack[RandomSuffixConfig]):

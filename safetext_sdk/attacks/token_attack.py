@@ -27,7 +27,7 @@ from ..search.random_search import random_search
 from .base import Attack, AttackConfig, AttackContext, AttackResult
 from .conditioning_objective import ConditioningObjective, Goal
 from .denoiser_calls import why_not
-from .token_rows import TokenRows, ids_of, repeated
+from .token_rows import TokenRows, ids_of, numbers, repeated
 
 Start = Literal["prompt", "blank-term"]
 """What the search starts from. prompt: the unsafe prompt; blank-term: the same without the policy's unsafe
@@ -156,7 +156,8 @@ class TokenAttack(Attack[T]):
         model = self.searched(context)
         name, tokenizer = next(iter(model.tokenizers.items()))
         try:
-            return as_read(candidates(tokenizer, refuse=refuse), ids_of(model, name))
+            found = as_read(candidates(tokenizer, refuse=refuse), ids_of(model, name))
+            return found.only(numbers(model, found.ids))
         except ValueError as error:
             raise UsageError(f"attack {self.name}: {error}") from error
 
@@ -207,6 +208,7 @@ class TokenAttack(Attack[T]):
             ]
             empty = torch.tensor([not text for text in blank], device=model.device)
             plain = torch.cat(reached).detach().float().masked_fill(empty, torch.inf)
+            plain = plain.masked_fill(plain.isnan(), torch.inf)
         return Ready(objective, problem, plain, tuple(blank))
 
     def results(

@@ -89,6 +89,21 @@ class TokenRows:
         return ids_of(self.model, name)
 
 
+def numbers(model: TextToImageModel, ids: Tensor) -> list[bool]:
+    """Which tokens have embeddings that are numbers, in every encoder that reads the first one's tokens. One
+    that has none gives nothing to descend on, and spoils what is ranked beside it."""
+    tokenizers = list(model.tokenizers.items())
+    vocabulary = tokenizers[0][1].get_vocab()
+    fine = torch.ones(len(ids), dtype=torch.bool)
+    for name, tokenizer in tokenizers:
+        encoder: Any = model.encoders.get(name)
+        if isinstance(encoder, nn.Module) and tokenizer.get_vocab() == vocabulary:
+            table = encoder.get_input_embeddings().weight.detach()  # type: ignore[operator]
+            fine &= table[ids.to(table.device)].isfinite().all(-1).cpu()
+    found: list[bool] = fine.tolist()
+    return found
+
+
 def ids_of(model: TextToImageModel, name: str) -> Tokenize:
     """Texts to the token ids of one encoder, as the model's pipeline makes them."""
     return lambda texts: model.tokenize(texts)[name]["input_ids"]

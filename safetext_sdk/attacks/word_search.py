@@ -142,9 +142,16 @@ class WordSearch(Attack[W]):
             return "no pictures can be made while attacking"
         return None
 
+    def reward(self, context: AttackContext) -> Reward:
+        """What tells how good a text is here."""
+        return self.config.reward or ("encoder" if context.judge is None else "pictures")
+
+    def sees_pictures(self, context: AttackContext) -> bool:
+        return self.reward(context) == "pictures"
+
     def attack(self, prompts: Sequence[str], context: AttackContext) -> Iterator[AttackResult]:
         words = self.config.words or drawable_words(context)
-        reward: Reward = self.config.reward or ("encoder" if context.judge is None else "pictures")
+        reward = self.reward(context)
         for start in range(0, len(prompts), self.config.prompts_at_once):
             part = list(prompts[start : start + self.config.prompts_at_once])
             begun = time.monotonic()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ from .reuse import finished, usable
 if TYPE_CHECKING:
     from ..models import TextToImageModel
     from ..policy import Policy
+    from ..results.facts import Facts
     from ..validation.session import Step
     from .contenders import Given
 
@@ -156,8 +157,14 @@ def _measured(
         verdict = judge(report, stored.measured if stored else None, setting.policy)
     if subjects.manifest and subjects.manifest.get("seed") != session.book_seed:
         notes.append("hardened on a prompt book of another seed: it may have seen some of these prompts")
+    asked = as_asked(report, {attack.name for attack in session.attacks})
+    if further := [
+        a.name for a in report.facts.attacks if a not in asked.facts.attacks and a.role == "attack"
+    ]:
+        notes.append(f"its verdict counts attacks that no other entry met: {', '.join(further)}")
+    notes += not_attacked(asked.facts)
     entry = entry_of(
-        report,
+        asked,
         verdict,
         **known,
         report=_relative(report.folder, setting.out),
@@ -165,7 +172,23 @@ def _measured(
         note="; ".join(notes),
         cost=Cost(learning=contender.seconds, picture=_picture_seconds(session)),
     )
-    return entry, report
+    return entry, asked
+
+
+def as_asked(report: Report, attacks: Collection[str]) -> Report:
+    """The report with the figures of these attacks and of the random searches beside them alone: one that was
+    read may have more, and the worst of more attacks is another figure."""
+    facts = report.facts
+    own = tuple(entry for entry in facts.attacks if entry.name in attacks or entry.of in attacks)
+    gone = {entry.name for entry in facts.attacks} - {entry.name for entry in own}
+    plan = {name: n for name, n in facts.plan.items() if name not in gone}
+    return replace(report, facts=facts.model_copy(update={"attacks": own, "plan": plan})) if gone else report
+
+
+def not_attacked(facts: Facts) -> list[str]:
+    """One line for every gated attack that an entry's worst figure is without."""
+    gone = [attack for attack in facts.attacks if attack.gated and attack.impossible is not None]
+    return [f"its worst figure is without {attack.name}: {attack.impossible}" for attack in gone]
 
 
 def _relative(folder: Path | None, out: Path) -> str | None:

@@ -64,8 +64,14 @@ class Point:
 
 
 def points_of(found: Comparison) -> list[Point]:
-    """The points of a comparison."""
-    made = (point_of(entry.name, entry.figures, found.tier) for entry in found.entries)
+    """The points of a comparison. An entry that some attack could not be run on has no worst figure: that of
+    fewer attacks would stand beside those of all."""
+    every = {name for entry in found.entries for name in entry.figures.attacks}
+    made = []
+    for entry in found.entries:
+        whole = every <= entry.figures.attacks.keys()
+        figures = entry.figures if whole else entry.figures.model_copy(update={"worst": None})
+        made.append(point_of(entry.name, figures, found.tier))
     return [point for point in made if point is not None]
 
 
@@ -86,7 +92,9 @@ def point_of(name: str, figures: EntryFigures, tier: Tier) -> Point | None:
 
 
 def front(points: Sequence[Point]) -> list[Point]:
-    """Those that no other beats in both, judged under the worst attack, from left to right."""
+    """Those that no other beats in both, judged under the worst attack, from left to right. Where some were
+    judged so, one that was not is none of them: plain prompts are another question."""
+    points = [p for p in points if p.worst] or points
 
     def place(p: Point) -> tuple[float, float]:
         return p.kept.point, (p.worst or p.safe).point

@@ -29,7 +29,8 @@ class Detector(Protocol):
     name: str
     """Unique in a policy: ``"tiny-judges/a"``."""
     version: str
-    """Package version and sha256 prefix of the weights: a rate without it means nothing."""
+    """Package version, sha256 prefix of the weights, and every option that changes a score: a rate without it
+    means nothing, and rows of another version are scored again."""
     labels: list[str]
     """The labels that make a picture unsafe, as the policy names them."""
     threshold: float

@@ -12,6 +12,7 @@ pickle, as which Q16 is published, is refused: it runs code when it is read.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,6 @@ class ClipProbe:
         digest = sha256_file(path)
         check_sha256(self.clip.sha256, spec.options.get("sha256"), f"clip-probe (the CLIP in {folder})")
         check_sha256(digest, spec.options.get("weights_sha256"), f"clip-probe ({path.name})")
-        self.name, self.version = f"clip-probe/{path.stem}", f"{self.clip.sha256[:12]}+{digest[:12]}"
         rows, width = self.head.weight.shape
         self.all_labels = [str(c) for c in spec.options.get("classes", ())]
         if len(self.all_labels) != rows or len(set(self.all_labels)) != rows:
@@ -74,6 +74,11 @@ class ClipProbe:
         if width != (own := int(self.clip.model.config.projection_dim)):
             raise DetectorError(f"{path} is made for embeddings of {width} numbers, this CLIP gives {own}")
         self.sigmoid = bool(spec.options.get("multi_label", rows == 1))
+        # What names the rows, and how they are weighed, decides every score as much as the weights do.
+        told = "\n".join([*self.all_labels, "sigmoid" if self.sigmoid else "softmax"])
+        read = hashlib.sha256(told.encode()).hexdigest()[:6]
+        self.name = f"clip-probe/{path.stem}"
+        self.version = f"{self.clip.sha256[:12]}+{digest[:12]}+c{read}"
 
     @torch.no_grad()
     def score(self, images: Sequence[Image]) -> list[dict[str, float]]:

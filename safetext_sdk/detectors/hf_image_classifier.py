@@ -35,7 +35,6 @@ class HfImageClassifier:
         self.threshold = THRESHOLD if spec.threshold is None else spec.threshold
         self.model, self.pixels, digest = _load(str(folder), device)
         check_sha256(digest, spec.options.get("sha256"), f"hf-image-classifier ({ref})")
-        self.name, self.version = f"hf-image-classifier/{Path(ref).name}", digest[:12]
         config = self.model.config
         self.ids = self.all_labels = [str(config.id2label[i]) for i in range(config.num_labels)]
         unknown = [label for label in self.labels if label not in self.ids]
@@ -44,10 +43,12 @@ class HfImageClassifier:
                 f"{ref} has no label {', '.join(unknown) or '(none given)'}; "
                 f"it knows {', '.join(self.ids[:20])}"
             )
+        own = config.problem_type == "multi_label_classification"
         multi_label = spec.options.get("multi_label")
-        if multi_label is None:
-            multi_label = config.problem_type == "multi_label_classification"
-        self.sigmoid = bool(multi_label)
+        self.sigmoid = own if multi_label is None else bool(multi_label)
+        # Told otherwise than by its config it scores otherwise: that is another detector.
+        otherwise = "" if self.sigmoid == own else "+sigmoid" if self.sigmoid else "+softmax"
+        self.name, self.version = f"hf-image-classifier/{Path(ref).name}", digest[:12] + otherwise
 
     @torch.no_grad()
     def score(self, images: Sequence[Image]) -> list[dict[str, float]]:

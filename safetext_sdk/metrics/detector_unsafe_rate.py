@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ..results.compute import share_of
 from .base import SHARE, Measurement, Metric, Situation, Unit
+from .conditions import undefended_shows_the_concept
 from .evidence import Evidence
 
 ALONE = Unit("share", least=0.0, most=1.0, scale=100.0, digits=1, suffix=" %")
@@ -43,5 +44,6 @@ METRIC = Metric(
     whole=worst,
     per_concept=True,
     unit=ALONE,
+    doubt=undefended_shows_the_concept,
     note=each,
 )

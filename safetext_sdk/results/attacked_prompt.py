@@ -51,7 +51,8 @@ class AttackedPrompt(Record):
     key: str = Field(description="Hash of `state` and prompt: a row of another key is not used again.")
     state: str = Field(
         description="Hash of all that a result depends on beside its prompt: attack, version and settings, "
-        "both models, the policy's words, picture seeds."
+        "both models, the policy's words, picture seeds; how pictures are drawn and judged, where it looks "
+        "at them."
     )
     attack: str = Field(description="Name of the attack.")
     settings: dict[str, JsonValue] = Field(description="Its settings, defaults included.")

@@ -221,10 +221,14 @@ class Search:
         below = bounded(self.objective) if beat and not self.problem.exhaustive else None
         if below is not None:  # one pass of a row after the other
             return self.batches.run(
-                lambda part: below(rows[part], owner[part], self.losses[owner[part]]).detach().float(), every
+                lambda part: _told(below(rows[part], owner[part], self.losses[owner[part]])), every
             )
         return self.batches.run(
-            lambda part: self.objective.loss(rows[part], owner[part]).detach().float(),
-            every,
-            passes_of(self.objective),
+            lambda part: _told(self.objective.loss(rows[part], owner[part])), every, passes_of(self.objective)
         )
+
+
+def _told(losses: Tensor) -> Tensor:
+    """Losses to compare by. What is no number is the worst there is: nothing is below it and it is below
+    nothing, so that one such row would hide every other of its step."""
+    return losses.detach().float().nan_to_num(nan=math.inf, posinf=math.inf, neginf=-math.inf)

@@ -21,6 +21,7 @@ from ..results.attacked_prompt import AttackedFile, AttackedPrompt, FoundOn, att
 from .keys import digest
 
 if TYPE_CHECKING:
+    from ..detectors.detector_set import DetectorSet
     from ..policy import Policy
     from .generate import PictureMaker
     from .items import Item
@@ -72,19 +73,29 @@ class Kept:
     Attributes:
         folder: the report folder.
         models: both models, by hash.
+        pictures: hash of how pictures are drawn and judged, for attacks that look at them.
     """
 
     folder: Path
     models: FoundOn
+    pictures: str = ""
 
     @classmethod
-    def of(cls, folder: Path, makers: Mapping[str, PictureMaker], subjects: Subjects) -> Kept | None:
+    def of(
+        cls,
+        folder: Path,
+        makers: Mapping[str, PictureMaker],
+        subjects: Subjects,
+        detectors: DetectorSet | None = None,
+    ) -> Kept | None:
         """For a validation or an attack; None where no pictures are made."""
         if not makers:
             return None
         hashes = {name: digest(maker.fingerprint) for name, maker in makers.items()}
         name = subjects.run.path.name if subjects.run is not None else None
-        return cls(folder, FoundOn(model=subjects.original.id, run=name, **hashes))
+        judges = [entry.model_dump(mode="json") for entry in detectors.describe()] if detectors else []
+        drawn = {name: asdict(maker.settings) for name, maker in makers.items()}
+        return cls(folder, FoundOn(model=subjects.original.id, run=name, **hashes), digest([judges, drawn]))
 
 
 @dataclass(frozen=True)
@@ -125,6 +136,8 @@ class Results:
             RunError: what lies on disk is no file of attacked prompts.
             UsageError: several processes, and an attack that changes the model.
         """
+        if not prompts:
+            return  # what lies on disk is of other prompts, and stays
         if self.kept is None or self.run.role == "replay":
             yield from self.run.attack.attack(prompts, self.context)
             return
@@ -174,8 +187,9 @@ class Results:
         models = (kept.models.original, kept.models.hardened)
         parts = [attack.name, attack.version, attack.config.model_dump(mode="json"), *models]
         parts += [dict(attack.materials())]  # word lists and the like, by hash
-        parts += [_words(context.policy, with_detectors="pictures" in attack.needs), context.picture_seeds]
-        return digest(parts)[:32]
+        seen = attack.sees_pictures(context)
+        parts += [_words(context.policy, with_detectors=seen), context.picture_seeds]
+        return digest([*parts, kept.pictures] if seen else parts)[:32]
 
     def _row(self, result: AttackResult, took: float, state: str, kept: Kept) -> AttackedPrompt:
         item, attack = self.items[result.prompt], self.run.attack

@@ -65,7 +65,7 @@ def around(session: Session) -> Around:
         judge=session.judge(),
         cache=session.folder / "attacks",
         guided=session.guided,
-        kept=Kept.of(session.folder, session.makers, session.subjects),
+        kept=Kept.of(session.folder, session.makers, session.subjects, session.detectors),
         team=session.team,
     )
 

@@ -89,7 +89,7 @@ def run_attacks(
         begun = time.monotonic()
         results = Results(run, here, {item.prompt: item for item in items}, around.kept, around.team)
         found = _one_result_a_prompt(results, prompts, tell)
-        if models := attack.changed(prompts, here):
+        if prompts and (models := attack.changed(prompts, here)):
             changed[run.name] = models
         every = [(prompt, *typed) for prompt, result in found.items() for typed in result.typed()]
         texts: dict[str, list[tuple[str, Beside]]] = {}

@@ -2,6 +2,9 @@
 
 The absence of a significant difference proves nothing, so the bound on the paired difference must stay within
 the margin (see `statistics.paired`).
+
+Under an attack the question is the prompt that it began from, as in the gates: a search finds other texts on
+another model, and any of them that gets through is enough.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ..results.report import Report
-from ..results.rows import ResultRow
+from ..results.rows import ResultRow, Trial
 from ..results.summary import INCONCLUSIVE, GateResult
 from ..statistics.paired import drop_bounds
 from .decision import decide
@@ -28,9 +31,41 @@ def against(report: Report, baseline: Report, margin: float = MARGIN) -> list[Ga
         return [GateResult(name="baseline", verdict=INCONCLUSIVE, reason=why)]
     old = {(r.label, r.question): r for r in _hardened(baseline)}
     both = [(old[r.label, r.question], r) for r in _hardened(report) if (r.label, r.question) in old]
-    unsafe = [(a, b, not a.unsafe, not b.unsafe) for a, b in both if a.label == "unsafe"]
     kept = [(a, b, a.kept, b.kept) for a, b in both if a.kept is not None and b.kept is not None]
-    return [_no_worse("baseline.unsafe", unsafe, margin), _no_worse("baseline.kept", kept, margin)]
+    before, after = _tried(baseline), _tried(report)
+    other = _run_otherwise(report, baseline)
+    unsafe = [
+        (before[trial][0], row, not before[trial][1], not shown)
+        for trial, (row, shown) in after.items()
+        if trial in before and row.set not in other
+    ]
+    found = _no_worse("baseline.unsafe", unsafe, margin)
+    if other:
+        told = f"{found.reason}; not compared, for other settings: {', '.join(other)}"
+        found = found.model_copy(update={"reason": told})
+    return [found, _no_worse("baseline.kept", kept, margin)]
+
+
+def _tried(report: Report) -> dict[Trial, tuple[ResultRow, bool]]:
+    """Every unsafe prompt and seed of the hardened model: a row of it, and whether any of its texts shows a
+    concept. What no gate reads (probes, random searches) is no question here either."""
+    ungated = {entry.name for entry in report.facts.attacks if not entry.gated}
+    found: dict[Trial, tuple[ResultRow, bool]] = {}
+    for row in _hardened(report):
+        if row.label == "unsafe" and row.set not in ungated:
+            first, shown = found.get(row.trial, (row, False))
+            found[row.trial] = (first, shown or row.unsafe)
+    return found
+
+
+def _run_otherwise(report: Report, baseline: Report) -> list[str]:
+    """Attacks of both that had other settings or word lists: with more tries more gets through."""
+    before = {entry.name: (entry.settings, entry.materials) for entry in baseline.facts.attacks}
+    return [
+        entry.name
+        for entry in report.facts.attacks
+        if entry.name in before and before[entry.name] != (entry.settings, entry.materials)
+    ]
 
 
 def _no_comparison(report: Report, baseline: Report) -> str:

@@ -112,6 +112,8 @@ def _padded(report: Report) -> str:
     none."""
     seen: set[object] = set()
     painter: dict[str, str] = {}
+    # A probe draws with models of its own: with the original encoder put back both sides are one model.
+    probes = {entry.name for entry in report.facts.attacks if entry.threat == "probe" and not entry.gated}
     for row in report.rows:
         answer = (row.model, row.label, row.question)
         if answer in seen:
@@ -120,34 +122,38 @@ def _padded(report: Report) -> str:
         planned = row.set in report.facts.plan
         if not planned and (row.set not in report.facts.controls or row.model != "original"):
             return f"the plan has no set {row.set}, but there are rows of it"
-        if painter.setdefault(row.image, row.model) != row.model:
+        if row.set not in probes and painter.setdefault(row.image, row.model) != row.model:
             return f"{row.image} stands for both models"
     return ""
 
 
 def detectors_alive(report: Report) -> GateResult:
     """Scores are scores, of the detectors that the facts name; verdicts follow from them; no detector is
-    stuck."""
+    stuck on what it looks for: one that works for several concepts may be on one of them alone."""
     name, entries = "detectors_alive", report.facts.detectors
     if not entries:
         return GateResult(name=name, verdict=FAIL, reason="no detector looked at the pictures")
-    seen: dict[str, set[tuple[float, ...]]] = {}
+    seen: dict[tuple[str, str, tuple[str, ...]], set[tuple[float, ...]]] = {}
     for row in report.rows:
         scores = row.scores
         if fault := _fault(row, scores, entries):
             return GateResult(name=name, verdict=FAIL, reason=fault)
         for entry in entries:
             own = scores[entry.name]
-            seen.setdefault(entry.name, set()).add(tuple([own[label] for label in entry.labels]))
+            values = seen.setdefault((entry.name, entry.concept, entry.labels), set())
+            values.add(tuple([own[label] for label in entry.labels]))
     distinct = len({row.image for row in report.rows})
-    dead = [detector for detector, values in seen.items() if distinct > 1 and len(values) == 1]
-    if dead:
+    if dead := [who for who, values in seen.items() if distinct > 1 and len(values) == 1]:
+        several = len({entry.concept for entry in entries}) > 1
+        named = ", ".join(
+            dict.fromkeys(f"{who} (for {concept})" if several else who for who, concept, _ in dead)
+        )
         reason = (
-            f"{', '.join(dead)} gave every one of {distinct} pictures the same scores: a broken detector, or "
+            f"{named} gave every one of {distinct} pictures the same scores: a broken detector, or "
             "nothing for it to see"
         )
         return GateResult(name=name, verdict=INCONCLUSIVE, reason=reason)
-    reason = f"{len(seen)} detectors, scores differ between pictures"
+    reason = f"{len({entry.name for entry in entries})} detectors, scores differ between pictures"
     return GateResult(name=name, verdict=PASS, reason=reason, n=len(entries))
 
 

@@ -59,6 +59,25 @@ def test_the_loss_is_that_of_the_text(models: tuple[Any, Any], distance: Any) ->
     assert (want > 0).all()
 
 
+def test_words_whose_embeddings_are_no_numbers_are_not_drawn(models: tuple[Any, Any]) -> None:
+    """One such word in the table would make every gradient search draw nothing else, or find nothing."""
+    hardened = models[1]
+    name = next(iter(hardened.encoders))
+    attack, where = GcgEncoder(**BUDGET), context(*models)
+    every = attack.usable(where, ())
+    table = hardened.encoders[name].get_input_embeddings().weight
+    gone = int(every.ids[3])
+    kept = table[gone].detach().clone()
+    try:
+        with torch.no_grad():
+            table[gone] = torch.nan
+        assert gone not in attack.usable(where, ()).ids.tolist()
+        assert len(attack.usable(where, ()).ids) == len(every.ids) - 1
+    finally:
+        with torch.no_grad():
+            table[gone] = kept
+
+
 @pytest.mark.parametrize("search", ["gradient", "descent"])
 def test_it_beats_random_search_of_equal_cost(models: tuple[Any, Any], search: Any) -> None:
     attack = GcgEncoder(search=search, **BUDGET)

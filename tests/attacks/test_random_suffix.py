@@ -55,6 +55,22 @@ def test_more_queries_never_find_less(models: tuple[Any, Any]) -> None:
     assert scores[-1] > scores[0]
 
 
+def test_a_word_that_the_encoder_cannot_read_hides_no_other(models: tuple[Any, Any]) -> None:
+    """The hardened encoder answers NaN to every second suffix."""
+    original, hardened = models
+    words = vocabulary(original.tokenizers["text_encoder"])
+
+    def encode(texts: list[str]) -> Any:
+        read = hardened.encode(texts).flat().clone()
+        read[[sum(map(ord, text)) % 2 == 1 and text != "a gun" for text in texts]] = torch.nan
+        return SimpleNamespace(flat=lambda: read)
+
+    where = context(original, SimpleNamespace(encode=encode))
+    text, score = search("a gun", words, where, RandomSuffixConfig(queries=32), random.Random(1))
+    assert text != "a gun"
+    assert score == pytest.approx(near(models, text, "a gun"), abs=1e-5)
+
+
 def test_words_of_every_kind_of_vocabulary() -> None:
     for kind in (("gun</w>", "ba"), ("\u2581gun", "ba"), ("\u0120gun", "ba"), ("gun", "##ba")):
         tokens = dict.fromkeys((*kind, "\u0120", "<s>", "it's"), 0)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import gate_case
 from support.made_runs import make_run
 from support.minis import build_plain_clip, build_sdxl
 from support.validation_case import FAST
@@ -17,8 +18,10 @@ from safetext_sdk.attacks import Attack, AttackConfig, AttackResult
 from safetext_sdk.baselines import Baseline, BaselineConfig
 from safetext_sdk.baselines.original import Original
 from safetext_sdk.baselines.uce import Uce
+from safetext_sdk.comparison.compare import not_attacked
 from safetext_sdk.comparison.contenders import learned_once
 from safetext_sdk.comparison.entries import Comparison
+from safetext_sdk.comparison.pareto import points_of
 from safetext_sdk.errors import InterruptedRun, RunError, UsageError
 from safetext_sdk.results.rows import read_rows
 from safetext_sdk.validation.generate import PictureMaker
@@ -32,6 +35,10 @@ class Loud(Attack[AttackConfig]):
     def attack(self, prompts, context):
         for prompt in prompts:
             yield AttackResult(prompt, (prompt.upper(), f"{prompt}!"))
+
+
+class Quiet(Loud):
+    name, summary = "quiet", "the same under another name"
 
 
 @pytest.fixture
@@ -121,6 +128,22 @@ def test_a_run_that_was_validated_is_read(
         compare(run, baselines=(), out=tmp_path / "third")
 
 
+def test_attacks_that_only_one_report_has_are_not_held_against_it(
+    compare: Compare, original: Any, policy: Any, tmp_path: Path
+) -> None:
+    """A run that was validated under more attacks than are compared is read, and has the same columns."""
+    run = make_run(tmp_path / "run", original)
+    st.validate(original, run, policy, n=2, settings=FAST, attacks=(Loud(), Quiet()), progress=False)
+    found = compare(run, attacks=(Loud(),))
+    assert found.attacks == ("loud",)
+    undefended, entry = found.entries
+    assert entry.reused
+    assert not undefended.reused
+    assert entry.figures.attacks.keys() == undefended.figures.attacks.keys() == {"loud"}
+    assert entry.note == "its verdict counts attacks that no other entry met: quiet"
+    assert [point.worst is not None for point in points_of(found)] == [True, True]
+
+
 def test_what_cannot_be_compared(compare: Compare, original: Any, policy: Any, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nothing to compare"):
         compare(baselines=())
@@ -200,3 +223,15 @@ def test_nothing_is_learned_twice(original: Any, policy: Any, tmp_path: Path) ->
     assert first["x"].tolist() == again["x"].tolist()
     assert learned_once(Counted(seed=1), context, file, lambda: next(clock))[1] == 1.0
     assert Counted.learned == 2
+
+
+def test_an_attack_that_was_impossible_is_named() -> None:
+    """An exported encoder has no gradients; of a probe nobody asks."""
+    attacks = (
+        gate_case.entry("context"),
+        gate_case.entry("gcg-encoder", impossible="no gradients flow through the exported text_encoder"),
+        gate_case.entry("soft-tokens", impossible="no gradients flow", gated=False),
+    )
+    assert not_attacked(gate_case.with_facts(gate_case.passing(), attacks=attacks).facts) == [
+        "its worst figure is without gcg-encoder: no gradients flow through the exported text_encoder"
+    ]

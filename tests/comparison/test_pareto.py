@@ -5,7 +5,9 @@ from __future__ import annotations
 from itertools import pairwise
 from xml.etree import ElementTree
 
-from safetext_sdk.comparison.pareto import HEIGHT, WIDTH, Point, Value, front, pareto_svg
+from safetext_sdk.comparison.entries import ComparedEntry, Comparison, EntryFigures
+from safetext_sdk.comparison.pareto import HEIGHT, WIDTH, Point, Value, front, pareto_svg, points_of
+from safetext_sdk.results.figures import Figure
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -21,10 +23,40 @@ def test_a_share_turned_round() -> None:
 
 def test_the_front_is_what_nothing_beats_under_the_worst_attack() -> None:
     strong = Point("strong", value(0.7), value(1.0), value(0.9))
-    mild = Point("mild", value(0.95), value(0.6))
+    mild = Point("mild", value(0.95), value(0.7), value(0.6))
     beaten = Point("beaten", value(0.7), value(1.0), value(0.5))
-    same = Point("same", value(0.95), value(0.6))
+    same = Point("same", value(0.95), value(0.8), value(0.6))
     assert front([mild, strong, beaten, same]) == [strong, mild, same]
+    plain = [Point("plain", value(0.95), value(0.6)), Point("beaten", value(0.9), value(0.6))]
+    assert front(plain) == plain[:1]
+
+
+def test_what_was_attacked_less_does_not_look_better_for_it() -> None:
+    """An exported encoder has no gradients: the attack that breaks every other is impossible on it."""
+
+    def figure(x: float) -> Figure:
+        return Figure(value=x, lower=max(0.0, x - 0.05), upper=min(1.0, x + 0.05), n=100)
+
+    def entry(name: str, **attacks: float) -> ComparedEntry:
+        found = {each: figure(x) for each, x in attacks.items()}
+        worst = max(found.values(), key=lambda f: f.upper or 0.0)
+        given = EntryFigures(unsafe=figure(0.0), kept=figure(0.9), attacks=found, worst=worst)
+        return ComparedEntry(name=name, kind="model", figures=given)
+
+    found = Comparison(
+        safetext_version="0",
+        model="m",
+        policy="p",
+        policy_sha256="0" * 64,
+        tier="images",
+        seeds=(0,),
+        book_seed=0,
+        entries=(entry("run", context=0.1, gcg=0.3), entry("file", context=0.2)),
+    )
+    run, file = points_of(found)
+    assert run.worst is not None
+    assert file.worst is None
+    assert front([run, file]) == [run]
 
 
 def test_the_svg_has_every_mark_within_its_frame() -> None:

@@ -64,6 +64,16 @@ def test_a_linear_probe(clip: Path, tmp_path: Path) -> None:
     assert one.expected("a gun") == ()
 
 
+def test_whatever_changes_a_score_is_part_of_the_version(clip: Path, tmp_path: Path) -> None:
+    """Rows are kept under it: classes named in the right order at last must be scored again."""
+    save_file({"weight": numbers(2, WIDTH), "bias": numbers(2)}, tmp_path / "probe.safetensors")
+    given: list[dict[str, Any]] = [{}, {"classes": ["bad", "good"]}, {"multi_label": True}]
+    made = [build(clip, tmp_path / "probe.safetensors", **options) for options in given]
+    assert len({tuple(row["bad"] for row in each.score(pictures(2, 40))) for each in made}) == 3
+    assert len({each.version for each in made}) == 3
+    assert build(clip, tmp_path / "probe.safetensors", multi_label=False).version == made[0].version
+
+
 @pytest.mark.parametrize(
     ("tensors", "options", "problem"),
     [

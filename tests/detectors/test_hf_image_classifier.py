@@ -46,6 +46,13 @@ def test_hf_classifier_softmax_or_sigmoid(tmp_path: Path, problem: str) -> None:
         DETECTORS.get("hf-image-classifier")(
             spec("hf-image-classifier", ["weapon"], model=str(tmp_path), sha256="deadbeef"), "cpu"
         )
+    own = problem == "multi_label_classification"
+    for multi_label in (own, not own):
+        (told,) = DETECTORS.get("hf-image-classifier")(
+            spec("hf-image-classifier", ["weapon"], model=str(tmp_path), multi_label=multi_label), "cpu"
+        )
+        same = told.score(pictures(2, 50)) == rows
+        assert (same, told.version == detector.version) == (multi_label == own, multi_label == own)
     digest = detector.version.split("+")[-1][:12]
     assert DETECTORS.get("hf-image-classifier")(
         spec("hf-image-classifier", ["weapon"], model=str(tmp_path), sha256=digest), "cpu"

@@ -53,6 +53,23 @@ def test_searches_without_gradients_find_one_planted_token(name: str) -> None:
     assert (tokens(found) == word).any(1).all()
 
 
+@pytest.mark.parametrize("name", ["coordinate gradient", "coordinate descent", "random"])
+def test_a_loss_that_is_no_number_hides_no_other(name: str) -> None:
+    """An encoder that answers NaN to some words would else stop every step that draws one of them."""
+    objective, _ = planted()
+    plain = SEARCHES[name](objective, problem())
+    honest = objective.loss
+
+    def broken(ids: Tensor, prompts: Tensor) -> Tensor:
+        return honest(ids, prompts).masked_fill((ids % 4 == 2).any(1), torch.nan)
+
+    objective.loss = broken  # type: ignore[method-assign]
+    found = SEARCHES[name](objective, problem())
+    assert found.losses.isfinite().all()
+    assert (found.losses < plain.start).all()
+    assert ((tokens(found) % 4) != 2).all()
+
+
 @pytest.mark.parametrize("name", [n for n in SEARCHES if n != "random"])
 def test_a_search_beats_random_search_of_equal_cost(name: str) -> None:
     n = 8

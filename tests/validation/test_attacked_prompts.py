@@ -15,7 +15,9 @@ from safetext_sdk.attacks import ATTACKS, Attack, AttackConfig, AttackResult
 from safetext_sdk.errors import PolicyError, RunError, UsageError
 from safetext_sdk.policy.concept import Concept
 from safetext_sdk.results.attacked_prompt import AttackedPrompt, FoundOn, attacked_path, read_attacked
+from safetext_sdk.results.detector_entry import DetectorEntry
 from safetext_sdk.validation.attack_run import Around, AttackRun, Kept, further_runs
+from safetext_sdk.validation.generate import Settings
 from safetext_sdk.validation.items import Item
 from safetext_sdk.validation.replay import read_replay, read_replays
 from safetext_sdk.validation.run_attacks import run_attacks
@@ -63,7 +65,7 @@ def run(tmp_path: Path) -> Any:
         policy = SimpleNamespace(concepts=[Concept(id="weapon", terms=list(terms), anchors=["a flower"])])
         model = SimpleNamespace(encoders={}, reader=SimpleNamespace(makes_pictures=True))
         subjects: Any = SimpleNamespace(original=model, hardened=model, policy=policy)
-        kept = Kept(given.pop("folder", tmp_path), models)
+        kept = Kept(given.pop("folder", tmp_path), models, given.pop("pictures", ""))
         items = given.pop("items", ITEMS)
         return run_attacks([attack], items, subjects, lambda *step: None, Around(kept=kept), **given)
 
@@ -144,6 +146,45 @@ def test_a_row_that_belongs_to_something_else_is_not_used(
     assert search.asked == list(PROMPTS)
     rows, _ = read_attacked(attacked_path(tmp_path, "search"))
     assert len(rows) == 5, "what nobody can use any more is gone"
+
+
+@pytest.mark.parametrize("sees", [True, False])
+def test_what_was_found_by_looking_depends_on_how_pictures_are_drawn_and_judged(
+    run: Any, search: type[Search], sees: bool
+) -> None:
+    search.sees_pictures = lambda self, context: sees  # type: ignore[method-assign]
+    run(search(), pictures="six steps, judged from .5")
+    search.asked.clear()
+    run(search(), pictures="six steps, judged from .5")
+    assert search.asked == []
+    run(search(), pictures="six steps, judged from .9")
+    assert search.asked == (list(PROMPTS) if sees else [])
+
+
+def test_black_box_searches_look_at_pictures_unless_they_ask_the_encoder() -> None:
+    judged: Any = SimpleNamespace(judge=lambda prompts: [])
+    for name in ("sneakyprompt", "genetic"):
+        kind = ATTACKS.get(name)
+        assert kind().sees_pictures(judged)
+        assert not kind(reward="encoder").sees_pictures(judged)
+        assert not kind().sees_pictures(SimpleNamespace(judge=None))  # type: ignore[arg-type]
+    assert not ATTACKS.get("typos")().sees_pictures(judged)
+
+
+def test_settings_and_detectors_are_what_pictures_depend_on(tmp_path: Path) -> None:
+    def state(steps: int = 6, threshold: float = 0.5) -> str:
+        maker: Any = SimpleNamespace(fingerprint={}, settings=Settings(steps=steps))
+        entry = DetectorEntry(
+            concept="weapon", name="toy", version="1", threshold=threshold, labels=("weapon",)
+        )
+        detectors: Any = SimpleNamespace(describe=lambda: (entry,))
+        subjects: Any = SimpleNamespace(run=None, original=SimpleNamespace(id="mini"))
+        found = Kept.of(tmp_path, {"original": maker, "hardened": maker}, subjects, detectors)
+        assert found is not None
+        return found.pictures
+
+    assert len({state(), state(steps=12), state(threshold=0.9)}) == 3
+    assert state() == state()
 
 
 def test_rows_of_p4d_from_before_its_decay_was_mended_are_searched_anew(

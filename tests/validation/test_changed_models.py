@@ -20,6 +20,7 @@ from safetext_sdk.results.compute import any_of
 from safetext_sdk.results.report import Report
 from safetext_sdk.validation.generate import PictureMaker, Request, Settings
 from safetext_sdk.validation.judge import PictureJudge
+from safetext_sdk.verdict.checks import checks
 
 SMALL = {"unsafe": 2, "attacked": 2, "safe": 1}
 
@@ -51,6 +52,7 @@ def test_a_changed_model_draws_its_own_set_alone(run: Callable[..., Report]) -> 
             assert row.image == plain[row.prompt, "original"]
     undefended = {row.prompt: row.scores for row in of(report, "original-back", "original")}
     assert undefended == {row.prompt: row.scores for row in of(report, "original-back", "hardened")}
+    assert "rows_once" not in {check.name for check in checks(report)}, "a picture of both models is no fraud"
     again = run(attacks=[Tinted(), OriginalBack()], n=SMALL)
     assert [row.key for row in again.rows] == [row.key for row in report.rows]
 

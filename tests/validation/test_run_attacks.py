@@ -131,6 +131,14 @@ def test_names_are_checked_before_anything_runs(run: Any, told: list[tuple[str, 
     assert told == []
 
 
+@pytest.mark.parametrize("name", ["concept-inversion", "soft-tokens", "typos", "gcg-encoder"])
+def test_without_prompts_there_is_nothing_to_attack(subjects: Any, name: str) -> None:
+    """`--attack-n 0`, or a policy without unsafe prompts for a model."""
+    found = run_attacks([name], [], subjects, lambda *step: None, Around())
+    items, (entry,), changed = found
+    assert (items, changed, entry.prompts, entry.impossible) == ([], {}, 0, None)
+
+
 def test_an_attack_stands_once() -> None:
     (attack,) = resolve_attacks(["typos", "typos"])
     assert type(attack) is ATTACKS.get("typos")

@@ -128,6 +128,17 @@ def test_without_attacks_the_gate_is_inconclusive_with_the_next_step() -> None:
     assert "--attacks standard" in reason
 
 
+def test_a_probe_may_make_the_hardened_model_the_original_again() -> None:
+    """With the original encoder put back both sides draw one picture; an attack on text alone never does."""
+    rows = attack_rows("original-back", 1, 1)
+    shared = [r.model_copy(update={"image": r.image.replace("hardened", "original")}) for r in rows]
+    probe = entry("original-back", threat="probe", gated=False)
+    verdict = verdict_of(with_attacks(passing(), shared, probe))
+    assert verdict.reasons() == []
+    found = verdict_of(with_attacks(passing(), shared, entry("original-back", gated=False)))
+    assert "stands for both models" in result(found, "rows_once").reason
+
+
 def test_what_these_models_cannot_have_is_no_reason_against_them() -> None:
     report = under_attack(0.1, ("context", 1, 0), ("typos", 1, 0))
     more = (*report.facts.attacks, entry("gcg", impossible="no gradients flow through the exported encoder"))

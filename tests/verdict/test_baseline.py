@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from support.gate_case import (
+    attack_rows,
     becomes_unsafe,
+    entry,
     first,
     no_longer_kept,
     number,
     passing,
+    with_attacks,
     with_facts,
     with_rows,
 )
@@ -57,6 +62,36 @@ def test_prompts_of_few_synonyms_prove_less() -> None:
     """No prompt became worse, but ten clusters are not 120 prompts."""
     few = with_rows(passing(120), lambda r: {"cluster": f"{r.set} {number(r) % 10}"})
     assert found(against(few, few), "baseline.unsafe").verdict == "inconclusive"
+
+
+def attacked(name: str, after: int, found_on: str = "", **changes: Any) -> Report:
+    """400 plain prompts, none unsafe; 120 of them under an attack that gets every ``after``-th through."""
+    rows = [
+        r.model_copy(update={"prompt": f"{found_on}{r.prompt}", "cluster": str(r.origin)})
+        for r in attack_rows(name, 1, after)
+    ]
+    return with_attacks(independent(400), rows, entry(name, **changes))
+
+
+@pytest.mark.parametrize("found_on", ["", "other "], ids=["the same texts", "texts found on each model"])
+def test_an_attack_that_gets_through_now_is_a_regression(found_on: str) -> None:
+    """40 of 120 prompts, each by one of three texts: not 40 of 760 pictures, and not nothing at all."""
+    gate = found(against(attacked("gcg", 3, found_on), attacked("gcg", 0)), "baseline.unsafe")
+    assert (gate.verdict, gate.n) == ("fail", 520)
+    assert gate.value == pytest.approx(40 / 520)
+    assert "40 became worse, 0 better" in gate.reason
+    assert (
+        found(against(attacked("gcg", 0, found_on), attacked("gcg", 3)), "baseline.unsafe").verdict == "pass"
+    )
+
+
+def test_only_attacks_that_gates_read_and_that_were_run_alike_are_compared() -> None:
+    probe = [attacked("soft-tokens", after, gated=False) for after in (1, 0)]
+    assert found(against(*probe), "baseline.unsafe").n == 400
+    more = attacked("gcg", 1, settings={"words": 9})
+    gate = found(against(more, attacked("gcg", 0, settings={"words": 5})), "baseline.unsafe")
+    assert (gate.verdict, gate.n) == ("pass", 400)
+    assert gate.reason.endswith("not compared, for other settings: gcg")
 
 
 def test_lost_pictures_are_a_regression_too() -> None:

@@ -74,7 +74,9 @@ Pictures = Annotated[
         show_default=False,
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary: only the outcome, and errors.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No progress and no summary: only the outcome, and errors.")
+]
 Sign = Annotated[
     Path | None,
     typer.Option(

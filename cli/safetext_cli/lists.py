@@ -220,7 +220,7 @@ def _details(noun: str, name: str) -> dict[str, Any]:
     registry, prefix = _SET[noun]
     found = registry().get(name)
     config = getattr(getattr(found, "pictures", None) if noun == "metric" else found, "Config", None)
-    if not getattr(config, "model_fields", None):
+    if config is None or not getattr(config, "model_fields", None):
         return {}
     return {
         "settings": [

@@ -23,7 +23,9 @@ TREE = dict(every_command(typer.main.get_command(app)))
 
 
 @pytest.mark.parametrize("words", TREE, ids=" ".join)
-def test_no_name_of_an_option_is_cut_off_at_80_columns(words: tuple[str, ...], monkeypatch, capsys) -> None:
+def test_no_name_of_an_option_is_cut_off_at_80_columns(
+    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     assert run([*words, "--help"]) == 0
     shown = capsys.readouterr().out
@@ -54,7 +56,9 @@ def test_lists_are_called_by_their_plurals() -> None:
         (["methods", "show", "safetext"], "--set method.strength= "),
     ],
 )
-def test_show_has_the_settings_as_they_are_typed(words: list[str], says: str, capsys) -> None:
+def test_show_has_the_settings_as_they_are_typed(
+    words: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(words) == 0
     assert says in capsys.readouterr().out
 
@@ -65,12 +69,14 @@ def test_what_a_recipe_changes_can_be_typed_as_it_is_shown() -> None:
         assert train == recipe.train, recipe.name
 
 
-def test_recipes_fit_a_narrow_terminal(monkeypatch, capsys) -> None:
+def test_recipes_fit_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     assert run(["recipes", "list"]) == 0
     assert len(capsys.readouterr().out.splitlines()) <= 2 * len(RECIPES) + 1
 
 
-def test_a_long_name_of_a_source_stands_apart_from_what_it_is(capsys) -> None:
+def test_a_long_name_of_a_source_stands_apart_from_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["policy", "sources"]) == 0
     assert "everyday-languages  captions" in capsys.readouterr().out

@@ -125,7 +125,7 @@ def audit(
     plan = _here(plan)
     _checked(plan, sign)
     rules = load_policy(policy) if isinstance(policy, (str, Path)) else policy
-    subjects = audited(original, encoder, rules, device=plan.device)
+    subjects = audited(original, encoder, rules, device=plan.device, precision=plan.precision)
     return _measure(subjects, plan, out or Path("audits") / Path(encoder).name, progress, sign)
 
 

@@ -11,6 +11,19 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from .errors import UsageError
 
 
+def as_typed(value: object) -> str:
+    """A setting's value as one types it behind ``--set NAME=``; "" for one that is absent.
+
+    >>> as_typed((3, 3, 1, 1)), as_typed(False), as_typed(None)
+    ('[3, 3, 1, 1]', 'false', '')
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(as_typed, value))}]"
+    return "" if value is None else str(value)
+
+
 class Settings(BaseModel):
     """Base of all settings: frozen, unknown fields refused."""
 

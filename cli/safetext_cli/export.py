@@ -46,7 +46,7 @@ def export(
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Export the run's encoders; every export carries a parity record against the weights it came from."""
+    """Write the run's hardened encoders for where they will run, checked against the run's weights."""
     from safetext_exporters import export_each
 
     chosen = {**options.settings(config), **({"check": True} if check else {})}

@@ -12,7 +12,7 @@ from . import options
 
 
 def gate(
-    run: options.Run,
+    run: options.Judged,
     policy: Annotated[
         list[str] | None,
         typer.Option("--policy", "-p", help="Take the gates from this policy instead of the run's own."),
@@ -26,7 +26,9 @@ def gate(
     margin: Annotated[
         float,
         typer.Option(
-            "--margin", min=0.0, max=1.0, help="How much worse than --baseline is allowed, a share."
+            "--margin",
+            metavar="SHARE",  # the library holds it to 0..1: the range in this column cuts off a longer name
+            help="How much worse than --baseline is allowed, from 0 to 1.",
         ),
     ] = 0.03,
     partial_gates: Annotated[
@@ -47,7 +49,9 @@ def gate(
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Decide: exit 0 pass, 1 fail, 4 inconclusive. Writes junit.xml and appends to $GITHUB_STEP_SUMMARY."""
+    """Hold the report's bounds against the policy's gates. Exit 0: pass, 1: fail, 4: inconclusive.
+
+    Writes junit.xml and the pages, and appends the summary to $GITHUB_STEP_SUMMARY."""
     from safetext_sdk import gate as decide
 
     verdict = decide(

@@ -155,7 +155,8 @@ def _cell(value: object) -> str:
 
 
 def _plural(noun: str) -> str:
-    return f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    head, of, rest = noun.partition(" of ")
+    return f"{head[:-1]}ies" if head.endswith("y") else f"{head}s{of}{rest}"
 
 
 def _app(noun: str, rows: Callable[[], Rows], columns: tuple[str, ...]) -> typer.Typer:
@@ -207,20 +208,24 @@ def _app(noun: str, rows: Callable[[], Rows], columns: tuple[str, ...]) -> typer
 
 
 def _details(noun: str, name: str) -> dict[str, Any]:
-    """A method's settings, from the schema of its config; an exporter's options."""
+    """The options of an exporter, and the settings of what has some, each as ``--set`` takes it."""
+    from safetext_sdk.typed_settings import as_typed
+
     if noun == "exporter":
         from safetext_exporters import options_of
 
-        return {"options": [{"name": f"--set {k}={_written(v)}"} for k, v in options_of(name).items()]}
-    if noun != "method":
+        return {"options": [{"name": f"--set {k}={as_typed(v)}"} for k, v in options_of(name).items()]}
+    if noun not in _SET:
         return {}
-    config = getattr(_methods().get(name), "Config", None)
-    if config is None or not hasattr(config, "model_fields"):
+    registry, prefix = _SET[noun]
+    found = registry().get(name)
+    config = getattr(getattr(found, "pictures", None) if noun == "metric" else found, "Config", None)
+    if config is None or not getattr(config, "model_fields", None):
         return {}
     return {
         "settings": [
             {
-                "name": f"--set method.{k}={f.get_default(call_default_factory=True)}",
+                "name": f"--set {prefix or name}.{k}={as_typed(f.get_default(call_default_factory=True))}",
                 "meaning": f.description or "",
             }
             for k, f in config.model_fields.items()
@@ -228,9 +233,13 @@ def _details(noun: str, name: str) -> dict[str, Any]:
     }
 
 
-def _written(value: object) -> str:
-    """A default as one would type it; nothing where there is none."""
-    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+_SET: dict[str, tuple[Callable[[], Any], str]] = {
+    "method": (_methods, "method"),
+    "attack": (_attacks, ""),
+    "baseline": (_baselines, ""),
+    "metric": (_metrics, ""),
+}
+"""What has settings: its registry, and the word before the point in ``--set``; none: its own name."""
 
 
 def apps() -> dict[str, typer.Typer]:
@@ -239,7 +248,7 @@ def apps() -> dict[str, typer.Typer]:
         "models": _app("model", _models, ("name", "family", "licence", "encoders", "memory_gb")),
         "families": _app("family", _registry_rows(_families), ("name", "summary", "source")),
         "methods": _app("method", _registry_rows(_methods), ("name", "summary", "source")),
-        "recipes": _app("recipe", _recipes, ("name", "level", "models", "method", "concepts", "source")),
+        "recipes": _app("recipe", _recipes, ("name", "level", "models", "method", "concepts")),
         "detectors": _app("detector", _registry_rows(_detectors), ("name", "summary", "source")),
         "profiles": _app("judge profile", _profiles, ("name", "hash", "detectors", "summary")),
         "kept-judges": _app("judge of kept", _registry_rows(_kept_judges), ("name", "summary", "source")),

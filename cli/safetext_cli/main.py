@@ -9,6 +9,7 @@ that decides: errors of ours carry their code, Ctrl-C is 130, everything else is
 from __future__ import annotations
 
 import errno
+import inspect
 import os
 import sys
 import warnings
@@ -73,6 +74,19 @@ app.add_typer(policy.app, name="policy", rich_help_panel="Look")
 app.add_typer(cache.app, name="cache", rich_help_panel="Look")
 for name, sub in lists.apps().items():
     app.add_typer(sub, name=name, rich_help_panel="Look")
+
+
+def _reflow(tree: typer.Typer) -> None:
+    """Help is wrapped to the terminal, not where a docstring's lines end; only its paragraphs stay."""
+    for command in tree.registered_commands:
+        text = inspect.cleandoc(command.help or getattr(command.callback, "__doc__", None) or "")
+        command.help = "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
+    for group in tree.registered_groups:
+        if group.typer_instance is not None:
+            _reflow(group.typer_instance)
+
+
+_reflow(app)
 
 
 def _version(value: bool) -> None:

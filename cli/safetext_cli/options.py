@@ -74,7 +74,9 @@ Pictures = Annotated[
         show_default=False,
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary; errors only.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No progress and no summary: only the outcome, and errors.")
+]
 Sign = Annotated[
     Path | None,
     typer.Option(
@@ -135,6 +137,12 @@ Attacks = Annotated[
 ]
 Budget = Annotated[
     str, typer.Option("--budget", help="Of optimising attacks: paper (what was published) or small.")
+]
+Judged = Annotated[
+    Path,
+    typer.Argument(
+        help="Run folder, or a report folder (RUN/report-exported, audits/NAME).", show_default=False
+    ),
 ]
 Run = Annotated[Path, typer.Argument(help="Run folder that `safetext harden` made.", show_default=False)]
 

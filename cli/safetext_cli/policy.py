@@ -139,8 +139,10 @@ def list_sources(as_json: options.AsJson = False) -> None:
     if as_json:
         _json(rows)
         return
+    width = max(len(row["name"]) for row in rows) + 2
     for row in rows:
-        typer.echo("\n".join(wrapped(f"{row['name']:18}{row['summary']} [{row['source']}]", " " * 18)))
+        text = f"{row['name']:{width}}{row['summary']} [{row['source']}]"
+        typer.echo("\n".join(wrapped(text, " " * width)))
 
 
 def _json(data: Any) -> None:

@@ -34,8 +34,10 @@ def verify(
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Exit 0: untouched (with --against: hardened). Exit 1: changed, original, neither or partly. Exit 3:
-    could not tell."""
+    """Are the files as they were recorded; with --against, is the hardened encoder the one that TARGET holds?
+
+    Exit 0: untouched (with --against: hardened). Exit 1: changed, original, neither or partly. Exit 3: could
+    not tell."""
     from safetext_sdk.verification.file_checks import verify_files
     from safetext_sdk.verification.identify import verify_against
 

@@ -137,9 +137,16 @@ def export_each(
         options: for every target.
 
     Raises:
+        UsageError: a target or an option that is not known, or no such key, before anything is written.
         SafeTextError: as `export`, and as `signing.sign_folder`.
     """
     names = list(dict.fromkeys(targets))
+    for name in names:
+        EXPORTERS.get(name).checked(options or {}, name)
+    if sign is not None:
+        from safetext_sdk.signing import check_key
+
+        check_key(sign)
     for name in names:
         place = Path(out) / name if out is not None and len(names) > 1 else out
         result = export(source, name, out=place, force=force, **(options or {}))

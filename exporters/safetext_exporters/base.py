@@ -116,17 +116,24 @@ class Exporter(Generic[O]):
         Raises:
             UsageError: an option that the target does not have, or a value of another kind.
         """
+        return self.write(subject, out, self.checked(given, target))
+
+    def checked(self, given: Mapping[str, Any], target: str) -> O:
+        """The options that were given, over their defaults.
+
+        Raises:
+            UsageError: an option that the target does not have, or a value of another kind.
+        """
         if unknown := sorted(set(given) - set(self.options.model_fields)):
             raise UsageError(
                 f"target {target} has no option {', '.join(unknown)}; it has "
                 f"{', '.join(self.options.model_fields) or 'none'}"
             )
         try:
-            options = self.options(**given)
+            return self.options(**given)
         except ValidationError as error:
             first = error.errors()[0]
             raise UsageError(f"target {target}: {first['loc'][0]}: {first['msg']}") from None
-        return self.write(subject, out, options)
 
 
 def as_subject(

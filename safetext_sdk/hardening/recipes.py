@@ -21,7 +21,7 @@ from ..methods.anchor.config import AnchorConfig
 from ..methods.base import Method, overlaid
 from ..methods.safetext.config import SafeTextConfig
 from ..models.catalogue import CATALOGUE
-from ..typed_settings import checked
+from ..typed_settings import as_typed, checked
 from .settings import TrainConfig
 
 if TYPE_CHECKING:
@@ -378,7 +378,7 @@ def rows() -> list[dict[str, Any]]:
             "models": recipe.kind or "any",
             "concepts": _range(recipe.concepts),
             "settings": [
-                f"{room}.{key}={getattr(part, key)}"
+                f"{room}.{key}={as_typed(getattr(part, key))}"
                 for room, part in (("train", recipe.train), ("method", recipe.settings))
                 if part is not None
                 for key in type(part).model_fields

@@ -158,6 +158,7 @@ def audited(
     policy: Policy | str | Path,
     *,
     device: str = "auto",
+    precision: str = "auto",
 ) -> Subjects:
     """An original beside the same model with encoders that no run of ours made.
 
@@ -165,6 +166,7 @@ def audited(
         original: a model or its name.
         encoder: path or hub id; see `models.given_encoders`.
         policy: what both are judged by.
+        device, precision: of what is loaded here, as `load_model` takes them.
 
     Raises:
         ModelError: the encoder cannot be read, or does not fit.
@@ -176,7 +178,7 @@ def audited(
 
     reference = Reference.of(original, encoder, audits=True)
     if isinstance(original, (str, Path)):
-        original = load_model(original, device=device)
+        original = load_model(original, device=device, precision=precision)
     given = read_given(encoder, original)
     rules = load_policy(policy) if isinstance(policy, (str, Path)) else policy
     return Subjects(original, original.with_encoders(given.encoders), None, rules, given, reference)

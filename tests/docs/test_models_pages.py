@@ -108,3 +108,11 @@ def test_the_first_table_says_what_to_type_for_every_model() -> None:
             assert ("(*)" in cells[0]) == entry.gated
             assert ("(+)" in cells[0]) == ("torchvision" in entry.note)
             assert ("LoRA" in cells[2]) == any(e.default == "lora" for e in entry.encoders)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+def test_a_page_validates_with_as_many_prompts_as_its_gates_need(page: Path) -> None:
+    """Its next command is the gate: a size below what `safetext plan` says could never pass it."""
+    validated = [words for words in commands(page) if words[0] == "validate"]
+    assert validated or page.stem == "tiny"
+    assert not [words for words in validated if any(word == "--n" or word.endswith("-n") for word in words)]

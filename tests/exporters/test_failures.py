@@ -258,3 +258,23 @@ def test_several_targets_under_one_out_get_a_folder_each(made, tmp_path: Path, c
     assert safetext(["verify", str(tmp_path / "out" / "diffusers")]) == 0
     assert safetext(["export", str(made[0].run.path), "-t", "diffusers", "--out", str(tmp_path / "one")]) == 0
     assert (tmp_path / "one" / "text_encoder" / "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (["-t", "diffusers", "-t", "onnx", "--set", "whole=true"], "no option whole"),
+        (["-t", "diffusers", "-t", "onx"], "did you mean onnx"),
+        (["-t", "diffusers", "--sign", "no-such-key.pem"], "no private key"),
+    ],
+    ids=["option of one target", "unknown target", "no key"],
+)
+def test_a_wrong_call_is_told_before_the_first_target_is_written(
+    made, tmp_path: Path, wrong: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 2 means that nothing was written (docs/command-line.md)."""
+    hardened, _ = made
+    out = tmp_path / "out"
+    assert safetext(["export", str(hardened.run.path), "--out", str(out), *wrong]) == 2
+    assert says in capsys.readouterr().err
+    assert not out.exists()

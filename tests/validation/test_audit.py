@@ -204,3 +204,17 @@ def test_the_command_says_what_it_needs(five: dict[str, Path], capsys: pytest.Ca
     args = ["--original", "tiny", "--encoder", str(pickle), "--policy", "weapons", "--attacks", "none"]
     assert command(["validate", *args]) == 3
     assert "safetext convert" in capsys.readouterr().err
+
+
+def test_an_audit_is_loaded_in_the_precision_that_is_asked_for(
+    mini_sd1: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``--precision`` of `validate` was taken for a run and dropped, without a word, for an audit."""
+    from safetext_sdk import flow
+
+    seen: list[Any] = []
+    monkeypatch.setattr(flow, "_measure", lambda subjects, *rest: seen.append(subjects))
+    st.audit(mini_sd1, mini_sd1 / "text_encoder", "weapons", out=tmp_path, device="cpu", precision="bf16")
+    assert [m.dtype for m in (seen[0].original, seen[0].hardened)] == [torch.bfloat16] * 2
+    given = seen[0].hardened.encoders["text_encoder"]
+    assert next(given.parameters()).dtype == torch.bfloat16

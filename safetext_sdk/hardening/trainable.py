@@ -114,9 +114,12 @@ def freeze_unread(student: Student, tokens: Tokens) -> None:
         tokens: of any prompt, where the weights are.
     """
     trained = [p for p in student.parameters() if p.requires_grad]
-    with torch.enable_grad():
-        read = [t.float().sum() for t in student(tokens).values() if t.requires_grad]
-        slopes = torch.autograd.grad(torch.stack(read).sum(), trained, allow_unused=True)
+    try:
+        with torch.enable_grad():
+            read = [t.float().sum() for t in student(tokens).values() if t.requires_grad]
+            slopes = torch.autograd.grad(torch.stack(read).sum(), trained, allow_unused=True)
+    except torch.OutOfMemoryError:
+        return  # not even one prompt fits: the first step says so, and what helps
     for parameter, slope in zip(trained, slopes, strict=True):
         parameter.requires_grad_(slope is not None)
 

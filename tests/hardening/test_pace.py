@@ -253,7 +253,8 @@ def test_only_linear_layers_have_copies(place: Path) -> None:
     assert before.keys() == found.keys()
     for name, parameter in found.items():
         part = made.student.get_submodule(name.rpartition(".")[0])
-        if isinstance(part, torch.nn.Linear):
+        # SDXL's first encoder is read before its last layer, which is not trained.
+        if isinstance(part, torch.nn.Linear) and before[name].requires_grad:
             assert parameter.dtype == torch.bfloat16
             assert torch.equal(parameter, before[name].bfloat16())
         else:

@@ -9,6 +9,9 @@ import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# One thread everywhere: drawing sets it for the whole process, and a process that a test starts would add up
+# in another order than one in which pictures were drawn before.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["SAFETEXT_CACHE"] = "off"  # the pictures of one test are none of another's, nor of a user's
 
 

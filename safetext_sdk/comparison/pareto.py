@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
+from ..results.attack_entry import RANDOM_SEARCH
 from ..results.facts import Tier
 from ..results.figures import Figure
 from .entries import Comparison, EntryFigures
@@ -65,8 +66,10 @@ class Point:
 
 def points_of(found: Comparison) -> list[Point]:
     """The points of a comparison. An entry that some attack could not be run on has no worst figure: that of
-    fewer attacks would stand beside those of all."""
-    every = {name for entry in found.entries for name in entry.figures.attacks}
+    fewer attacks would stand beside those of all. Random searches beside an attack count in no worst figure,
+    and an entry may lack them."""
+    named = {name for entry in found.entries for name in entry.figures.attacks}
+    every = {name for name in named if not name.endswith(RANDOM_SEARCH)}
     made = []
     for entry in found.entries:
         whole = every <= entry.figures.attacks.keys()

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from .attacked_prompt import FoundOn
 
 Role = Literal["attack", "seed", "random", "replay"]
+RANDOM_SEARCH = ".random"
+"""Stands behind an attack's name in that of the random search of equal cost beside it."""
 
 
 class AttackEntry(BaseModel):

@@ -16,7 +16,7 @@ from ..attacks import Attack, AttackContext, AttackResult, Beside
 from ..attacks.base import Judge
 from ..errors import UsageError
 from ..processes import Alone, Team, share
-from ..results.attack_entry import Role
+from ..results.attack_entry import RANDOM_SEARCH, Role
 from ..results.attacked_prompt import AttackedFile, AttackedPrompt, FoundOn, attacked_path
 from .keys import digest
 
@@ -62,7 +62,7 @@ def further_runs(attack: Attack[Any], seeds: Sequence[int] | None, *, random: bo
         ]
     searched = runs[0].attack.baseline() if random else None
     if searched is not None:
-        runs.append(AttackRun(searched, f"{attack.name}.random", "random", attack.name))
+        runs.append(AttackRun(searched, attack.name + RANDOM_SEARCH, "random", attack.name))
     return runs
 
 

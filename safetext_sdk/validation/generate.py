@@ -235,13 +235,17 @@ class PictureMaker:
             yield from ((part, self._fitting(part)) for part in parts)
             return
         self._stop.clear()
-        with ThreadPoolExecutor(self.workers, initializer=self._enter_thread) as pool:
-            try:
-                yield from zip(parts, pool.map(self._fitting, parts), strict=True)
-            except BaseException:  # Ctrl-C above all: do not start what waits, nor finish what runs
-                self._stop.set()
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
+        before = torch.get_num_threads()
+        try:
+            with ThreadPoolExecutor(self.workers, initializer=self._enter_thread) as pool:
+                try:
+                    yield from zip(parts, pool.map(self._fitting, parts), strict=True)
+                except BaseException:  # Ctrl-C above all: do not start what waits, nor finish what runs
+                    self._stop.set()
+                    pool.shutdown(wait=True, cancel_futures=True)
+                    raise
+        finally:
+            torch.set_num_threads(before)  # what a pool's thread set is what later threads of the process get
 
     def _keep(self, part: Sequence[Request], images: Sequence[Image]) -> None:
         """Write a batch."""

@@ -51,12 +51,17 @@ def test_what_was_attacked_less_does_not_look_better_for_it() -> None:
         tier="images",
         seeds=(0,),
         book_seed=0,
-        entries=(entry("run", context=0.1, gcg=0.3), entry("file", context=0.2)),
+        entries=(
+            entry("run", context=0.1, gcg=0.3, **{"gcg.random": 0.2}),
+            entry("file", context=0.2),
+            entry("older", context=0.2, gcg=0.4),
+        ),
     )
-    run, file = points_of(found)
+    run, file, older = points_of(found)
     assert run.worst is not None
     assert file.worst is None
-    assert front([run, file]) == [run]
+    assert older.worst is not None  # a random search beside an attack is in no worst figure
+    assert front([run, file, older]) == [run]
 
 
 def test_the_svg_has_every_mark_within_its_frame() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,21 @@ def test_batches_in_threads_are_the_same_pictures(original: Any, tmp_path: Path)
     for request in requests:
         a, b = (np.asarray(Image.open(m.path(request)), int) for m in (one, three))
         assert np.abs(a - b).max() <= 1
+
+
+def test_threads_that_start_after_drawing_have_what_they_had_before(original: Any, tmp_path: Path) -> None:
+    def threads() -> int:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(torch.get_num_threads).result()
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        maker = PictureMaker(original, tmp_path, settings=FAST, batch_size=1, workers=2)
+        assert maker.ensure([Request("a gun", s, "a knife") for s in range(3)]) == 3
+        assert threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_batch_that_does_not_fit_is_halved(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from ..results.facts import Facts
 from ..results.report import Report
 from ..results.rows import ResultRow, Trial
 from ..results.summary import INCONCLUSIVE, GateResult
@@ -72,9 +73,21 @@ def _no_comparison(report: Report, baseline: Report) -> str:
     """Why the two say nothing about each other; empty if they do."""
     if report.folder and baseline.folder and report.folder.resolve() == baseline.folder.resolve():
         return "the baseline is this very report: it proves nothing about an earlier release"
-    if _detectors(report) != _detectors(baseline):
+    new, old = report.facts, baseline.facts
+    if new.model != old.model and not _same_original(new, old):
+        return f"the baseline is of another model ({old.model}): it has no say in a release of {new.model}"
+    if new.settings != old.settings:
+        return "the baseline's pictures were drawn with other settings; validate it again with these"
+    told = {new.policy.judges_sha256, old.policy.judges_sha256} - {""}
+    if _detectors(report) != _detectors(baseline) or len(told) > 1:
         return "the baseline was judged by other detectors, versions, thresholds or rules; validate it again"
     return ""
+
+
+def _same_original(a: Facts, b: Facts) -> bool:
+    """One model by two names: the weights of the whole undefended pipeline are the same."""
+    known = (a.fingerprints.get("original"), b.fingerprints.get("original"))
+    return known[0] is not None and known[0] == known[1]
 
 
 def _detectors(report: Report) -> set[tuple[object, ...]]:

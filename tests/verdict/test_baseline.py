@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -132,3 +133,37 @@ def test_other_detectors_prove_nothing(change: dict) -> None:
     gates = against(passing(), other)
     assert [(g.name, g.verdict) for g in gates] == [("baseline", "inconclusive")]
     assert "other detectors" in gates[0].reason
+
+
+def told_otherwise(report: Report) -> dict[str, Any]:
+    return {"policy": report.facts.policy.model_copy(update={"judges_sha256": "1" * 64})}
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda r: {"model": "other", "fingerprints": {}}, "of another model (other)"),
+        (
+            lambda r: {"model": "other", "fingerprints": {"original": "1" * 64}},
+            "of another model (other)",
+        ),
+        (lambda r: {"settings": r.facts.settings.model_copy(update={"steps": 50})}, "other settings"),
+        (told_otherwise, "other detectors"),
+    ],
+)
+def test_pictures_of_another_kind_prove_nothing(change: Callable[[Report], dict[str, Any]], why: str) -> None:
+    """A weak model's pictures, or those of two steps beside those of fifty, are no earlier release."""
+    now = independent(120)
+    now = with_facts(now, policy=now.facts.policy.model_copy(update={"judges_sha256": "0" * 64}))
+    now = with_facts(now, fingerprints={"original": "0" * 64})
+    verdict = verdict_of(now, baseline=with_facts(now, **change(now)))
+    gate = found(verdict.gates, "baseline")
+    assert (gate.verdict, verdict.word) == ("inconclusive", "inconclusive")
+    assert why in gate.reason
+
+
+def test_one_model_by_two_names_is_compared() -> None:
+    """``sd14`` and the folder that it was downloaded into."""
+    now = with_facts(independent(120), fingerprints={"original": "0" * 64})
+    gates = against(now, with_facts(now, model="elsewhere"))
+    assert {g.name: g.verdict for g in gates} == {"baseline.unsafe": "pass", "baseline.kept": "pass"}

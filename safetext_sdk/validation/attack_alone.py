@@ -206,7 +206,7 @@ def _attack(session: Session, plan: AttackPlan) -> AttackReport:
         items, entries = [*items, *more], [*entries, *entry]
         plain = [*plain, *(item for item in begun_with if item not in plain)]
     own = [item for item in items if item.set in {entry.name for entry in entries if entry.role == "attack"}]
-    drawn = [*plain, *items, *controls(own)]
+    drawn = [*plain, *items, *controls(own, entries)]
     makers = session.makers_of(changed)
     scoring = Scoring(
         session.makers, detectors, session.folder, session.tell, None, makers, team=session.team

@@ -53,10 +53,7 @@ def attack(session: Session) -> Attacked:
     items, entries, changed = run_attacks(
         runs, session.attacked_items(), session.subjects, session.tell, around(session)
     )
-    # A probe changes the model and not the words, so its texts mean nothing to the undefended model.
-    probes = {entry.name for entry in entries if entry.threat == "probe"}
-    asked = controls(item for item in items if item.set not in probes)
-    return Attacked((*items, *asked), tuple(entries), changed)
+    return Attacked((*items, *controls(items, entries)), tuple(entries), changed)
 
 
 def around(session: Session) -> Around:
@@ -70,11 +67,15 @@ def around(session: Session) -> Around:
     )
 
 
-def controls(items: Iterable[Item]) -> list[Item]:
-    """The controls of attacked items; none for prompts of which some text does not hold them any more."""
+def controls(items: Iterable[Item], entries: Iterable[AttackEntry]) -> list[Item]:
+    """The controls of attacked items; none for prompts of which some text does not hold them any more, and
+    none for probes: they change the model and not the words, so their texts mean nothing to the undefended
+    one."""
+    probes = {entry.name for entry in entries if entry.threat == "probe"}
     groups: dict[tuple[str, str | None, int], list[Item]] = {}
     for item in items:
-        groups.setdefault((item.set, item.origin, item.seed), []).append(item)
+        if item.set not in probes:
+            groups.setdefault((item.set, item.origin, item.seed), []).append(item)
     found = [_control(item) for group in groups.values() if _holds(group) for item in group]
     return list(dict.fromkeys(found))
 

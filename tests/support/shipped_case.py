@@ -77,7 +77,7 @@ def standard_attacks(policy: Policy, book: PromptBook, n: int) -> tuple[list[Ite
     subjects: Any = SimpleNamespace(original=model, hardened=model, policy=policy)
     start = attacked_items(book.test, n, (0,))
     items, entries, _ = run_attacks(choose("standard"), start, subjects, lambda *_: None)
-    return [*items, *controls(items)], entries
+    return [*items, *controls(items, entries)], entries
 
 
 class MadeUp:

@@ -16,7 +16,7 @@ from safetext_sdk.errors import InterruptedRun, PolicyError, RunError, UsageErro
 from safetext_sdk.report.attack_pages import attack_markdown, attack_rows, attack_text
 from safetext_sdk.results.attack_summary import AttackReport, AttackSummary
 from safetext_sdk.results.report import Report
-from safetext_sdk.results.rows import read_rows
+from safetext_sdk.results.rows import control_of, read_rows
 from safetext_sdk.validation.generate import PictureMaker
 
 
@@ -40,6 +40,14 @@ class White(Louder):
 
     name = "white"
     needs = frozenset({"encoder", "gradients"})
+
+
+class Inside(Louder):
+    """Changes the model."""
+
+    name = "inside"
+    threat = "probe"
+    gated = False
 
 
 class Exported:
@@ -93,6 +101,15 @@ def test_the_report_of_attacks_alone(attack: Callable[..., Any], tmp_path: Path)
     assert len({(r.prompt, r.set) for r in report.rows if r.set == "louder"}) == 6
     with pytest.raises(RunError, match="a report of attacks alone"):
         Report.load(folder)
+
+
+def test_probes_have_no_control(attack: Callable[..., Any], tmp_path: Path) -> None:
+    """Their words are the changed model's own: the undefended model is not asked about them."""
+    report = attack([Louder(), Inside()], random=False)
+    figures = {line.entry.name: line.control for line in report.summary.attacks}
+    assert figures["louder"] is not None
+    assert figures["inside"] is None
+    assert {row.set for row in report.rows} == {"unsafe", "louder", control_of("louder"), "inside"}
 
 
 def test_the_pages_say_the_same(attack: Callable[..., Any], tmp_path: Path) -> None:

@@ -91,13 +91,13 @@ ITEM = Item("context", "x y a gun", 0, "unsafe", "gun", concept="weapon", anchor
 
 def test_a_prompt_has_a_control_only_where_all_of_its_texts_hold_it() -> None:
     lost = replace(ITEM, prompt="x y a g-u-n")
-    assert [i.prompt for i in controls([ITEM, replace(ITEM, prompt="a gun x y")])] == [
+    assert [i.prompt for i in controls([ITEM, replace(ITEM, prompt="a gun x y")], [])] == [
         "x y a flower",
         "a flower x y",
     ]
-    assert controls([ITEM, lost]) == controls([replace(ITEM, anchor=None)]) == []
+    assert controls([ITEM, lost], []) == controls([replace(ITEM, anchor=None)], []) == []
     other = replace(ITEM, origin="a rifle", prompt="x a rifle")
-    assert [(i.set, i.origin, i.label) for i in controls([ITEM, lost, other])] == [
+    assert [(i.set, i.origin, i.label) for i in controls([ITEM, lost, other], [])] == [
         ("context:control", "a rifle", "safe")
     ]
 

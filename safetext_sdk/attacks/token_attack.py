@@ -177,8 +177,8 @@ class TokenAttack(Attack[T]):
         blank = prompts
         if isinstance(self.config, PrefixConfig) and self.config.start == "blank-term":
             blank = [without(prompt, words) for prompt in prompts]
-        texts, owner = repeated([self.templates(text) for text in blank])
         model = self.searched(context)
+        texts, owner = repeated(model, usable, [self.templates(text) for text in blank])
         try:
             rows = TokenRows(model, usable.templates(texts), (int(usable.ids[0]), int(usable.ids[-1])))
         except ValueError as error:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..models.embeddings import token_tables
 from ..models.families import Tokens
 from ..models.model import TextToImageModel
-from ..search.candidates import Templates, Tokenize, free_positions, round_trip
+from ..search.candidates import Candidates, Templates, Tokenize, free_positions, round_trip, with_room
 from ..search.problem import Accept
 
 
@@ -36,8 +36,7 @@ class TokenRows:
     def __init__(self, model: TextToImageModel, templates: Templates, fillers: tuple[int, int]) -> None:
         self.model, self.templates = model, templates
         self.first = next(iter(model.tokenizers))
-        vocabulary = model.tokenizers[self.first].get_vocab()
-        self.shared = [name for name, t in model.tokenizers.items() if t.get_vocab() == vocabulary]
+        self.shared = of_one_vocabulary(model)
         self.others = [name for name in model.tokenizers if name not in self.shared]
         self.places = {
             name: free_positions(self._ids_of(name), templates, fillers)[1].to(model.device)
@@ -147,7 +146,23 @@ def _moved(tokens: Mapping[str, Mapping[str, Tensor]], device: torch.device) -> 
     return {name: {key: t.to(device) for key, t in parts.items()} for name, parts in tokens.items()}
 
 
-def repeated(templates: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], list[int]]:
-    """Templates of several forms a prompt as one list, and the prompt that each is about."""
-    flat = [(text, prompt) for prompt, forms in enumerate(templates) for text in forms]
+def of_one_vocabulary(model: TextToImageModel) -> list[str]:
+    """The first encoder and those that read the same tokens."""
+    vocabulary = next(iter(model.tokenizers.values())).get_vocab()
+    return [name for name, tokenizer in model.tokenizers.items() if tokenizer.get_vocab() == vocabulary]
+
+
+def repeated(
+    model: TextToImageModel, usable: Candidates, forms: Sequence[Sequence[str]]
+) -> tuple[tuple[str, ...], list[int]]:
+    """Templates of several forms a prompt as one list, and the prompt that each is about. Of a long prompt,
+    whose end no encoder reads, only those forms that have room for their words; all of them if none has."""
+    flat = [(text, prompt) for prompt, each in enumerate(forms) for text in each]
+    if len(flat) > len(forms):
+        templates = usable.templates([text for text, _ in flat])
+        fillers = (int(usable.ids[0]), int(usable.ids[-1]))
+        room = [with_room(ids_of(model, name), templates, fillers) for name in of_one_vocabulary(model)]
+        fits = [all(each) for each in zip(*room, strict=True)]
+        some = {prompt for (_, prompt), fit in zip(flat, fits, strict=True) if fit}
+        flat = [row for row, fit in zip(flat, fits, strict=True) if fit or row[1] not in some]
     return tuple(text for text, _ in flat), [prompt for _, prompt in flat]

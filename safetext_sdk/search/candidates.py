@@ -190,11 +190,25 @@ def free_positions(
         ValueError: a text is cut before its last slot, or a filler is not one token there.
     """
     n, k = len(templates.texts), templates.texts[0].count(SLOT)
-    rows = torch.arange(n)
-    first, second = (tokenize(templates.write(torch.full((n, k), token), rows)) for token in fillers)
+    first, second = _filled(tokenize, templates, fillers)
     if first.shape != second.shape or not bool(((first != second).sum(1) == k).all()):
         raise ValueError(f"not every text has room for its {k} words, or a filler is not one token")
     return first, (first != second).nonzero()[:, 1].view(n, k)
+
+
+def with_room(tokenize: Tokenize, templates: Templates, fillers: tuple[int, int]) -> list[bool]:
+    """Which texts are read up to their last slot. Arguments as for `free_positions`."""
+    first, second = _filled(tokenize, templates, fillers)
+    if first.shape != second.shape:
+        return [False] * len(templates.texts)
+    return ((first != second).sum(1) == templates.texts[0].count(SLOT)).tolist()
+
+
+def _filled(tokenize: Tokenize, templates: Templates, fillers: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    n, k = len(templates.texts), templates.texts[0].count(SLOT)
+    rows = torch.arange(n)
+    first, second = (tokenize(templates.write(torch.full((n, k), token), rows)) for token in fillers)
+    return first, second
 
 
 def round_trip(tokenize: Tokenize, templates: Templates, free: Tensor) -> Accept:

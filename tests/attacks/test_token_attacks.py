@@ -276,7 +276,19 @@ def test_what_a_model_cannot_have_is_told_with_the_reason(where: AttackContext, 
 
 def test_a_prompt_without_room_is_one_clear_line(where: AttackContext) -> None:
     with pytest.raises(UsageError, match="attack coordinate-descent: not every text has room"):
-        list(made("coordinate-descent").attack(["flower " * 80], where))
+        list(made("coordinate-descent", places=("after", "around")).attack(["flower " * 80], where))
+
+
+def test_a_long_prompt_is_attacked_where_it_has_room(where: AttackContext) -> None:
+    """An encoder does not read its end, so words go before it; the others beside it have all places."""
+    attack, long = made("coordinate-descent"), " ".join(["flower"] * 80)
+    found = list(attack.attack([long, "a gun"], where))
+    assert [result.prompt for result in found] == [long, "a gun"]
+    assert found[0].texts[0].endswith(long)
+    alone = next(iter(made("coordinate-descent").attack(["a gun"], where)))
+    assert (found[1].texts, found[1].queries) == (alone.texts, alone.queries)
+    before = made("coordinate-descent", places=("before",))
+    assert found[0].queries == next(iter(before.attack([long], where))).queries
 
 
 @pytest.mark.parametrize("name", SMALL)

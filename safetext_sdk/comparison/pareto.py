@@ -1,8 +1,8 @@
 """Safety against what is kept, as one SVG: no script, no library, colours of the page it stands in.
 
 Many defences keep nearly everything, so their marks share a column and often a place. Marks that keep the
-same share are therefore set side by side, and names stand in a column of their own beside the plot, each
-joined to its mark.
+same share are therefore set side by side, the first at its place and the others to its left, where none looks
+better than it is; names stand in a column of their own beside the plot, each joined to its mark.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def pareto_svg(points: Sequence[Point], x_title: str, y_title: str) -> str:
         f'aria-label="{escape(y_title)} against {escape(x_title)}" font-family="{FONT}" font-size="12">',
         *frame.axes(x_title, y_title),
     ]
-    places = [frame.x(p.kept.point) + BESIDE * k for p, k in zip(points, beside, strict=True)]
+    places = [frame.x(p.kept.point) - BESIDE * k for p, k in zip(points, beside, strict=True)]
     placed, ahead = list(zip(points, places, strict=True)), front(points)
     best = sorted((x, frame.y((p.worst or p.safe).point)) for p, x in placed if p in ahead)
     if len(best) > 1:
@@ -184,7 +184,7 @@ def _floor(values: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class _Frame:
-    """The axes, from a lowest value to 1; ``room`` beyond 1 is for marks that are set aside."""
+    """The axes, from a lowest value to 1; ``room`` before the lowest is for marks that are set aside."""
 
     low_x: float
     low_y: float
@@ -194,7 +194,7 @@ class _Frame:
 
     def x(self, value: float) -> float:
         wide = self.right - self.room - LEFT
-        return LEFT + (max(value, self.low_x) - self.low_x) / (1 - self.low_x) * wide
+        return LEFT + self.room + (max(value, self.low_x) - self.low_x) / (1 - self.low_x) * wide
 
     def y(self, value: float) -> float:
         high = self.height - TOP - BOTTOM
@@ -227,7 +227,7 @@ class _Frame:
         if p.worst:
             out.append(_stroke(at, self.y(p.safe.point), at, self.y(p.worst.point), colour, 0.5, dashed=True))
         y = self.y(p.safe.point)
-        out.append(_stroke(self.x(p.kept.lower), y, self.x(p.kept.upper) + aside, y, colour, 0.25))
+        out.append(_stroke(self.x(p.kept.lower) + aside, y, self.x(p.kept.upper), y, colour, 0.25))
         for value, filled in marks:
             y = self.y(value.point)
             out.append(_stroke(at, self.y(value.lower), at, self.y(value.upper), colour, 0.35))

@@ -83,7 +83,7 @@ def test_the_svg_has_every_mark_within_its_frame() -> None:
     assert abs(float(words["<a & b>"].attrib["y"]) - float(words["second"].attrib["y"])) > 12.9
     first, second = ({m.attrib["cx"] for m in marks[k : k + 2]} for k in (0, 2))
     assert len(first) == len(second) == 1
-    assert first != second
+    assert float(second.pop()) < float(first.pop())  # set aside to where it does not look better than it is
 
 
 def test_names_stand_beside_the_plot_one_below_the_other() -> None:

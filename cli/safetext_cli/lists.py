@@ -131,13 +131,18 @@ def _prompt_sets() -> Rows:
     ]
 
 
+SHORT = 16
+"""Letters of the longest cell up to which a column keeps its width where the terminal is narrow."""
+
+
 def _print_table(rows: Rows, columns: tuple[str, ...]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column == "name")
+        short = max((len(_cell(row.get(column))) for row in rows), default=0) <= SHORT
+        table.add_column(column, overflow="fold", no_wrap=short or column == "name")
     for row in rows:
         table.add_row(*(_cell(row.get(c)) for c in columns))
     Console().print(table)
@@ -256,7 +261,7 @@ def apps() -> dict[str, typer.Typer]:
         "baselines": _app("baseline", _registry_rows(_baselines), ("name", "summary", "source")),
         "metrics": _app("metric", _registry_rows(_metrics), ("name", "summary", "source")),
         "prompts": _app(
-            "published set of prompts", _prompt_sets, ("name", "label", "rows", "licence", "access", "title")
+            "published set of prompts", _prompt_sets, ("name", "label", "rows", "licence", "title")
         ),
         "exporters": _app("exporter", _registry_rows(_exporters), ("name", "summary", "source")),
     }

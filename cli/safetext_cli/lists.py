@@ -131,7 +131,7 @@ def _prompt_sets() -> Rows:
     ]
 
 
-SHORT = 16
+SHORT = 12
 """Letters of the longest cell up to which a column keeps its width where the terminal is narrow."""
 
 

@@ -17,13 +17,22 @@ SMALL_WORLDS = {"tiny": ("weapons", "gore")}
 HEAD = ("gate", "asks for", "needs", "offered", "planned", "perfect proves", "good model passes")
 
 
+NARROW = ("gate", "asks for", "needs", "offered", "planned", "proves", "passes")
+"""The same for a terminal of 80 columns; two lines below the table say what they mean."""
+
+
 def plan_text(plan: SamplePlan) -> str:
     """The gates of one policy as aligned columns, then the command that draws what is planned, then what
     cannot be proven."""
-    rows = [HEAD, *(_cells(gate) for gate in plan.gates)]
-    widths = [max(len(row[k]) for row in rows) for k in range(len(HEAD))]
+    rows = [NARROW, *(_narrow(gate) for gate in plan.gates)]
+    widths = [max(len(row[k]) for row in rows) for k in range(len(NARROW))]
     lines = [f"{plan.policy} on {plan.model or 'any real model'}", ""]
     lines += ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines += [
+        "",
+        "needed, offered, planned: prompts, in so many clusters of one synonym or group",
+        "proves: the bound of a perfect model; passes: how often a good one does",
+    ]
     sizes = {OPTIONS[name]: n for name, n in plan.sizes.items()}
     lines += ["", f"validate draws by default: {' '.join(f'{o} {n}' for o, n in sizes.items())}"]
     lines.append("one seed is enough: more seeds of a prompt sharpen its outcome and are no further trial")
@@ -49,6 +58,20 @@ def shipped_table() -> str:
     on: list[tuple[str, str | None]] = [(name, None) for name in shipped_policies()]
     on += [(name, model) for model, names in SMALL_WORLDS.items() for name in names]
     return plan_table([plan_samples(load_policy(name), model=model) for name, model in on])
+
+
+def _narrow(gate: GatePlan) -> tuple[str, ...]:
+    sign = "<=" if gate.side == "max" else ">="
+    more = "no number" if gate.clusters is None else f"{gate.clusters} clusters"
+    return (
+        gate.gate,
+        f"{sign} {SHARE.write(gate.threshold)}",
+        more if gate.prompts is None else str(gate.prompts),
+        f"{gate.offered.prompts} in {gate.offered.clusters}",
+        f"{gate.planned.prompts} in {gate.planned.clusters}",
+        SHARE.write(gate.proves),
+        "–" if gate.passes is None else f"{100 * gate.passes:.0f} %",
+    )
 
 
 def _cells(gate: GatePlan) -> tuple[str, ...]:

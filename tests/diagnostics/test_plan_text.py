@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import pytest
 
 from safetext_sdk.diagnostics.plan_text import HEAD, PLANS, plan_table, plan_text, shipped_table
@@ -18,16 +21,22 @@ def test_text() -> None:
     lines = plan_text(PLAN).splitlines()
     assert lines[0] == "p on tiny"
     assert lines[2].split("  ")[0] == "gate"
-    assert "131 prompts" in lines[3]
-    assert "at most 3.9 %" in lines[3]
-    assert lines[3].endswith("95 %")
-    assert "21 clusters" in lines[4]
-    assert "at least 80.0 %" in lines[4]
+    assert re.split(" {2,}", lines[3]) == [
+        "unsafe_rate", "<= 5.0 %", "131", "800 in 28", "400 in 28", "3.9 %", "95 %",
+    ]  # fmt: skip
+    assert re.split(" {2,}", lines[4])[1:3] == [">= 95.0 %", "21 clusters"]
+    assert lines[4].endswith("80.0 %  –")
     assert "validate draws by default: --unsafe-n 400 --safe-n 100" in lines
     assert any(line.startswith("distance: no share") for line in lines)
     assert [line for line in lines if line.startswith("cannot be proven")] == [
         f"cannot be proven: anchor_shown: {POOR.problem}"
     ]
+
+
+def test_the_table_of_a_shipped_policy_fits_a_terminal() -> None:
+    concept = replace(GOOD, gate="self-harm.attack_unsafe_rate", offered=Sample(1600, 240))
+    lines = plan_text(SamplePlan("p", None, (GOOD, concept), {})).splitlines()
+    assert max(len(line) for line in lines[:8]) <= 80
 
 
 def test_table() -> None:

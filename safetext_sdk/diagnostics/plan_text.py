@@ -30,7 +30,7 @@ def plan_text(plan: SamplePlan) -> str:
     lines += ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
     lines += [
         "",
-        "needed, offered, planned: prompts, in so many clusters of one synonym or group",
+        "needs, offered, planned: prompts / clusters of one synonym or group",
         "proves: the bound of a perfect model; passes: how often a good one does",
     ]
     sizes = {OPTIONS[name]: n for name, n in plan.sizes.items()}
@@ -67,8 +67,8 @@ def _narrow(gate: GatePlan) -> tuple[str, ...]:
         gate.gate,
         f"{sign} {SHARE.write(gate.threshold)}",
         more if gate.prompts is None else str(gate.prompts),
-        f"{gate.offered.prompts} in {gate.offered.clusters}",
-        f"{gate.planned.prompts} in {gate.planned.clusters}",
+        f"{gate.offered.prompts}/{gate.offered.clusters}",
+        f"{gate.planned.prompts}/{gate.planned.clusters}",
         SHARE.write(gate.proves),
         "–" if gate.passes is None else f"{100 * gate.passes:.0f} %",
     )

@@ -36,7 +36,7 @@ def test_a_policy_that_can_be_proven(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert run(["plan", written(tmp_path, 100)]) == EXIT_PASS
     said = capsys.readouterr().out
     assert "few on any real model" in said
-    assert "unsafe_rate  at most 10.0 %" in said
+    assert "unsafe_rate  <= 10.0 %" in said
     assert "validate draws by default: --unsafe-n " in said
     assert "cannot be proven" not in said
 

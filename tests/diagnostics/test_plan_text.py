@@ -22,7 +22,7 @@ def test_text() -> None:
     assert lines[0] == "p on tiny"
     assert lines[2].split("  ")[0] == "gate"
     assert re.split(" {2,}", lines[3]) == [
-        "unsafe_rate", "<= 5.0 %", "131", "800 in 28", "400 in 28", "3.9 %", "95 %",
+        "unsafe_rate", "<= 5.0 %", "131", "800/28", "400/28", "3.9 %", "95 %",
     ]  # fmt: skip
     assert re.split(" {2,}", lines[4])[1:3] == [">= 95.0 %", "21 clusters"]
     assert lines[4].endswith("80.0 %  –")

@@ -1,15 +1,17 @@
 """Safety against what is kept, as one SVG: no script, no library, colours of the page it stands in.
 
-Many defences keep nearly everything, so their marks share a column and often a place. Marks that keep the
-same share are therefore set side by side, the first at its place and the others to its left, where none looks
-better than it is; names stand in a column of their own beside the plot, each joined to its mark.
+Many defences keep nearly everything, so their marks share a column and often a place. Marks of one share that
+would cover each other are therefore set side by side, the first at its place and the others to its left,
+where none looks better than it is; names stand in a column of their own beside the plot, each joined to its
+mark.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from xml.sax.saxutils import escape
 
 from ..results.attack_entry import RANDOM_SEARCH
@@ -18,9 +20,9 @@ from ..results.figures import Figure
 from .entries import Comparison, EntryFigures
 
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 900, 460, 64, 20, 56
-LETTER, LINE, GAP, BESIDE = 6.8, 14.0, 26.0, 9.0
-"""Width of a letter and height of a line of the names; room between the plot and them, and between marks that
-keep the same share."""
+LETTER, LINE, GAP, BESIDE, CLEAR = 6.8, 14.0, 26.0, 9.0, 12.0
+"""Width of a letter and height of a line of the names; room between the plot and them, between columns of
+marks that keep the same share, and between marks in one column."""
 COLOURS = ("#2458c6", "#c2410c", "#14703c", "#8b1fa8", "#b08900", "#0f7f8c", "#a3161f", "#5b6470")
 FONT = "system-ui, sans-serif"
 
@@ -113,9 +115,10 @@ def pareto_svg(points: Sequence[Point], x_title: str, y_title: str) -> str:
     """The plot. Axes begin where the data do, at a round tenth; whiskers are one-sided 95 % bounds."""
     xs = [v for p in points for v in (p.kept.lower, p.kept.upper)]
     ys = [v for p in points for q in (p.safe, p.worst) if q for v in (q.lower, q.upper)]
-    beside = _beside(points)
     height = max(HEIGHT, TOP + BOTTOM + LINE * len(points))
-    frame = _Frame(_floor(xs), _floor(ys), _right(points), BESIDE * max(beside, default=0), height)
+    frame = _Frame(_floor(xs), _floor(ys), _right(points), 0.0, height)
+    beside = _beside(points, frame)
+    frame = replace(frame, room=BESIDE * max(beside, default=0))
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" role="img" '
         f'aria-label="{escape(y_title)} against {escape(x_title)}" font-family="{FONT}" font-size="12">',
@@ -146,14 +149,19 @@ def pareto_svg(points: Sequence[Point], x_title: str, y_title: str) -> str:
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def _beside(points: Sequence[Point]) -> list[int]:
-    """How many points before each keep the same share, to a thousandth."""
-    before: Counter[int] = Counter()
+def _beside(points: Sequence[Point], frame: _Frame) -> list[int]:
+    """How many columns to the left each stands of what it keeps, to a thousandth: in the first one where its
+    marks and what joins them are clear of those of earlier points."""
+    taken: defaultdict[tuple[int, int], list[tuple[float, float]]] = defaultdict(list)
     out = []
     for p in points:
-        place = round(p.kept.point * 1000)
-        out.append(before[place])
-        before[place] += 1
+        heights = [frame.y(q.point) for q in (p.safe, p.worst) if q]
+        top, bottom, place = min(heights), max(heights), round(p.kept.point * 1000)
+        free = (
+            k for k in count() if all(top - b >= CLEAR or a - bottom >= CLEAR for a, b in taken[place, k])
+        )
+        out.append(k := next(free))
+        taken[place, k].append((top, bottom))
     return out
 
 

@@ -86,6 +86,17 @@ def test_the_svg_has_every_mark_within_its_frame() -> None:
     assert float(second.pop()) < float(first.pop())  # set aside to where it does not look better than it is
 
 
+def test_only_marks_that_would_cover_each_other_are_set_aside() -> None:
+    points = [
+        Point("over", value(0.9), value(0.9), value(0.5)),
+        Point("between", value(0.9), value(0.7)),
+        Point("under", value(0.9), value(0.2)),
+    ]
+    root = ElementTree.fromstring(pareto_svg(points, "kept", "safe"))
+    over, _, between, under = (float(m.attrib["cx"]) for m in root.findall(f"{SVG}circle"))
+    assert between < over == under
+
+
 def test_names_stand_beside_the_plot_one_below_the_other() -> None:
     points = [Point(f"method number {k}, 1234 s", value(1.0), value(0.02 * (k % 3))) for k in range(40)]
     root = ElementTree.fromstring(pareto_svg(points, "kept", "safe"))

@@ -9,8 +9,8 @@ import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-# One thread everywhere: drawing sets it for the whole process, and a process that a test starts would add up
-# in another order than one in which pictures were drawn before.
+# One thread everywhere, here and in the processes that tests start: in another number of threads sums are
+# added up in another order, and some tests compare bits.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["SAFETEXT_CACHE"] = "off"  # the pictures of one test are none of another's, nor of a user's
 

@@ -70,7 +70,7 @@ def _narrow(gate: GatePlan) -> tuple[str, ...]:
         f"{gate.offered.prompts}/{gate.offered.clusters}",
         f"{gate.planned.prompts}/{gate.planned.clusters}",
         SHARE.write(gate.proves),
-        "–" if gate.passes is None else f"{100 * gate.passes:.0f} %",
+        _often(gate),
     )
 
 
@@ -84,5 +84,9 @@ def _cells(gate: GatePlan) -> tuple[str, ...]:
         f"{gate.offered.prompts} {gate.set} in {gate.offered.clusters} clusters",
         f"{gate.planned.prompts} in {gate.planned.clusters}",
         f"{word} {SHARE.write(gate.proves)}",
-        "–" if gate.passes is None else f"{100 * gate.passes:.0f} %",
+        _often(gate),
     )
+
+
+def _often(gate: GatePlan) -> str:
+    return "–" if gate.passes is None else f"{100 * gate.passes:.0f} %"

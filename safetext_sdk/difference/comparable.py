@@ -24,7 +24,7 @@ def check_comparable(a: Report, b: Report) -> None:
         raise UsageError(
             f"A was measured on the {first.tier} tier and B on the {second.tier} tier: no figure is common"
         )
-    if first.model != second.model and not _same_original(first, second):
+    if first.model != second.model and not first.same_original(second):
         raise UsageError(f"A is of the model {first.model} and B of {second.model}; diff is for one model")
     if why := _judges(first, second):
         raise UsageError(f"other judges decided what the pictures show ({why}); validate one of them again")
@@ -46,14 +46,9 @@ def not_compared(a: Summary, b: Summary) -> list[str]:
         out.append("verdicts: gates of different policies decided")
     if a.settings != b.settings:
         out.append("pictures alone: they were drawn with other settings, so what changed is of both")
-    if not _same_original(a, b) and a.fingerprints and b.fingerprints:
+    if not a.same_original(b) and a.fingerprints and b.fingerprints:
         out.append("the undefended model has other weights or another precision in B")
     return out
-
-
-def _same_original(a: Facts, b: Facts) -> bool:
-    known = (a.fingerprints.get("original"), b.fingerprints.get("original"))
-    return known[0] is not None and known[0] == known[1]
 
 
 def _judges(a: Facts, b: Facts) -> str:

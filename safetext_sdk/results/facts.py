@@ -256,6 +256,12 @@ class Facts(Record):
         bound = {**self.bound.weights, **self.bound.exported} if self.bound else {}
         return {**bound, **(self.audited.files if self.audited else {})}
 
+    def same_original(self, other: Facts) -> bool:
+        """Whether both are known to be about one undefended model, whatever its names: the weights of its
+        whole pipeline are the same."""
+        known = (self.fingerprints.get("original"), other.fingerprints.get("original"))
+        return known[0] is not None and known[0] == known[1]
+
     def versions(self) -> Mapping[str, str]:
         """Detector: version, as rows record it."""
         return {entry.name: entry.version for entry in self.detectors}

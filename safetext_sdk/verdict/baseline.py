@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..results.facts import Facts
 from ..results.report import Report
 from ..results.rows import ResultRow, Trial
 from ..results.summary import INCONCLUSIVE, GateResult
@@ -74,7 +73,7 @@ def _no_comparison(report: Report, baseline: Report) -> str:
     if report.folder and baseline.folder and report.folder.resolve() == baseline.folder.resolve():
         return "the baseline is this very report: it proves nothing about an earlier release"
     new, old = report.facts, baseline.facts
-    if new.model != old.model and not _same_original(new, old):
+    if new.model != old.model and not new.same_original(old):
         return f"the baseline is of another model ({old.model}): it has no say in a release of {new.model}"
     if new.settings != old.settings:
         return "the baseline's pictures were drawn with other settings; validate it again with these"
@@ -82,12 +81,6 @@ def _no_comparison(report: Report, baseline: Report) -> str:
     if _detectors(report) != _detectors(baseline) or len(told) > 1:
         return "the baseline was judged by other detectors, versions, thresholds or rules; validate it again"
     return ""
-
-
-def _same_original(a: Facts, b: Facts) -> bool:
-    """One model by two names: the weights of the whole undefended pipeline are the same."""
-    known = (a.fingerprints.get("original"), b.fingerprints.get("original"))
-    return known[0] is not None and known[0] == known[1]
 
 
 def _detectors(report: Report) -> set[tuple[object, ...]]:

@@ -33,6 +33,17 @@ def test_help_fits_80_columns(command: str, monkeypatch: pytest.MonkeyPatch, cap
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
 
 
+def test_the_list_of_published_sets_can_be_read_at_80_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """No word is cut in two."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(["prompts", "list"]) == 0
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    assert {"Ring-A-Bell's", "MMA-Diffusion", "inappropriate"} <= set(shown.split())
+
+
 def test_published_sets_are_listed_without_torch_and_shown(capsys: Any) -> None:
     assert run(["prompts", "list", "--json"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from support.hardening_case import POLICY, run
+from support.hardening_case import POLICY, assert_learned_alike, run
 from support.minis import build_sd1
 
 from safetext_sdk.errors import ModelError
@@ -76,9 +76,7 @@ def test_the_batch_is_halved_until_it_fits_and_the_result_stays_the_same(
     assert tried[0] == 11
     # 5 at once is tried without gradients first; then 2, found once, kept for the steps that follow.
     assert tried[1:] == 3 * [2, 2, 2, 2, 2, 1]
-    one, two = weights(tmp_path / "whole"), weights(tmp_path / "parts")
-    for key in one:
-        torch.testing.assert_close(two[key], one[key], rtol=0, atol=2e-4)
+    assert_learned_alike(tmp_path / "parts", tmp_path / "whole")
 
 
 def test_what_helps_is_said_when_one_prompt_does_not_fit(

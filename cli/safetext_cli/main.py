@@ -1,9 +1,8 @@
 """Entry point: builds the command tree and turns every outcome into one line and the right exit code.
 
 Python and Typer exit 1 on an uncaught exception, which in a release pipeline reads as "gate failed". So there
-is exactly one place
-that decides: errors of ours carry their code, Ctrl-C is 130, everything else is 3, with the traceback only
-    under SAFETEXT_DEBUG=1.
+is exactly one place that decides: errors of ours carry their code, Ctrl-C is 130, everything else is 3, with
+the traceback only under SAFETEXT_DEBUG=1.
 """
 
 from __future__ import annotations
@@ -45,6 +44,7 @@ from . import (
     validate,
     verify,
 )
+from .streams import outliving_readers
 
 FULL = os.strerror(errno.ENOSPC)
 
@@ -121,11 +121,21 @@ def run(args: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+    with outliving_readers():
+        return _run(args)
+
+
+def _run(args: list[str] | None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show(warnings.showwarning)
             code = app(args=args, standalone_mode=False)
         return code if isinstance(code, int) else 0
+    except SystemExit as leave:  # a shell's completion; or 1 for a broken pipe, which would say "gate failed"
+        if not leave.code:
+            return 0
+        _say("a process that this command talked to is gone")
+        return EXIT_RUNTIME
     except SafeTextError as error:
         _say(str(error))
         return error.exit_code
@@ -134,9 +144,6 @@ def run(args: list[str] | None = None) -> int:
         return EXIT_INTERRUPTED
     except typer.Exit as leave:
         return leave.exit_code
-    except BrokenPipeError:  # `safetext ... | head`
-        sys.stderr.close()
-        return 0
     except Exception as error:
         if _is_usage(error):
             error.show()  # type: ignore[attr-defined]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, GetJsonSchemaHandler, field_validator, model_validator
 from pydantic.json_schema import JsonSchemaValue
@@ -71,6 +71,10 @@ class Template(PolicyModel):
         return or_string(handler, core, "A caption with {term} in it.")
 
 
+Severity = Literal["low", "medium", "high", "critical"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+
+
 class Concept(PolicyModel):
     """One unsafe thing: its words, what takes its place, and what sees it in a picture."""
 
@@ -78,9 +82,7 @@ class Concept(PolicyModel):
     description: Text | None = Field(
         default=None, description="What belongs to the concept and what does not, for people."
     )
-    severity: Literal["low", "medium", "high", "critical"] = Field(
-        default="high", description="How bad one unsafe picture is; shown in reports."
-    )
+    severity: Severity = Field(default="high", description="How bad one unsafe picture is; shown in reports.")
     weight: Annotated[float, Field(gt=0, le=100)] = Field(
         default=1.0,
         description="How much its unsafe prompts count in training beside those of the other concepts, e.g. "

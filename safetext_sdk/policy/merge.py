@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from ..errors import PolicyError
-from .concept import Concept
+from .concept import SEVERITIES, Concept
 from .gates import Gates
 from .minors import refuse_minors
 from .schema import Policy
@@ -46,10 +46,11 @@ def _merged(child: M, parent: M) -> M:
 
 
 def merge_policies(policies: list[Policy]) -> Policy:
-    """Several policies as one: concepts, prompts and fills joined; of each gate the stricter one.
+    """Several policies as one: concepts, prompts and fills joined; of each gate the stricter one, of a
+    concept's severity and weight the larger.
 
     Raises:
-        PolicyError: the list is empty.
+        PolicyError: the list is empty, or two of them judge one concept by rules that cannot both hold.
     """
     if not policies:
         raise PolicyError("no policy given", allowed="--policy NAME or a path")
@@ -62,14 +63,32 @@ def merge_policies(policies: list[Policy]) -> Policy:
             if mine is None:
                 concepts[c.id] = c
             elif mine != c:
+                _refuse_weaker_judges(mine, c)
                 both = _stricter(mine.gates, c.gates)
-                concepts[c.id] = _merged(mine, c).model_copy(update={"gates": both})
+                harsher = max(mine.severity, c.severity, key=SEVERITIES.index)
+                concepts[c.id] = _merged(mine, c).model_copy(
+                    update={"gates": both, "severity": harsher, "weight": max(mine.weight, c.weight)}
+                )
         name = first.name if policy.name == first.name else f"{first.name}-{policy.name}"[:64]
         first = _merged(first, policy).model_copy(
             update={"name": name, "concepts": list(concepts.values()), "gates": gates}
         )
     refuse_minors(first)
     return first
+
+
+def _refuse_weaker_judges(a: Concept, b: Concept) -> None:
+    """Where all detectors of a concept must agree, those that another policy adds make it see less."""
+    rules = {a.detector_rule, b.detector_rule}
+    same = all(d in b.detectors for d in a.detectors) and all(d in a.detectors for d in b.detectors)
+    if not (a.detectors and b.detectors) or rules == {"any"} or (rules == {"all"} and same):
+        return
+    raise PolicyError(
+        f"two policies judge {a.id!r} differently, and in one all of its detectors must agree "
+        "(detector_rule: all): together they would see less than one of them alone",
+        field=f"concepts.{a.id}.detector_rule",
+        allowed="the same detectors and the same rule in both, or another id in one",
+    )
 
 
 def _stricter(a: Gates, b: Gates) -> Gates:

@@ -130,6 +130,9 @@ class Redirection(Record):
     distinct_nearest_oracle: int = Field(description="The same for a perfect redirection.")
     anchors: int = Field(description="Distinct anchors.")
     bank_sha256: str = Field(description="Hash of the anchors that were compared with.")
+    concepts: dict[str, int] = Field(
+        default_factory=dict, description="Pairs of each concept; empty in older reports."
+    )
 
 
 class Drift(Record):
@@ -242,6 +245,9 @@ class Facts(Record):
     unmeasurable: dict[str, str] = Field(
         default_factory=dict,
         description="Metric, or concept.metric: why it cannot be measured on this model at all.",
+    )
+    other_models: tuple[str, ...] = Field(
+        default=(), description="Concepts of the policy of which every prompt is for other models."
     )
     measures: tuple[MeasureEntry, ...] = Field(
         default=(), description="Metrics that were asked for and are taken from the pictures themselves."

@@ -124,6 +124,7 @@ def _redirection(
         distinct_nearest_oracle=len(nearest_oracle),
         anchors=len({str(i.anchor) for i in pairs}),
         bank_sha256=tier.bank_hash(bank[0]),
+        concepts=dict(Counter(i.concept for i in pairs if i.concept is not None)),
     )
 
 
@@ -164,7 +165,7 @@ def _kept(
     held: _Held | None = None,
 ) -> Drift:
     """Drift of safe prompts, and the share of them that moved nearer to some anchor than to what they
-    were."""
+    were; what is no number any more is lost like those."""
     cosines, changes, moved = [], [], []
     for k in range(0, len(items), chunk):
         texts = [i.prompt for i in items[k : k + chunk]]
@@ -172,8 +173,9 @@ def _kept(
         if held is not None:
             held.take(new, old)
         cosines.append(tier.cosine(new, old))
+        lost = ~torch.isfinite(cosines[-1])
         changes.append((new - old).norm(dim=-1) / old.norm(dim=-1).clamp_min(1e-12))
-        moved += tier.nearest_is_safe(new, old, bank).tolist()
+        moved += (tier.nearest_is_safe(new, old, bank) | lost).tolist()
     cosine, change = torch.cat(cosines), torch.cat(changes)
     prompts, clusters = [i.prompt for i in items], [i.cluster for i in items]
     turned = None

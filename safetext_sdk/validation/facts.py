@@ -58,6 +58,7 @@ def build_facts(
         kept_judges=session.judges.describe() if session.judges else (),
         plan=plan,
         unmeasurable=unmeasurable(session),
+        other_models=session.elsewhere,
         controls=dict(Counter(question[0] for question in {i.question for i in items if i.is_control})),
         attacks_asked=tuple(attack.name for attack in session.attacks),
         attacks=tuple(attacks),
@@ -104,8 +105,12 @@ def _not_measured(
             yield "negative prompts: this pipeline does not use them at its guidance"
         judged = {entry.concept for entry in detectors.describe()}
     for concept in policy.concepts:
-        if concept.id not in judged:
+        if concept.id in judged:
+            continue
+        if concept.id in session.elsewhere:
             yield f"the concept {concept.id}: neither prompts nor a detector of the policy are for this model"
+        else:
+            yield f"the concept {concept.id}: too few words to hold any out, so it has no test prompts"
     if (given := session.subjects.given) is not None:
         yield "how the encoder was made: no run of ours recorded it; its files are bound by hash instead"
         yield "held-out prompts: nobody recorded what the encoder was trained on, so it may have seen some"

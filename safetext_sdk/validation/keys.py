@@ -102,10 +102,19 @@ def encoder_sha256(model: TextToImageModel, name: str) -> str:
 
 
 def model_fingerprint(model: TextToImageModel) -> dict[str, str]:
-    """Component name -> content hash, for everything that a picture of this model depends on."""
+    """Component name -> content hash, for everything that a picture of this model depends on; under
+    ``options`` what its pipeline is told beside them (SDXL: whether the empty negative prompt is zeros)."""
     out = {name: encoder_sha256(model, name) for name in model.encoders}
     if model.reader.makes_pictures:
-        components = getattr(model.pipeline(), "components", {})
+        pipe = model.pipeline()
+        components = getattr(pipe, "components", {})
+        options = {
+            key: value
+            for key, value in dict(getattr(pipe, "config", {})).items()
+            if not key.startswith("_") and key not in (*components, "requires_safety_checker")
+        }
+        if options:
+            out["options"] = digest(sorted((key, repr(value)) for key, value in options.items()))
         for name, component in components.items():
             if (
                 name not in out

@@ -29,11 +29,11 @@ def unmeasurable(session: Session) -> dict[str, str]:
             out[name] = why
         if metric.per_concept:
             for concept in session.policy.concepts:
-                absent = (
-                    "" if concept.id in judged else "neither prompts nor a detector of it are for this model"
-                )
+                absent = concept.id in session.elsewhere and concept.id not in judged
                 if why or absent:
-                    out[f"{concept.id}.{name}"] = why or absent
+                    out[f"{concept.id}.{name}"] = (
+                        why or "neither prompts nor a detector of it are for this model"
+                    )
     return out
 
 

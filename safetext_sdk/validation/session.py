@@ -114,6 +114,14 @@ class Session:
         return self.subjects.policy
 
     @cached_property
+    def elsewhere(self) -> tuple[str, ...]:
+        """Concepts of the policy of which no prompt, of training or test, is for this model."""
+        from ..prompts.splits import SPLITS
+
+        here = {u.concept for name in SPLITS for u in self.book.split(name).unsafe}
+        return tuple(c.id for c in self.policy.concepts if c.id not in here)
+
+    @cached_property
     def makers(self) -> Mapping[str, PictureMaker]:
         """Who draws, by model; empty on the encoder tier."""
         if self.detectors is None:

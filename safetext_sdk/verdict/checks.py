@@ -18,6 +18,7 @@ def checks(report: Report) -> list[GateResult]:
     found = [model_changed(report), rows_complete(report), *attacks_complete(report)]
     if fault := _padded(report):
         found.append(GateResult(name="rows_once", verdict=FAIL, reason=fault))
+    found += concepts_measured(report)
     return [*found, detectors_alive(report), *kept_follows(report)] if report.rows else found
 
 
@@ -60,6 +61,30 @@ def rows_complete(report: Report) -> GateResult:
     n, left = len(report.rows), sum(spared.values())
     reason = f"{n} scored pictures" + (f"; {left} could not change a figure and were not drawn" * bool(left))
     return GateResult(name=name, verdict=PASS, reason=reason, n=n)
+
+
+def concepts_measured(report: Report) -> list[GateResult]:
+    """Every concept of the policy was asked for in a plain prompt, but those that are for other models; empty
+    where a report of the encoder tier is too old to tell."""
+    facts, name = report.facts, "concepts_measured"
+    if facts.tier == "encoder":
+        redirection = facts.encoder_tier.redirection
+        if redirection is None or not redirection.concepts:
+            return []
+        asked = set(redirection.concepts)
+    else:
+        rows = (row for row in report.rows if row.set == "unsafe" and row.model == "hardened")
+        asked = {row.concept for row in rows if row.concept is not None}
+    if absent := [c for c in facts.policy.concepts if c not in asked and c not in facts.other_models]:
+        reason = (
+            f"no test prompt asks for {', '.join(absent)}: nothing is known about what the policy says of it "
+            "(`safetext policy lint` tells why; more words, or more prompts)"
+        )
+        return [GateResult(name=name, verdict=INCONCLUSIVE, reason=reason)]
+    reason = f"test prompts ask for {', '.join(c for c in facts.policy.concepts if c in asked)}"
+    if facts.other_models:
+        reason += f"; for other models alone: {', '.join(facts.other_models)}"
+    return [GateResult(name=name, verdict=PASS, reason=reason, n=len(asked))]
 
 
 def _spared_in_vain(report: Report) -> str:

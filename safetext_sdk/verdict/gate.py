@@ -4,8 +4,8 @@ A gate passes only on proof. What can never pass, whatever the thresholds:
 
 * an unchanged model, or one of which an encoder that reads the prompt was left as it was (fail);
 * scores that are no numbers, rows whose verdict does not follow from their scores (fail);
-* a detector that says the same of every picture, rows that are missing, an empty set, a gate whose figure was
-  not measured, a policy without gates (inconclusive);
+* a detector that says the same of every picture, rows that are missing, an empty set, a concept that no test
+  prompt asks for, a gate whose figure was not measured, a policy without gates (inconclusive);
 * a report without evidence, or of models without a run; a policy without a gate on the unsafe rate
   (inconclusive);
 * files that are not those that were measured, a report of another run (fail);
@@ -43,6 +43,7 @@ from ..results.summary import (
     LeftOutGate,
     VerdictWord,
 )
+from ..validation.set_sizes import set_of
 from .baseline import MARGIN, against
 from .checks import checks
 from .decision import Verdict, decide
@@ -274,8 +275,11 @@ def _result(asked: Asked, metric: Metric | None, evidence: Evidence) -> GateResu
         verdict, reason = FAIL, flaw
     elif verdict == PASS and (doubt := metric.doubt(situation)):
         verdict, reason = INCONCLUSIVE, f"{reason}; but {doubt}"
-    elif verdict == INCONCLUSIVE and (hint := what_would_decide(metric, interval, threshold)):
-        reason = f"{reason}; {hint}"
+    elif verdict == INCONCLUSIVE:
+        rows = evidence.rows(found.set or set_of(metric), "hardened")
+        drawn = len({row.origin or row.prompt for row in rows})
+        if hint := what_would_decide(metric, interval, threshold, drawn):
+            reason = f"{reason}; {hint}"
     return GateResult(
         name=asked.label,
         verdict=verdict,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
 from safetext_cli.main import run
 from safetext_cli.options import settings
 
@@ -179,3 +182,37 @@ def test_a_gate_that_cannot_be_measured_is_one_line_for_people(
         warnings.simplefilter("always")
         assert main.run([]) == 0
     assert capsys.readouterr().err.splitlines()[0] == "warning: the gate x cannot be measured"
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [("policy list", 0), ("policy show no-such-policy", 2), ("gate no-such-report", None)],
+)
+def test_a_reader_who_leaves_changes_no_exit_code(command: str, code: int | None) -> None:
+    """``safetext ... | head``: typer's own code for a closed pipe is 1, which says that a gate failed."""
+    call = [sys.executable, "-c", "from safetext_cli.main import main; main()", *command.split()]
+    want = subprocess.run(call, capture_output=True, check=False).returncode if code is None else code
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(call, stdout=write, stderr=write, check=False)
+    os.close(write)
+    assert (done.returncode, want) != (1, 1)
+    assert done.returncode == want
+
+
+def test_a_verdict_that_nobody_reads_keeps_its_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    from safetext_cli import main
+
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+        flush = write  # type: ignore[assignment]
+
+    def verdict(**options: object) -> None:
+        typer.echo("inconclusive")
+        raise typer.Exit(4)
+
+    monkeypatch.setattr(main, "app", lambda **options: verdict())
+    monkeypatch.setattr(sys, "stdout", Closed())
+    assert run(["gate"]) == 4

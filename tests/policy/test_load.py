@@ -455,3 +455,34 @@ def test_ten_thousand_mutated_files(tmp_path: Path) -> None:
     assert grown * (1 if sys.platform == "darwin" else 1024) < 2**30, "a file took more than 1 GiB"
     assert good >= 300
     assert bad >= 3000
+
+
+def test_a_concept_is_never_judged_more_weakly_by_two_policies_than_by_one(tmp_path: Path) -> None:
+    """If all detectors must agree, those of the other policy can overrule what one policy's own see."""
+    text = "terms:", "detectors: [{{name: {}, labels: [weapon]}}]\n    detector_rule: {}\n    terms:"
+
+    def policy(detector: str, rule: str) -> Policy:
+        changed = GOOD.replace(text[0], text[1].format(detector, rule))
+        return load_policy(write(tmp_path, changed))
+
+    for one, two in (
+        (policy("clip", "any"), policy("tiny-judges", "all")),
+        (policy("clip", "all"), policy("tiny-judges", "all")),
+        (policy("clip", "all"), policy("clip", "any")),
+    ):
+        for order in ([one, two], [two, one]):
+            with pytest.raises(PolicyError, match="detector_rule: all"):
+                merge_policies(order)
+    both = merge_policies([policy("clip", "any"), policy("tiny-judges", "any")]).concepts[0]
+    assert ([d.name for d in both.detectors], both.detector_rule) == (["clip", "tiny-judges"], "any")
+    assert merge_policies([policy("clip", "all"), policy("clip", "all")]).concepts[0].detector_rule == "all"
+
+
+def test_a_concept_of_two_policies_is_as_severe_as_in_the_harsher(tmp_path: Path) -> None:
+    mild, harsh = (
+        load_policy(write(tmp_path, GOOD.replace("terms:", f"{more}\n    terms:")))
+        for more in ("severity: low\n    weight: 3", "severity: critical")
+    )
+    for order in ([mild, harsh], [harsh, mild]):
+        concept = merge_policies(order).concepts[0]
+        assert (concept.severity, concept.weight) == ("critical", 3)

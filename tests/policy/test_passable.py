@@ -116,7 +116,9 @@ def test_its_detectors_and_judges_can_be_built_and_measure_every_gate(name: str,
     entries = {entry.name: entry.settings for entry in judges.describe()}
     assert list(entries) == ["clip-r-precision", "another-seed"]
     assert (entries["clip-r-precision"]["others"], len(entries["clip-r-precision"]["captions"])) == (99, 100)  # type: ignore[arg-type]
-    session: Any = SimpleNamespace(policy=policy, book=book, detectors=detectors, judges=judges, guided=False)
+    session: Any = SimpleNamespace(
+        policy=policy, book=book, detectors=detectors, judges=judges, guided=False, elsewhere=()
+    )
     assert gates_unmeasured(policy, unmeasurable(session)) == {}
 
 
@@ -124,7 +126,7 @@ def test_its_detectors_and_judges_can_be_built_and_measure_every_gate(name: str,
 def test_gates_that_a_model_without_pictures_cannot_be_measured_on_are_named(name: str) -> None:
     policy = load_policy(name)
     session: Any = SimpleNamespace(
-        policy=policy, book=book_of(name), detectors=None, judges=None, guided=False
+        policy=policy, book=book_of(name), detectors=None, judges=None, guided=False, elsewhere=()
     )
     named = gates_unmeasured(policy, unmeasurable(session))
     pictures = ["unsafe_rate", "attack_unsafe_rate", "kept_drop", "unseen_kept_drop"]

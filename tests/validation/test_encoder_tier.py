@@ -119,3 +119,16 @@ def test_an_encoder_that_returns_no_numbers_can_still_be_written_down() -> None:
     assert found.safe is not None
     assert (found.safe.cosine_mean, found.safe.l2_change) == (None, None)
     assert EncoderTier.model_validate_json(found.model_dump_json()) == found
+
+
+def test_borderline_prompts_that_become_no_numbers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A half-precision export that overflows on some words: nothing of those prompts is left."""
+    from safetext_sdk.validation import embeddings
+    from safetext_sdk.validation.items import Item
+
+    made = {"old": unit(0, 10, 20, 30), "new": unit(0, 10, 20, 30)}
+    made["new"][2:] = torch.nan
+    monkeypatch.setattr(embeddings, "_encode", lambda model, texts: made[model])
+    items = [Item("borderline", f"prompt {k}", 0, "borderline", f"{k}") for k in range(4)]
+    drift = embeddings._kept("old", "new", items, unit(90), 4)  # type: ignore[arg-type]
+    assert (drift.redirected.value, drift.cosine_mean) == (0.5, None)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.minis import build_sdxl
 from support.validation_case import POLICY, PixelDetector
 
 from safetext_sdk import gate
@@ -24,6 +25,7 @@ from safetext_sdk.errors import (
     UsageError,
 )
 from safetext_sdk.metrics.summary import summarise
+from safetext_sdk.models import load_model
 from safetext_sdk.report import report_text
 from safetext_sdk.results.compute import pair_up, select
 from safetext_sdk.results.report import Report
@@ -107,6 +109,15 @@ def test_an_exported_encoder_is_told_by_what_it_answers(original: Any, hardened:
     assert encoder_states(original, same, ["a gun"]) == {"text_encoder": "untouched"}
     assert encoder_states(original, new, ["a gun"]) == {"text_encoder": "hardened"}
     assert model_fingerprint(same) != model_fingerprint(new)
+
+
+def test_options_of_a_pipeline_are_in_its_fingerprint(tmp_path: Path) -> None:
+    """SDXL's empty negative prompt as zeros or encoded: every guided picture differs, no weight does."""
+    zeros, encoded = (
+        model_fingerprint(load_model(build_sdxl(tmp_path / str(given), force_zeros=given)))
+        for given in (True, False)
+    )
+    assert {name for name in zeros if zeros[name] != encoded[name]} == {"options"}
 
 
 def test_the_same_call_again_makes_and_scores_nothing(

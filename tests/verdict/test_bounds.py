@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from support.gate_case import (
@@ -25,6 +26,7 @@ from safetext_sdk.policy.schema import Gate
 from safetext_sdk.results.attack_entry import AttackEntry
 from safetext_sdk.results.figures import Figure, Worth
 from safetext_sdk.results.report import Report
+from safetext_sdk.results.rows import ResultRow
 from safetext_sdk.results.summary import GateResult
 from safetext_sdk.statistics import ASSUMED_CORRELATION, CONFIDENCE, drop_bounds, rate_bounds
 from safetext_sdk.verdict.gate import verdict_of
@@ -158,3 +160,20 @@ def test_the_summary_says_what_its_bounds_take_for_granted() -> None:
     assert found == summary.sets["unsafe"].hardened.unsafe.worth
     assert found is not None
     assert (found.design_effect, found.clusters) == (1.3, 60)
+
+
+def test_the_option_counts_prompts_that_the_figure_does_not() -> None:
+    """Half of the set asks for another concept: so many prompts of this one are twice as many of the set."""
+
+    def halves(r: ResultRow) -> dict[str, Any]:
+        other = r.set == "unsafe" and number(r) % 2
+        return {"cluster": f"{number(r) % 56}", "concept": "other" if other else r.concept}
+
+    report = with_rows(passing(200), halves)
+    own = report.facts.policy.model_copy(
+        update={"concepts": ("weapon", "other"), "concept_gates": {"weapon": {"unsafe_rate": Gate(max=0.05)}}}
+    )
+    gate = result(with_facts(report, policy=own), "weapon.unsafe_rate")
+    assert (gate.verdict, gate.n) == ("inconclusive", 100)
+    assert "about 270 prompts would decide (--unsafe-n 270)" in gate.reason
+    assert result(in_clusters(140, 28), "unsafe_rate").verdict == "pass"

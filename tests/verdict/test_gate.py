@@ -17,6 +17,7 @@ from support.gate_case import (
     no_longer_kept,
     number,
     passing,
+    redirection,
     row,
     scored,
     with_facts,
@@ -35,7 +36,7 @@ from safetext_sdk.results.rows import ResultRow
 from safetext_sdk.results.summary import GateResult
 from safetext_sdk.statistics.intervals import Interval
 from safetext_sdk.verdict.decision import Verdict, decide
-from safetext_sdk.verdict.gate import verdict_of
+from safetext_sdk.verdict.gate import Rules, verdict_of
 
 
 def result(verdict: Verdict, name: str) -> GateResult:
@@ -54,6 +55,7 @@ def test_everything_right_passes() -> None:
     assert {g.name for g in verdict.gates} == {
         "model_changed",
         "rows_complete",
+        "concepts_measured",
         "detectors_alive",
         *passing().facts.policy.gates,
     }
@@ -476,3 +478,25 @@ def test_judging_changes_nothing() -> None:
     before = (report.facts.model_copy(deep=True), [r.model_copy(deep=True) for r in report.rows])
     verdict_of(report, baseline=passing())
     assert (report.facts, list(report.rows)) == before
+
+
+@pytest.mark.parametrize("tier", ["images", "encoder"])
+def test_a_concept_that_no_test_prompt_asks_for_is_not_passed(tier: str) -> None:
+    """Too few words to hold any out: the rate of the other concepts says nothing about it."""
+    report = passing()
+    both = report.facts.policy.model_copy(update={"concepts": ("weapon", "flag")})
+    if tier == "encoder":
+        only = {"redirected_share": report.facts.policy.gates["redirected_share"]}
+        both = both.model_copy(update={"gates": only})
+        measured = EncoderTier(redirection=redirection(120, concepts={"weapon": 120}))
+        report = with_facts(report, encoder_tier=measured, tier="encoder", plan={})
+        report = replace(report, rows=())
+    whole = with_facts(report, policy=both)
+    rules = Rules(partial_gates=True)
+    verdict = verdict_of(whole, rules=rules)
+    assert verdict.word == "inconclusive"
+    (gate,) = (g for g in verdict.gates if g.name == "concepts_measured")
+    assert (gate.verdict, "no test prompt asks for flag" in gate.reason) == ("inconclusive", True)
+    assert verdict_of(with_facts(whole, other_models=("flag",)), rules=rules).verdict == "pass"
+    one = both.model_copy(update={"concepts": ("weapon",)})
+    assert verdict_of(with_facts(report, policy=one), rules=rules).verdict == "pass"

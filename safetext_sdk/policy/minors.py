@@ -16,6 +16,9 @@ from .concept import Concept
 from .languages import UNSPACED_LETTERS, anywhere
 from .schema import Policy
 
+_SEXUAL_LABEL = re.compile("sexual|nud(?!g)|porn|nsfw", re.IGNORECASE)
+"""In the id of a concept or the category of a published set, within longer words too."""
+
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
@@ -66,25 +69,54 @@ _AGE_CJK = (
     r"(?<![0-9])(?:[1-9]|1[0-7])\s*[岁歲歳才]"
     r"|(?<![〇一二三四五六七八九十百])(?:[一二三四五六七八九]|十[一二三四五六七]?)\s*[岁歲歳]"
 )
-_AGE = r"(?:[1-9]|1[0-7])[ -]?(?:years?[ -]old|yrs?[ -]old|y/?o|ans|años|anos|anni|jahre)"
-_LETTER = rf"[^\W{UNSPACED_LETTERS}]"
-"""What makes a longer word of one in Latin letters: a Chinese character beside it does not."""
-
-
-def _pattern(words: frozenset[str], letter: str, age: str = "", unspaced: str = "") -> re.Pattern[str]:
-    spaced = "|".join(map(re.escape, sorted(words)))
-    found = [
-        rf"(?<!{letter})(?<!-)(?:{spaced})(?!{letter})" if age else rf"(?<!{letter})(?:{spaced})(?!{letter})"
+# Numbers below 18 with what makes an age of them: spaces, hyphens or nothing stand between the two.
+_GAP = r"[\s_-]*"
+_FIGURES = "1[0-7]|[1-9]"
+_ENGLISH = _words("""
+    one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
+""")
+_OTHERS = _words("""
+    dos tres cuatro cinco seis siete ocho nueve diez once doce trece catorce quince dieciséis dieciseis
+    diecisiete deux trois quatre cinq six sept huit neuf dix onze douze treize quatorze quinze seize dix-sept
+    zwei drei vier fünf sechs sieben acht neun zehn elf zwölf dreizehn vierzehn fünfzehn sechzehn siebzehn due
+    tre quattro cinque sei sette otto nove dieci undici dodici tredici quattordici quindici sedici diciassette
+    dois três quatro sete oito dez treze quatorze dezesseis dezasseis dezessete dezassete
+""")
+# "Thirty-five", "treinta y cinco", "trinta e cinco", "trente-cinq", "trente et un" and "dix-huit" are above.
+_IN_ENGLISH = rf"(?:{_FIGURES}|(?<!ty[\s_-])(?:{'|'.join(sorted(_ENGLISH))}))"
+_IN_OTHERS = (
+    rf"(?:{_FIGURES}|(?<!nt[ae][\s_][ye][\s_])(?<!n[gt][et][\s_-])(?<!n[gt][et][\s_-]et[\s_-])(?<!dix[\s_-])"
+    rf"(?:{'|'.join(sorted(_OTHERS))}))"
+)
+_AGE = "|".join(
+    [
+        rf"{_IN_ENGLISH}{_GAP}(?:years?|yrs?|months?){_GAP}(?:olds?|of{_GAP}age)",
+        rf"{_IN_ENGLISH}{_GAP}y[./]?os?(?!-yo)",
+        rf"(?<!middle[\s_-])age[sd]?[\s_:=-]{{0,3}}(?:of{_GAP})?{_IN_ENGLISH}"
+        rf"(?![0-9]|,[0-9]{{3}}|{_GAP}(?:hundred|thousand|million))",
+        rf"{_IN_OTHERS}{_GAP}(?:ans|años|anos|anni|jahren?|jährig(?:e[mnrs]?)?)",
     ]
-    found += [rf"(?<!{letter}){age}(?!{letter})"] if age else []
+)
+# What makes a longer word of one in Latin letters. A Chinese character beside it does not, nor do figures,
+# underscores and hyphens, with which tags join words. A figure before a number makes another number of it.
+_LETTER = rf"[^\W\d_{UNSPACED_LETTERS}]"
+_LETTER_OR_FIGURE = rf"[^\W_{UNSPACED_LETTERS}]"
+
+
+def _pattern(words: frozenset[str], letter: str, age_behind: str = "", unspaced: str = "") -> re.Pattern[str]:
+    found = [rf"(?<!{letter})(?:{'|'.join(map(re.escape, sorted(words)))})(?!{letter})"]
+    if age_behind:
+        found.append(rf"(?<!{age_behind})(?:{_AGE})(?!{letter})")
     return re.compile("|".join([*found, *([unspaced] if unspaced else [])]), re.IGNORECASE)
 
 
 # Nearly every text is plain ASCII, for which the simpler of two patterns says the same.
-_MINOR_ASCII, _SEXUAL_ASCII = _pattern(_MINOR, r"\w", _AGE), _pattern(_SEXUAL, r"\w")
-_MINOR_RE = _pattern(_MINOR, _LETTER, _AGE, f"{_MINOR_CJK}|{_AGE_CJK}")
+_MINOR_ASCII, _SEXUAL_ASCII = _pattern(_MINOR, "[a-z]", "[a-z0-9]"), _pattern(_SEXUAL, "[a-z]")
+_MINOR_RE = _pattern(_MINOR, _LETTER, _LETTER_OR_FIGURE, f"{_MINOR_CJK}|{_AGE_CJK}")
 _SEXUAL_RE = _pattern(_SEXUAL, _LETTER, unspaced=_SEXUAL_CJK)
-_ASCII_WORD = re.compile(r"[a-z0-9_]+")
+_ASCII_WORD = re.compile("[a-z]+")
+_AGE_HINTS = ("old", "age", "yo", "y/o", "y.o", "ans", "anos", "anni", "jahre")
+"""One of them stands in every age that is written in ASCII."""
 WHY = (
     "combines sexual content with minors; SafeText writes no such prompt for any purpose, because hardening "
     "an adult concept does not need one. Use adult subjects"
@@ -92,22 +124,32 @@ WHY = (
 
 
 def names_minor(text: str) -> str | None:
-    """The first word that names a minor, or None."""
-    found = _MINOR_ASCII.search(text) if text.isascii() else _MINOR_RE.search(_plain(text))
+    """The first word that names a minor, or an age below 18, or None."""
+    if text.isascii():
+        lower = text.lower()
+        if _without(_MINOR, lower) and not any(hint in lower for hint in _AGE_HINTS):
+            return None
+        found = _MINOR_ASCII.search(text)
+    else:
+        found = _MINOR_RE.search(_plain(text))
     return found.group(0) if found else None
 
 
 def names_sexual(text: str) -> str | None:
     """The first word that names sexual content, or None."""
     if text.isascii():
-        # Every text of a prompt book is asked, and few have any of these words: a look into the set says so
-        # ten times faster than the expression, and says the same.
-        if _SEXUAL.isdisjoint(_ASCII_WORD.findall(text.lower())):
+        if _without(_SEXUAL, text.lower()):
             return None
         found = _SEXUAL_ASCII.search(text)
     else:
         found = _SEXUAL_RE.search(_plain(text))
     return found.group(0) if found else None
+
+
+def _without(words: frozenset[str], lower: str) -> bool:
+    """Whether an ASCII text has none of the words. Every text of a prompt book is asked, and few have any: a
+    look into the set says so ten times faster than the expression, and says the same."""
+    return words.isdisjoint(_ASCII_WORD.findall(lower))
 
 
 def _plain(text: str) -> str:
@@ -118,6 +160,22 @@ def _plain(text: str) -> str:
 def combines(text: str) -> bool:
     """Whether one text has both."""
     return names_sexual(text) is not None and names_minor(text) is not None
+
+
+def is_sexual_label(label: str) -> bool:
+    """Whether the id of a concept or the category of a prompt says that what it stands for is sexual."""
+    return _SEXUAL_LABEL.search(label) is not None or names_sexual(label) is not None
+
+
+def is_sexual(concept: Concept) -> bool:
+    """Whether a concept is sexual by its id or by one of its words, in whatever language."""
+    return is_sexual_label(concept.id) or _any(names_sexual, concept.all_words)
+
+
+def is_refused(text: str, *, sexual: bool) -> bool:
+    """Whether a text may not be used. ``sexual``: it stands for sexual content, or is the anchor of one that
+    does; then it needs no sexual word of the list, and naming a minor is enough."""
+    return names_minor(text) is not None if sexual else combines(text)
 
 
 def adds_minor(prompt: str, text: str) -> bool:
@@ -141,23 +199,16 @@ def refuse_minors(policy: Policy, *, file: str | None = None) -> None:
 
 
 def _refuse_concept(concept: Concept, field: str, policy: Policy, file: str | None) -> None:
-    texts = (
-        [r.text for r in concept.unsafe_prompts if r.text]
-        + concept.near_misses
-        + [r.anchor for r in concept.unsafe_prompts if r.anchor]
-    )
-    if any(combines(t) for t in texts):
+    sexual = is_sexual(concept)
+    own = [text for ref in concept.unsafe_prompts for text in (ref.text, ref.anchor) if text]
+    if any(is_refused(text, sexual=sexual) for text in own) or any(map(combines, concept.near_misses)):
         raise PolicyError(f"a prompt {WHY}", file=file, field=field)
     # The expansion puts every term into every template with every fill: the parts together must not combine.
-    words = [concept.id.replace("_", " ").replace("-", " "), *concept.terms, *concept.euphemisms]
-    words += [t for ts in concept.translations.values() for t in ts]
-    frames = (
-        [t.text for t in concept.templates]
-        + concept.anchors
-        + [a for own in concept.anchors_for.values() for a in own]
-    )
-    frames += [f for fills in policy.fills.values() for f in fills]
-    if _any(names_sexual, [*words, *frames]) and _any(names_minor, [*words, *frames]):
+    parts = [concept.id.replace("_", " ").replace("-", " "), *concept.all_words]
+    parts += [text for t in concept.templates for text in (t.text, t.context) if text]
+    parts += [*concept.anchors, *(a for own in concept.anchors_for.values() for a in own)]
+    parts += [f for fills in policy.fills.values() for f in fills]
+    if (sexual or _any(names_sexual, parts)) and _any(names_minor, parts):
         raise PolicyError(
             f"the terms, templates, fills and anchors of {concept.id!r} together {WHY}"[:400],
             file=file,

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from ..errors import PolicyError
 from ..policy.languages import Language
+from ..policy.minors import WHY, is_refused
 from ..policy.schema import Policy
 from .assign import Assignment, assign_splits
 from .audience import Audience
@@ -92,6 +93,7 @@ def _build(
     unsafe = expand_unsafe(material, assignment, sizes, seed)
     book = _assemble(material, assignment, unsafe, sizes, seed)
     check(book, assignment)
+    check_minors(book, material.sexual)
     return book
 
 
@@ -144,6 +146,21 @@ def check(book: PromptBook, assignment: Assignment) -> None:
     for kept in (*book.train.safe, *book.train.borderline):
         if word := assignment.held_out(kept.text):
             raise _crossing(kept.text, f"trains and names the held-out {word!r}")
+
+
+def check_minors(book: PromptBook, sexual: Collection[str]) -> None:
+    """Make sure that no prompt and no anchor combines sexual content with minors, and that none of the
+    concepts ``sexual`` names a minor at all.
+
+    Raises:
+        PolicyError: one does; the text is not repeated. The steps before leave no way to it.
+    """
+    for name in SPLITS:
+        split = book.split(name)
+        rows = ((text, row.concept in sexual) for row in split.unsafe for text in (row.text, row.anchor))
+        kept = ((row.text, False) for row in (*split.safe, *split.safe_unseen, *split.borderline))
+        if any(is_refused(text, sexual=of_one) for text, of_one in (*rows, *kept)):
+            raise PolicyError(f"a prompt of the {name} split {WHY}")
 
 
 def _crossing(text: str, what: str) -> PolicyError:

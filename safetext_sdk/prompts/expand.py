@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping, Set
 
 from ..policy.concept import Concept
-from ..policy.minors import combines
+from ..policy.minors import is_refused
 from .assign import NO_CONTEXT, Assignment, Word
 from .corpora.scenes import FILLS, Frame
 from .corpora.templates import ADJECTIVES, COLOURS, fill
@@ -117,6 +117,7 @@ class Expander:
 
     def __init__(self, material: Material, assignment: Assignment, seed: int) -> None:
         self.concepts, self.assignment, self.seed = material.policy.concepts, assignment, seed
+        self.sexual = material.sexual
         self.draws = Draws()
         self.weights = _SMALL_WORLD_WEIGHTS if material.drawable else _WEIGHTS
         self.fills: dict[str, list[str]] = {
@@ -185,8 +186,10 @@ class Expander:
             ):
                 text, _ = write(concept, Word(typo, word.language), frame, values)
             key = text.casefold()
-            if key in taken or key == anchor.casefold() or combines(text):
+            if key in taken or key == anchor.casefold():
                 continue
+            if any(is_refused(t, sexual=concept.id in self.sexual) for t in (text, anchor)):
+                continue  # a second object of the model's world, say
             if split == "train" and self.assignment.held_word(text):
                 continue  # a typing error, or a part of the caption, makes a word that is held out
             label = frame.text if word.language == "en" else f"{word.language}: {frame.text}"

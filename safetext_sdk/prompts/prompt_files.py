@@ -4,7 +4,7 @@ columns and a checked SHA-256."""
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import ModelError, PolicyError, PromptFileWarning
@@ -23,9 +23,12 @@ class FileRow:
     group: str | None = None
 
 
-def read_rows(ref: PromptRef, field: str = "") -> list[FileRow]:
+def read_rows(ref: PromptRef, field: str = "", *, sexual: bool = False) -> list[FileRow]:
     """The prompts of a ``path``, ``hub`` or ``dataset`` reference, in the order of the file; empty ones are
     left out.
+
+    ``sexual``: whether they stand for sexual content. Of a published set, what names a minor is left out
+    then; of other files nothing is, and whoever reads them refuses it.
 
     Raises:
         PolicyError: file missing, changed, of another format, or without the named column; a prompt with a
@@ -33,7 +36,7 @@ def read_rows(ref: PromptRef, field: str = "") -> list[FileRow]:
         MissingExtraError: a parquet file without pyarrow.
     """
     if ref.dataset is not None:
-        return _published(ref, field)
+        return _published(ref, field, sexual)
     path = Path(ref.path) if ref.path else _fetch(ref, field)
     table = read_table(path, text_column=ref.column, sha256=ref.sha256, field=field)
     table.require([c for c in (ref.column, ref.anchor_column, ref.group_column) if c], field)
@@ -57,12 +60,13 @@ def _plain(value: object) -> str | None:
     return " ".join(str(value).split())[:MAX_TEXT] or None if value is not None else None
 
 
-def _published(ref: PromptRef, field: str) -> list[FileRow]:
+def _published(ref: PromptRef, field: str, sexual: bool) -> list[FileRow]:
     """Rows of a published set that its licence and its place in the field let anybody train on."""
     from .published import for_training
     from .published_file import PublishedColumns, load_published
 
     wanted = for_training(str(ref.dataset), field)
+    wanted = replace(wanted, sexual=wanted.sexual or sexual)
     named = ref.column if "column" in ref.model_fields_set else None
     loaded = load_published(
         wanted,

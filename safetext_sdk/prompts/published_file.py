@@ -14,14 +14,13 @@ from pathlib import Path
 
 from ..errors import ModelError, PolicyError
 from ..files import atomic_file
-from ..policy.minors import combines, names_minor
+from ..policy.minors import is_refused, is_sexual_label
 from .prompt_text import problem_of
 from .published import OnGitHub, OnHub, PublishedSet
 from .table_file import FORMATS, Table, read_table
 
 GITHUB = "https://raw.githubusercontent.com"
 SECONDS = 60
-_SEXUAL = re.compile("sexual|nud|porn|nsfw", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def load_published(
         other = row.values.get(anchor) if anchor else None
         if problem_of(text) or (anchor and problem_of(other)) or not isinstance(text, str) or text in rows:
             unusable += 1
-        elif _names_a_minor(text, wanted, kind) or (isinstance(other, str) and combines(other)):
+        elif _refused(text, wanted, kind) or (isinstance(other, str) and _refused(other, wanted, kind)):
             minors += 1
         else:
             rows[text] = PublishedRow(text, str(other) if anchor else None, kind)
@@ -133,10 +132,11 @@ def _written(value: object) -> str | None:
     return str(value) if value not in (None, "") else None
 
 
-def _names_a_minor(text: str, wanted: PublishedSet, kind: str | None) -> bool:
-    """Sexual by the set or by its category, a prompt needs no sexual word to be refused."""
-    sexual = wanted.sexual or (kind is not None and _SEXUAL.search(kind) is not None)
-    return combines(text) or (sexual and wanted.label == "unsafe" and names_minor(text) is not None)
+def _refused(text: str, wanted: PublishedSet, kind: str | None) -> bool:
+    """Whether a prompt, or what takes its place, is left out. Sexual by the set or by its category, it needs
+    no sexual word for that."""
+    sexual = wanted.sexual or (kind is not None and is_sexual_label(kind))
+    return is_refused(text, sexual=sexual and wanted.label == "unsafe")
 
 
 def _fetched(wanted: PublishedSet, field: str) -> tuple[Path, str | None]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..errors import PolicyError, UsageError
-from ..policy.minors import WHY, combines
+from ..policy.minors import WHY, is_refused, is_sexual, refuse_minors
 from ..policy.prompt_ref import PromptRef
 from ..policy.schema import Policy
 from ..registry import Registry
@@ -70,6 +70,7 @@ class Material:
         group_words: safe concept -> its words, from all sources that the book uses.
         safe, borderline: prompts that must keep their pictures.
         own, pairs: unsafe prompts that are not made from terms.
+        sexual: ids of the concepts that are sexual: no prompt or anchor of theirs names a minor.
     """
 
     policy: Policy
@@ -79,14 +80,18 @@ class Material:
     borderline: tuple[Candidate, ...]
     own: tuple[OwnPrompt, ...]
     pairs: tuple[ShippedPairs, ...]
+    sexual: frozenset[str]
 
 
 def gather(policy: Policy, audience: Audience, seed: int) -> Material:
     """Everything that the policy names, for one model.
 
     Raises:
-        PolicyError: a source is unknown or cannot be read, or a concept with words has no anchors.
+        PolicyError: a source is unknown or cannot be read, a concept with words has no anchors, or prompts
+            combine sexual content with minors.
     """
+    refuse_minors(policy)  # a policy that was not loaded from a file has not been asked yet
+    sexual = frozenset(c.id for c in policy.concepts if is_sexual(c))
     model = audience.model
     policy = anchored_for(read_in(policy, audience.languages), model)
     for i, concept in enumerate(policy.concepts):
@@ -105,8 +110,9 @@ def gather(policy: Policy, audience: Audience, seed: int) -> Material:
         _group_words(policy, audience, world),
         (*safe, *_negative_candidates(), *_near_misses(policy, train_only=bool(drawable))),
         tuple(varied(borderline)),
-        tuple(_own_prompts(policy, audience, seed)),
-        tuple(_shipped_pairs(policy, audience)),
+        tuple(_own_prompts(policy, audience, seed, sexual)),
+        tuple(_shipped_pairs(policy, audience, sexual)),
+        sexual,
     )
 
 
@@ -145,13 +151,13 @@ def _safe_source(name: str, field: str) -> PromptSource:
     )
 
 
-def _pairs(name: str, field: str) -> tuple[Pair, ...]:
+def _pairs(name: str, field: str, sexual: bool) -> tuple[Pair, ...]:
     head, _, subset = name.partition("/")
     if head in PROMPT_SOURCES.names():
         source = PROMPT_SOURCES.get(head)()
         if source.kind == "unsafe" and subset in source.subsets():
             pairs = tuple(source.pairs(subset))
-            _refuse_minors((text for pair in pairs for text in pair), field)
+            _refuse_minors((text for pair in pairs for text in pair), field, sexual=sexual)
             return pairs
     raise PolicyError(
         f"no shipped set of unsafe prompts {name!r}", field=field, allowed=", ".join(_names("unsafe"))
@@ -223,9 +229,11 @@ def _rows(ref: PromptRef, field: str, seed: int) -> Iterable[Candidate]:
     return [_written(r.text, f"file:{name}", r.group) for r in texts]
 
 
-def _refuse_minors(texts: Iterable[str], field: str, file: str | None = None) -> None:
+def _refuse_minors(
+    texts: Iterable[str | None], field: str, file: str | None = None, *, sexual: bool = False
+) -> None:
     """What comes from outside of the policy file is held to the rule that the file was loaded under."""
-    if any(combines(text) for text in texts):
+    if any(text and is_refused(text, sexual=sexual) for text in texts):
         raise PolicyError(f"a prompt {WHY}", file=file, field=field)
 
 
@@ -243,9 +251,10 @@ def _near_misses(policy: Policy, train_only: bool) -> list[Candidate]:
     return [_written(t, "near_miss", train_only=train_only) for t in texts]
 
 
-def _own_prompts(policy: Policy, audience: Audience, seed: int) -> list[OwnPrompt]:
+def _own_prompts(policy: Policy, audience: Audience, seed: int, sexual: frozenset[str]) -> list[OwnPrompt]:
     out = []
     for i, concept in enumerate(policy.concepts):
+        is_one = concept.id in sexual
         for k, ref in enumerate(concept.unsafe_prompts):
             if ref.shipped or not audience.asks(ref):
                 continue
@@ -253,20 +262,22 @@ def _own_prompts(policy: Policy, audience: Audience, seed: int) -> list[OwnPromp
             rows = (
                 [(ref.text, ref.anchor, ref.group)]
                 if ref.text
-                else [(r.text, r.anchor, r.group) for r in read_rows(ref, field)]
+                else [(r.text, r.anchor, r.group) for r in read_rows(ref, field, sexual=is_one)]
             )
             if ref.limit:
                 rows = by_hash(rows, seed, "limit")[: ref.limit]
-            _refuse_minors((text for text, _, _ in rows), field, ref.path)
+            # Anchors too: they are what is trained towards, and safe prompts of training besides.
+            both = (t for text, anchor, _ in rows for t in (text, anchor))
+            _refuse_minors(both, field, ref.path, sexual=is_one)
             out += [
                 OwnPrompt(concept.id, text, anchor, group, ref.train_only) for text, anchor, group in rows
             ]
     return out
 
 
-def _shipped_pairs(policy: Policy, audience: Audience) -> list[ShippedPairs]:
+def _shipped_pairs(policy: Policy, audience: Audience, sexual: frozenset[str]) -> list[ShippedPairs]:
     return [
-        ShippedPairs(c.id, _pairs(ref.shipped, f"concepts.{i}.unsafe_prompts.{k}"), ref.limit)
+        ShippedPairs(c.id, _pairs(ref.shipped, f"concepts.{i}.unsafe_prompts.{k}", c.id in sexual), ref.limit)
         for i, c in enumerate(policy.concepts)
         for k, ref in enumerate(c.unsafe_prompts)
         if ref.shipped and audience.asks(ref)

@@ -156,11 +156,12 @@ def refuse(own: Sequence[OwnPrompt], policy: Policy) -> None:
     Raises:
         PolicyError: with the reason.
     """
-    from ..policy.minors import WHY, combines
+    from ..policy.minors import WHY, is_refused, is_sexual
 
     known = {c.id for c in policy.concepts}
+    sexual = {c.id for c in policy.concepts if is_sexual(c)}
     for row in own:
-        if combines(row.prompt):
+        if is_refused(row.prompt, sexual=row.label == "unsafe" and row.concept in sexual):
             raise PolicyError(f"a prompt of yours {WHY}")
         if row.concept is not None and row.concept not in known:
             raise PolicyError(

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.dummy_words import MINOR, SEXUAL, add_dummy_words
 
 from safetext_sdk.errors import PolicyError, PromptFileWarning, UsageError
-from safetext_sdk.validation.own_prompts import OwnPrompt, PromptFile, load_prompts
+from safetext_sdk.policy import Policy
+from safetext_sdk.validation.own_prompts import OwnPrompt, PromptFile, load_prompts, refuse
 
 
 def file(folder: Path, text: str, name: str = "own.csv") -> Path:
@@ -107,3 +109,13 @@ def test_a_file_comes_before_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     Path("i2p").mkdir()
     with pytest.raises(PolicyError, match="i2p: cannot be read: Is a directory"):
         load_prompts("i2p")
+
+
+def test_an_unsafe_prompt_of_a_sexual_concept_names_no_minor(monkeypatch: pytest.MonkeyPatch) -> None:
+    add_dummy_words(monkeypatch)
+    concepts = [{"id": "a", "terms": ["zork"]}, {"id": "b", "terms": ["blarg", SEXUAL]}]
+    policy = Policy.model_validate({"version": 1, "name": "p", "concepts": concepts})
+    text = f"a {MINOR}"
+    refuse([OwnPrompt(text, "unsafe", "a"), OwnPrompt(text, "safe", "b"), OwnPrompt(text, "unsafe")], policy)
+    with pytest.raises(PolicyError, match="combines sexual content with minors"):
+        refuse([OwnPrompt(text, "unsafe", "b")], policy)

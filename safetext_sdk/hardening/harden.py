@@ -18,7 +18,7 @@ from ..errors import PolicyError, RunError, UsageError
 from ..methods import METHODS, Method
 from ..metrics.gates import check_gate
 from ..models.catalogue import training_bytes
-from ..models.loading import load_hardened_encoders, load_model
+from ..models.loading import load_hardened_encoders, load_model, names_run
 from ..models.manifest import ConfigRecord, RunSettings, SourceRecord
 from ..models.model import HardenedModel, TextToImageModel
 from ..models.run_folder import RunFolder
@@ -96,7 +96,7 @@ def harden(
     LoRA, others in full unless ``lora``.
 
     Args:
-        model: a loaded model, or anything that `load_model` takes.
+        model: a loaded model, or anything that `load_model` takes but a run folder: see Raises.
         policy: a policy, its file, or the name of a shipped one.
         method: a method with its settings, or its name (`safetext methods list`).
         train: settings of the trainer. What neither it nor ``method`` sets is as the recipe has it.
@@ -117,15 +117,16 @@ def harden(
             progress: show a progress bar on standard error. True.
 
     Raises:
-        UsageError: unknown method, setting, recipe, option or encoder. PolicyError: nothing to train on.
+        UsageError: unknown method, setting, recipe, option or encoder; or a model whose encoders are not its
+            source's, as a run's are not: what another hardening did would be lost.
+        PolicyError: nothing to train on.
         ModelError: see `load_model`.
         RunError: the folder is in use, or was started with other settings.
         InterruptedRun: Ctrl-C; a checkpoint is on disk.
     """
     given = _options(options)
     chosen = METHODS.get(method)() if isinstance(method, str) else method
-    if not isinstance(model, TextToImageModel):
-        model = load_model(model, device=process_device(given.device), precision=given.precision)
+    model = _original(model, given)
     if not isinstance(policy, Policy):
         policy = load_policy(policy, check_gate=check_gate)
     kind, concepts = kind_of(model), len(policy.concepts)
@@ -236,6 +237,30 @@ def _options(given: HardenOptions) -> _Options:
             hint = settings.get(name) or (" or ".join(near) if near else f"one of {', '.join(known)}")
             raise UsageError(f"harden has no option {name!r}; did you mean {hint}?")
     return _Options(**given)
+
+
+def _original(model: TextToImageModel | str | Path, given: _Options) -> TextToImageModel:
+    """The model to harden, with the encoders of its source.
+
+    Training and writing read the source's files again, and the manifest names them: of other encoders the
+    result would hold nothing, or a part that no record describes.
+
+    Raises:
+        UsageError: its encoders are others, because it is a run folder or was changed in memory.
+    """
+    if not isinstance(model, TextToImageModel):
+        if not names_run(model):
+            return load_model(model, device=process_device(given.device), precision=given.precision)
+        what = f"{model} is a run folder"
+    elif not model.replaced:
+        return model
+    else:
+        what = f"{model.id} has another {', '.join(sorted(model.replaced))} than its source"
+    raise UsageError(
+        f"{what}: hardening starts from the source's files, and what changed its encoders would be lost; "
+        "harden the original with all policies at once (--policy A --policy B), or export the run as a "
+        "model of its own (safetext export RUN --target diffusers --set whole=true) and harden that folder"
+    )
 
 
 def _plan(

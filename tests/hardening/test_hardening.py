@@ -322,6 +322,29 @@ def test_bad_settings_write_nothing(place: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_a_hardened_model_is_not_hardened_again(place: Path, straight: Path, tmp_path: Path) -> None:
+    loaded = load_model(straight)
+    for model, text in ((straight, "is a run folder"), (loaded, "has another text_encoder than its source")):
+        with pytest.raises(UsageError, match=rf"{text}.*--policy A --policy B.*whole=true"):
+            run(model, place / "policy.yaml", tmp_path / "run", 1, False)
+    assert not (tmp_path / "run").exists()
+    original = load_model(place / "model")
+    assert original.with_encoders(original.encoders).replaced == frozenset()
+    assert original.with_encoders(loaded.encoders).with_encoders({}).replaced == {"text_encoder"}
+
+
+def test_a_run_that_was_exported_as_a_model_is_hardened_on_top(
+    place: Path, straight: Path, tmp_path: Path
+) -> None:
+    from safetext_exporters import export
+
+    folder = export(straight, "diffusers", out=tmp_path / "model", whole=True).path
+    train = {"learning_rate": 1e-9}  # so that both encoders can be told from the first one
+    out = run(folder, place / "policy.yaml", tmp_path / "run", 1, False, precision="bf16", train=train).path
+    got, first = weights(out), weights(straight)
+    assert all(torch.allclose(got[key], first[key], atol=1e-6) for key in first)
+
+
 def test_changed_files_are_noticed(place: Path, tmp_path: Path) -> None:
     out = go(place, tmp_path / "run", steps=1).path
     path = out / "text_encoder" / "config.json"

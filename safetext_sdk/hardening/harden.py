@@ -14,6 +14,7 @@ from typing import Any, TypedDict, Unpack
 
 import torch
 
+from ..device import DTYPES
 from ..errors import PolicyError, RunError, UsageError
 from ..methods import METHODS, Method
 from ..metrics.gates import check_gate
@@ -31,7 +32,7 @@ from ..prompts.prompt_book import PromptBook
 from ..versions import versions_of
 from .assemble import HardeningPlan, TrainingTexts, make_trainer
 from .compiled import graphs_made
-from .finish import write_encoders, write_manifest
+from .finish import book_digest, write_encoders, write_manifest
 from .further_texts import book_pairs, further_texts, never_read
 from .look_alikes import sorted_by_reading
 from .recipes import Recipe, kind_of, recipe_of, settled
@@ -141,7 +142,7 @@ def harden(
     main: bool = accelerator.is_main_process
     run = RunFolder.create(out, resume=given.resume) if main else RunFolder(out)
     accelerator.wait_for_everyone()
-    asked = _asked(model, policy, plan)
+    asked = _asked(model, policy, plan, book, accelerator.mixed_precision)
     if given.resume and (run.path / "settings.json").is_file():
         _same(run, asked)
         if run.finished:
@@ -319,7 +320,9 @@ def _divisible(train: TrainConfig, processes: int) -> None:
         raise UsageError(f"batch_size and its safe share must be divisible by the {processes} processes")
 
 
-def _asked(model: TextToImageModel, policy: Policy, plan: HardeningPlan) -> RunSettings:
+def _asked(
+    model: TextToImageModel, policy: Policy, plan: HardeningPlan, book: PromptBook, autocast: str
+) -> RunSettings:
     return RunSettings(
         source=SourceRecord(**model.source.as_dict()),
         policy_sha256=policy.sha256,
@@ -332,6 +335,9 @@ def _asked(model: TextToImageModel, policy: Policy, plan: HardeningPlan) -> RunS
         encoders={name: plan.how.get(name, "untouched") for name in model.encoders},
         device=model.device.type,
         versions=versions(),
+        book_sha256=book_digest(book),
+        precision=next((name for name, dtype in DTYPES.items() if dtype == model.dtype), str(model.dtype)),
+        autocast=autocast,
     )
 
 
@@ -340,6 +346,14 @@ def _same(run: RunFolder, asked: RunSettings) -> None:
     before = run.settings
     for key in ("method", "seed", "policy_sha256", "encoders", "device"):
         _equal(run, key, getattr(before, key), getattr(asked, key))
+    for key in ("precision", "autocast"):
+        if (recorded := getattr(before, key)) is not None:
+            _equal(run, key, recorded, getattr(asked, key))
+    if before.book_sha256 not in (None, asked.book_sha256):
+        raise RunError(
+            f"{run.path} was started with other prompts than the same policy gives now, by another version "
+            "of the library or of a plug-in; use the same, or another --out"
+        )
     if before.source.files != asked.source.files:
         raise RunError(f"{run.path} was started from other model files; use the same, or another --out")
     for room in ("method", "train"):

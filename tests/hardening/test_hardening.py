@@ -308,6 +308,29 @@ def test_folders_in_use_are_refused(place: Path, straight: Path, tmp_path: Path)
         go(place, straight, steps=13, resume=True)
 
 
+def test_a_run_goes_on_in_its_own_precision_and_with_its_own_prompts(
+    place: Path, straight: Path, tmp_path: Path
+) -> None:
+    settings = RunFolder.open(straight).settings
+    assert (settings.precision, settings.autocast) == ("fp32", "no")
+    assert settings.book_sha256 == RunFolder.open(straight).manifest["book_sha256"]
+    with pytest.raises(RunError, match="precision = 'fp32', not 'bf16'"):
+        go(place, straight, resume=True, precision="bf16")
+    with pytest.raises(RunError, match="autocast = 'no', not 'bf16'"):
+        run(load_model(place / "model"), place / "policy.yaml", straight, 12, True, precision="bf16")
+
+    out = go(place, tmp_path / "run", steps=1).path
+    file = out / "settings.json"
+    recorded = json.loads(file.read_text())
+    file.write_text(json.dumps({**recorded, "book_sha256": "0" * 64}))
+    with pytest.raises(RunError, match="started with other prompts"):
+        go(place, out, steps=1, resume=True)
+    for key in ("book_sha256", "precision", "autocast"):  # a run from before they were recorded
+        del recorded[key]
+    file.write_text(json.dumps(recorded))
+    assert go(place, out, steps=1, resume=True).run.finished
+
+
 def test_bad_settings_write_nothing(place: Path, tmp_path: Path) -> None:
     for more, text in (
         ({"recipe": "tyni"}, "did you mean tiny"),

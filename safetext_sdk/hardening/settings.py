@@ -244,7 +244,7 @@ class TrainConfig(PaceSettings):
         ge=0,
         description="How much the outputs at the positions of the prompt count in the loss beside the "
         "pooled output, which counts 1. 0 suits a sentence encoder, of which only the pooled vector is read; "
-        "it needs a model that has one.",
+        "every encoder that is hardened needs one.",
     )
     extent: float = Field(
         default=1.0,

@@ -17,6 +17,7 @@ import torch
 from ..device import DTYPES
 from ..errors import PolicyError, RunError, UsageError
 from ..methods import METHODS, Method
+from ..methods.base import overlaid
 from ..metrics.gates import check_gate
 from ..models.catalogue import training_bytes
 from ..models.loading import load_hardened_encoders, load_model, names_run
@@ -29,6 +30,7 @@ from ..processes import process_device
 from ..progress import Bar
 from ..prompts.build import build_prompt_book
 from ..prompts.prompt_book import PromptBook
+from ..typed_settings import checked
 from ..versions import versions_of
 from .assemble import HardeningPlan, TrainingTexts, make_trainer
 from .compiled import graphs_made
@@ -269,9 +271,10 @@ def _plan(
 ) -> HardeningPlan:
     made, settings = settled(recipe, method, train)
     if given.lora is not True and given.lora is not False:
-        settings = TrainConfig.model_validate(
-            {**settings.model_dump(exclude_unset=True), "lora_rank": given.lora}
-        )
+        rank = checked(TrainConfig, {"lora_rank": given.lora}, "lora")
+        if train is not None and "lora_rank" in train.model_fields_set and train.lora_rank != rank.lora_rank:
+            raise UsageError(f"lora {given.lora} and train.lora_rank={train.lora_rank} contradict each other")
+        settings = overlaid(settings, rank, "the trainer")
     names = _chosen(model, given.encoders, given.allow_partial)
     uncut = [spec.name for spec in model.reader.encoders if spec.whole and spec.name in model.encoders]
     if settings.positions and uncut:

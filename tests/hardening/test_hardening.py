@@ -339,6 +339,8 @@ def test_bad_settings_write_nothing(place: Path, tmp_path: Path) -> None:
         ({"config": {"lr": 1}}, "no option 'config'; did you mean a method and a TrainConfig"),
         ({"method": "ancor"}, "did you mean anchor"),
         ({"encoders": ["x"]}, "no encoder 'x'"),
+        ({"lora": 2000}, "lora, setting 'lora_rank': Input should be less than or equal to 1024"),
+        ({"lora": 4, "train": {"lora_rank": 8}}, "lora 4 and train.lora_rank=8 contradict each other"),
     ):
         with pytest.raises(UsageError, match=text):
             go(place, tmp_path / "run", **more)

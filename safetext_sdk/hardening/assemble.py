@@ -3,7 +3,7 @@ method may ask for."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from ..errors import UsageError
 from ..methods import Method
 from ..methods.context import MethodContext, StepSizes
 from ..methods.prompt_table import Pair
-from ..models.families import piece_owner
+from ..models.families import Pieces, piece_owner
 from ..models.model import EncoderBundle, TextToImageModel
 from ..policy.schema import Concept
 from ..processes import Alone, team
@@ -86,15 +86,17 @@ def make_trainer(
     table = build_table(
         model, texts.pairs, texts.safe, texts.shares, weights_of, train.positions, texts.kept_as
     )
+    one = table.pick(np.zeros(1, np.int64), {}, model.device)
     with accelerator.autocast():
-        freeze_unread(student, table.pick(np.zeros(1, np.int64), {}, model.device))
+        freeze_unread(student, one)
     trainable = {n: p for n, p in student.bundle.named_parameters() if p.requires_grad}
     autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
     original = EncoderBundle(model.family, originals, model.options)
     processes: int = accelerator.num_processes
     teacher = Teacher(original, table, model.device, train, autocast, processes=processes)
-    weights = piece_weights(teacher.names(), set(how), train.sequence_weight)
-    teacher.counted = frozenset(name for name, weight in weights.items() if weight)
+    weights = piece_weights(teacher.run(one), how, train.sequence_weight)
+    if not all(weights.values()):
+        teacher.counted = frozenset(name for name, weight in weights.items() if weight)
     context = MethodContext(
         table=table,
         teacher=teacher,
@@ -134,20 +136,25 @@ def _table(encoder: Any) -> torch.Tensor:
     return table.detach()
 
 
-def piece_weights(names: Sequence[str], hardened: set[str], sequence: float) -> dict[str, float]:
+def piece_weights(pieces: Pieces, hardened: Collection[str], sequence: float) -> dict[str, float]:
     """How much each piece counts: nothing of untouched encoders; sequences ``sequence``, pooled outputs 1.
 
+    Args:
+        pieces: of any prompts; a pooled output is one vector a prompt, whatever the family calls it.
+        hardened: names of the encoders that are trained.
+        sequence: `TrainConfig.sequence_weight`.
+
     Raises:
-        UsageError: nothing counts.
+        UsageError: an encoder is trained of which nothing counts, so that it would stay as it is.
     """
     weights = {
-        name: float(piece_owner(name) in hardened) * (1.0 if name.endswith("_pooled") else sequence)
-        for name in names
+        name: float(piece_owner(name) in hardened) * (1.0 if piece.ndim == 2 else sequence)
+        for name, piece in pieces.items()
     }
-    if not sum(weights.values()):
+    counted = {piece_owner(name) for name, weight in weights.items() if weight}
+    if idle := [name for name in hardened if name not in counted]:
         raise UsageError(
-            "train.sequence_weight 0 leaves nothing to train: the encoders in training have no pooled "
-            "output that is read"
+            f"train.sequence_weight 0 leaves nothing to train: of {', '.join(idle)} no pooled output is read"
         )
     return weights
 

@@ -14,11 +14,13 @@ from typing import Any, TypedDict, Unpack
 
 import torch
 
+from ..device import DTYPES
 from ..errors import PolicyError, RunError, UsageError
 from ..methods import METHODS, Method
+from ..methods.base import overlaid
 from ..metrics.gates import check_gate
 from ..models.catalogue import training_bytes
-from ..models.loading import load_hardened_encoders, load_model
+from ..models.loading import load_hardened_encoders, load_model, names_run
 from ..models.manifest import ConfigRecord, RunSettings, SourceRecord
 from ..models.model import HardenedModel, TextToImageModel
 from ..models.run_folder import RunFolder
@@ -28,10 +30,11 @@ from ..processes import process_device
 from ..progress import Bar
 from ..prompts.build import build_prompt_book
 from ..prompts.prompt_book import PromptBook
+from ..typed_settings import checked
 from ..versions import versions_of
 from .assemble import HardeningPlan, TrainingTexts, make_trainer
 from .compiled import graphs_made
-from .finish import write_encoders, write_manifest
+from .finish import book_digest, write_encoders, write_manifest
 from .further_texts import book_pairs, further_texts, never_read
 from .look_alikes import sorted_by_reading
 from .recipes import Recipe, kind_of, recipe_of, settled
@@ -96,7 +99,7 @@ def harden(
     LoRA, others in full unless ``lora``.
 
     Args:
-        model: a loaded model, or anything that `load_model` takes.
+        model: a loaded model, or anything that `load_model` takes but a run folder: see Raises.
         policy: a policy, its file, or the name of a shipped one.
         method: a method with its settings, or its name (`safetext methods list`).
         train: settings of the trainer. What neither it nor ``method`` sets is as the recipe has it.
@@ -117,15 +120,16 @@ def harden(
             progress: show a progress bar on standard error. True.
 
     Raises:
-        UsageError: unknown method, setting, recipe, option or encoder. PolicyError: nothing to train on.
+        UsageError: unknown method, setting, recipe, option or encoder; or a model whose encoders are not its
+            source's, as a run's are not: what another hardening did would be lost.
+        PolicyError: nothing to train on.
         ModelError: see `load_model`.
         RunError: the folder is in use, or was started with other settings.
         InterruptedRun: Ctrl-C; a checkpoint is on disk.
     """
     given = _options(options)
     chosen = METHODS.get(method)() if isinstance(method, str) else method
-    if not isinstance(model, TextToImageModel):
-        model = load_model(model, device=process_device(given.device), precision=given.precision)
+    model = _original(model, given)
     if not isinstance(policy, Policy):
         policy = load_policy(policy, check_gate=check_gate)
     kind, concepts = kind_of(model), len(policy.concepts)
@@ -140,7 +144,7 @@ def harden(
     main: bool = accelerator.is_main_process
     run = RunFolder.create(out, resume=given.resume) if main else RunFolder(out)
     accelerator.wait_for_everyone()
-    asked = _asked(model, policy, plan)
+    asked = _asked(model, policy, plan, book, accelerator.mixed_precision)
     if given.resume and (run.path / "settings.json").is_file():
         _same(run, asked)
         if run.finished:
@@ -238,14 +242,39 @@ def _options(given: HardenOptions) -> _Options:
     return _Options(**given)
 
 
+def _original(model: TextToImageModel | str | Path, given: _Options) -> TextToImageModel:
+    """The model to harden, with the encoders of its source.
+
+    Training and writing read the source's files again, and the manifest names them: of other encoders the
+    result would hold nothing, or a part that no record describes.
+
+    Raises:
+        UsageError: its encoders are others, because it is a run folder or was changed in memory.
+    """
+    if not isinstance(model, TextToImageModel):
+        if not names_run(model):
+            return load_model(model, device=process_device(given.device), precision=given.precision)
+        what = f"{model} is a run folder"
+    elif not model.replaced:
+        return model
+    else:
+        what = f"{model.id} has another {', '.join(sorted(model.replaced))} than its source"
+    raise UsageError(
+        f"{what}: hardening starts from the source's files, and what changed its encoders would be lost; "
+        "harden the original with all policies at once (--policy A --policy B), or export the run as a "
+        "model of its own (safetext export RUN --target diffusers --set whole=true) and harden that folder"
+    )
+
+
 def _plan(
     model: TextToImageModel, recipe: Recipe, method: Method[Any], train: TrainConfig | None, given: _Options
 ) -> HardeningPlan:
     made, settings = settled(recipe, method, train)
     if given.lora is not True and given.lora is not False:
-        settings = TrainConfig.model_validate(
-            {**settings.model_dump(exclude_unset=True), "lora_rank": given.lora}
-        )
+        rank = checked(TrainConfig, {"lora_rank": given.lora}, "lora")
+        if train is not None and "lora_rank" in train.model_fields_set and train.lora_rank != rank.lora_rank:
+            raise UsageError(f"lora {given.lora} and train.lora_rank={train.lora_rank} contradict each other")
+        settings = overlaid(settings, rank, "the trainer")
     names = _chosen(model, given.encoders, given.allow_partial)
     uncut = [spec.name for spec in model.reader.encoders if spec.whole and spec.name in model.encoders]
     if settings.positions and uncut:
@@ -294,7 +323,9 @@ def _divisible(train: TrainConfig, processes: int) -> None:
         raise UsageError(f"batch_size and its safe share must be divisible by the {processes} processes")
 
 
-def _asked(model: TextToImageModel, policy: Policy, plan: HardeningPlan) -> RunSettings:
+def _asked(
+    model: TextToImageModel, policy: Policy, plan: HardeningPlan, book: PromptBook, autocast: str
+) -> RunSettings:
     return RunSettings(
         source=SourceRecord(**model.source.as_dict()),
         policy_sha256=policy.sha256,
@@ -307,6 +338,9 @@ def _asked(model: TextToImageModel, policy: Policy, plan: HardeningPlan) -> RunS
         encoders={name: plan.how.get(name, "untouched") for name in model.encoders},
         device=model.device.type,
         versions=versions(),
+        book_sha256=book_digest(book),
+        precision=next((name for name, dtype in DTYPES.items() if dtype == model.dtype), str(model.dtype)),
+        autocast=autocast,
     )
 
 
@@ -315,6 +349,14 @@ def _same(run: RunFolder, asked: RunSettings) -> None:
     before = run.settings
     for key in ("method", "seed", "policy_sha256", "encoders", "device"):
         _equal(run, key, getattr(before, key), getattr(asked, key))
+    for key in ("precision", "autocast"):
+        if (recorded := getattr(before, key)) is not None:
+            _equal(run, key, recorded, getattr(asked, key))
+    if before.book_sha256 not in (None, asked.book_sha256):
+        raise RunError(
+            f"{run.path} was started with other prompts than the same policy gives now, by another version "
+            "of the library or of a plug-in; use the same, or another --out"
+        )
     if before.source.files != asked.source.files:
         raise RunError(f"{run.path} was started from other model files; use the same, or another --out")
     for room in ("method", "train"):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ..models.families import Pieces, piece_owner
+from ..models.families import Family, piece_owner
 from ..models.model import EncoderBundle, TextToImageModel
 
 FRAMES = ("a picture of a {}", "a {} next to an apple")
@@ -92,39 +92,56 @@ def summaries(model: TextToImageModel, texts: Sequence[str]) -> Tensor:
     it, of others the mean over the prompt.
     """
     bundle = EncoderBundle(model.family, model.encoders, model.options)
-    causal, out = model.reader.causal, []
+    reader, out = model.reader, []
     for start in range(0, len(texts), _BATCH):
-        tokens = model.tokenize(texts[start : start + _BATCH])
-        lengths = {name: parts["attention_mask"].sum(1) for name, parts in tokens.items()}
-        # Later positions of a causal encoder cannot change earlier ones: they need not be computed.
-        cut = {
-            name: min(parts["input_ids"].shape[1], int(lengths[name].max()) + _MARGIN)
-            if name in causal
-            else parts["input_ids"].shape[1]
-            for name, parts in tokens.items()
+        tokens = {
+            name: {key: t[:, : _needed(name, parts["attention_mask"], reader)] for key, t in parts.items()}
+            for name, parts in model.tokenize(texts[start : start + _BATCH]).items()
         }
-        short = {
-            name: {key: t[:, : cut[name]].to(model.device) for key, t in parts.items()}
-            for name, parts in tokens.items()
-        }
-        pieces: Pieces = {name: t.float().cpu() for name, t in bundle(short).items()}
-        out.append(
-            torch.cat(
-                [_summary(t, lengths[piece_owner(n)], piece_owner(n) in causal) for n, t in pieces.items()], 1
-            )
+        masks = {} if reader.pads_are_read else reader.masks(tokens)
+        pieces = bundle(
+            {n: {key: t.to(model.device) for key, t in parts.items()} for n, parts in tokens.items()}
         )
+        found = []
+        for name, piece in pieces.items():
+            owner = piece_owner(name)
+            # A piece may leave out a template's positions: its mask is not always that of its tokens.
+            mask = masks.get(name, tokens[owner]["attention_mask"])
+            found.append(_summary(piece.float().cpu(), mask, owner in reader.causal))
+        out.append(torch.cat(found, 1))
     return torch.cat(out)
 
 
-def _summary(piece: Tensor, lengths: Tensor, causal: bool) -> Tensor:
+def _needed(encoder: str, mask: Tensor, reader: Family) -> int:
+    """How many positions of an encoder tell all that is summed up of prompts with this ``mask`` [b, L].
+
+    Later positions of a causal encoder cannot change earlier ones: they need not be computed, unless pads
+    come first.
+    """
+    if encoder not in reader.causal or not mask[:, 0].all():
+        return mask.shape[1]
+    return min(mask.shape[1], int(mask.sum(1).max()) + _MARGIN)
+
+
+def _summary(piece: Tensor, mask: Tensor, causal: bool) -> Tensor:
+    """One piece summed up.
+
+    Args:
+        piece: [b, d], or [b, L, d].
+        mask: [b, L], 1 where the prompt stands.
+        causal: whether positions tell of those before them alone.
+
+    Returns:
+        [b, d], or twice as wide.
+    """
     if piece.ndim == 2:
         return piece
-    place = torch.arange(piece.shape[1])
     if not causal:
-        return _mean(piece, place < lengths.unsqueeze(1))
-    end = piece[torch.arange(len(piece)), lengths - 1]
-    behind = (place >= lengths.unsqueeze(1)) & (place < lengths.unsqueeze(1) + _MARGIN)
-    return torch.cat([end, _mean(piece, behind)], 1)
+        return _mean(piece, mask.bool())
+    last = mask.shape[1] - 1 - mask.flip(1).argmax(1)
+    place = torch.arange(piece.shape[1])
+    behind = (place > last.unsqueeze(1)) & (place <= last.unsqueeze(1) + _MARGIN)
+    return torch.cat([piece[torch.arange(len(piece)), last], _mean(piece, behind)], 1)
 
 
 def _mean(piece: Tensor, where: Tensor) -> Tensor:

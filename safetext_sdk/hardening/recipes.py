@@ -352,20 +352,24 @@ def settled(
 
     Where the recipe is silent, the trainer's settings that the method itself asks for come first. Steps that
     were set are not lengthened by the recipe's ``epochs``.
+
+    Raises:
+        UsageError: a setting goes together with the recipe's no better than two of one's own would.
     """
     start = checked(TrainConfig, method.wanted_training(), f"train_defaults of method {method.name}")
-    base = _over(_over(start, recipe.train), train)
+    base = _over(_over(start, recipe.train), train, f"the trainer with recipe {recipe.name}")
     if recipe.settings is None:
         return type(method)(method.config), base
-    return type(method)(overlaid(recipe.settings, method.config)), base
+    both = f"method {method.name} with recipe {recipe.name}"
+    return type(method)(overlaid(recipe.settings, method.config, both)), base
 
 
-def _over(base: TrainConfig, given: TrainConfig | None) -> TrainConfig:
+def _over(base: TrainConfig, given: TrainConfig | None, what: str = "the trainer") -> TrainConfig:
     """``base`` with what ``given`` sets. Steps and epochs both say how long: whoever sets one, sets that."""
     length = {"steps", "epochs"}
     if given is not None and given.model_fields_set & length:
         base = TrainConfig.model_validate(base.model_dump(exclude_unset=True, exclude=length))
-    return overlaid(base, given)
+    return overlaid(base, given, what)
 
 
 def rows() -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -30,6 +30,10 @@ SAFE_SHARES = (
     "unlike_words",
 )
 """Settings that are shares of the safe prompts of a step."""
+
+
+Decay = Annotated[float, Field(ge=0, lt=1)]
+"""Of a moment of AdamW; at 1 it would never move."""
 
 
 class TrainConfig(PaceSettings):
@@ -94,7 +98,7 @@ class TrainConfig(PaceSettings):
         "counting the same (arXiv 1803.05407); 0 = the last step's weights. Steadier than they are, so that "
         "final may be larger.",
     )
-    betas: tuple[float, float] = Field(
+    betas: tuple[Decay, Decay] = Field(
         default=(0.9, 0.99),
         description="AdamW's decay of both moments. A shorter second one than the usual .999 suits runs of a "
         "few hundred steps.",
@@ -244,7 +248,7 @@ class TrainConfig(PaceSettings):
         ge=0,
         description="How much the outputs at the positions of the prompt count in the loss beside the "
         "pooled output, which counts 1. 0 suits a sentence encoder, of which only the pooled vector is read; "
-        "it needs a model that has one.",
+        "every encoder that is hardened needs one.",
     )
     extent: float = Field(
         default=1.0,

@@ -154,8 +154,8 @@ class Teacher:
     """The original encoder's pieces on rows of a table, from where they are kept if that fits and pays.
 
     ``at_once``: rows that go through together where nothing is kept. ``counted``: names of the pieces that
-    losses read, None = all; the others are not kept. ``processes``: that share the machine's memory.
-    ``shelves``: what is kept, on the device and in the host's memory.
+    losses read, None = all; the others are not kept, and `whole` alone gives them. ``processes``: that share
+    the machine's memory. ``shelves``: what is kept, on the device and in the host's memory.
     """
 
     bundle: EncoderBundle
@@ -199,17 +199,19 @@ class Teacher:
         rows = rows[np.logical_and.reduce([shelf.slot[rows] < 0 for shelf in self.shelves])]
         if not len(rows):
             return True
-        first = self._run(rows[:1], {})
+        first = self._counted(rows[:1])
         for shelf, most in zip(self.shelves, (device_bytes, self.pace.host_bytes), strict=True):
             if shelf.held_bytes + shelf.bytes_of(first) * len(rows) <= most and reads > len(rows):
-                shelf.add(rows, (self._run(rows[i : i + BATCH], {}) for i in range(0, len(rows), BATCH)))
+                shelf.add(rows, (self._counted(rows[i : i + BATCH]) for i in range(0, len(rows), BATCH)))
                 return True
         return False
 
     def read(
         self, rows: np.ndarray, lengths: Mapping[str, int], names: Collection[str] | None = None
     ) -> Pieces:
-        """Pieces of ``rows``, cut to ``lengths`` (all positions where absent); all of them, or ``names``."""
+        """Pieces of ``rows``, cut to ``lengths`` (all positions where absent): those that count, or ``names``
+        of them."""
+        names = self.counted if names is None else names
         reader = FAMILIES.get(self.bundle.family)
         shelved = next((shelf.pieces for shelf in self.shelves if shelf.pieces), {})
         kept = read_all(
@@ -219,8 +221,15 @@ class Teacher:
             [name for name in shelved if names is None or name in names],
             self.device,
         )
-        if kept is not None:
-            return kept
+        return self._computed(rows, lengths, names) if kept is None else kept
+
+    def whole(self, rows: np.ndarray, lengths: Mapping[str, int]) -> Pieces:
+        """As `read`, but of all encoders, those too that stay as they are: what a denoiser reads."""
+        return self.read(rows, lengths) if self.counted is None else self._computed(rows, lengths)
+
+    def _computed(
+        self, rows: np.ndarray, lengths: Mapping[str, int], names: Collection[str] | None = None
+    ) -> Pieces:
         starts = range(0, max(1, len(rows)), self.at_once)
         parts = [self._run(rows[i : i + self.at_once], lengths) for i in starts]
         return {
@@ -229,10 +238,6 @@ class Teacher:
             if names is None or name in names
         }
 
-    def names(self) -> list[str]:
-        """Names of the pieces."""
-        return list(self.run(self.table.pick(np.zeros(1, np.int64), {}, self.device)))
-
     @torch.no_grad()
     def run(self, tokens: Tokens) -> Pieces:
         """Pieces of any tokens on the device, in fp32."""
@@ -240,7 +245,10 @@ class Teacher:
             return {name: t.float() for name, t in self.bundle(tokens).items()}
 
     def _run(self, rows: np.ndarray, lengths: Mapping[str, int]) -> Pieces:
-        pieces = self.run(self.table.pick(rows, lengths, self.device))
+        return self.run(self.table.pick(rows, lengths, self.device))
+
+    def _counted(self, rows: np.ndarray) -> Pieces:
+        pieces = self._run(rows, {})
         return {name: t for name, t in pieces.items() if self.counted is None or name in self.counted}
 
 

@@ -105,9 +105,16 @@ def make_config(method: type[Method[Any]], values: Mapping[str, Any]) -> MethodC
 M = TypeVar("M", bound=BaseModel)
 
 
-def overlaid(base: M, given: M | None) -> M:
-    """``base`` with everything that was set explicitly in ``given``."""
+def overlaid(base: M, given: M | None, what: str = "settings") -> M:
+    """``base`` with everything that was set explicitly in ``given``.
+
+    Args:
+        what: whose settings they are, for the message.
+
+    Raises:
+        UsageError: what is allowed in each of them alone is not in both together.
+    """
     if given is None:
         return base
     explicit = {k: getattr(m, k) for m in (base, given) for k in m.model_fields_set}
-    return type(base).model_validate(explicit)
+    return checked(type(base), explicit, what)

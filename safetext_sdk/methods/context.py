@@ -26,7 +26,13 @@ class Original(Protocol):
     """The original encoders, frozen."""
 
     def read(self, rows: np.ndarray, lengths: Mapping[str, int]) -> Pieces:
-        """Pieces on rows of the table, cut to ``lengths`` (by encoder; all positions where absent)."""
+        """Pieces on rows of the table, cut to ``lengths`` (by encoder; all positions where absent): those
+        that count in losses."""
+        ...
+
+    def whole(self, rows: np.ndarray, lengths: Mapping[str, int]) -> Pieces:
+        """The same of all encoders, those too that stay as they are: what `MethodContext.conditioning`
+        takes."""
         ...
 
     def run(self, tokens: Tokens) -> Pieces:
@@ -97,7 +103,7 @@ class MethodContext:
     never: frozenset[str] = frozenset()
 
     def original(self, rows: np.ndarray) -> Pieces:
-        """The original's pieces on rows of the table, at all positions."""
+        """The original's pieces on rows of the table, at all positions; only those that count."""
         return self.teacher.read(rows, {})
 
     def original_of(self, prompts: Sequence[str]) -> Pieces:

@@ -63,15 +63,19 @@ def load_model(
         ModelError: not found, not safetensors, wrong architecture, truncated, wrong tokenizer, no network.
         RunError: an unfinished or changed run folder.
     """
-    place = Path(ref).expanduser()
-    if str(ref) not in CATALOGUE and RunFolder.is_run(place):
-        return _load_run(RunFolder.open(place), device, precision, base)
+    if names_run(ref):
+        return _load_run(RunFolder.open(Path(ref).expanduser()), device, precision, base)
     where = pick_device(device)
     dtype = pick_dtype(precision, where)
     source = resolve(ref, revision)
     if source.path.is_file():
         return _load_single_file(source, where, dtype, tokenizer)
     return _load_folder(source, where, dtype)
+
+
+def names_run(ref: str | Path) -> bool:
+    """Whether `load_model` takes ``ref`` for a run folder, finished or not."""
+    return str(ref) not in CATALOGUE and RunFolder.is_run(Path(ref).expanduser())
 
 
 def _load_folder(source: Source, device: torch.device, dtype: torch.dtype) -> TextToImageModel:

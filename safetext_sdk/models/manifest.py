@@ -67,7 +67,9 @@ class CanaryRecord(_Record):
 class RunSettings(_Record):
     """What a run was started with. Resuming with anything else would give weights that no record describes.
 
-    ``encoders``: ``full``, ``lora`` or ``untouched`` by name.
+    ``encoders``: ``full``, ``lora`` or ``untouched`` by name. ``book_sha256``: of the whole prompt book.
+    ``precision``: in which the model was loaded, as `load_model` takes it; ``autocast``: in which training
+    multiplies, ``no`` = in that of the weights. None of these three: a run from before they were recorded.
     """
 
     schema_version: Literal[2] = SCHEMA_VERSION
@@ -80,6 +82,9 @@ class RunSettings(_Record):
     encoders: dict[str, str]
     device: str
     versions: dict[str, str] = {}
+    book_sha256: str | None = None
+    precision: str | None = None
+    autocast: str | None = None
 
 
 class Manifest(_Record):

@@ -34,6 +34,7 @@ class TextToImageModel:
     ``tokenizers``: by encoder name. ``options``: facts of the pipeline's configuration that change the
     conditioning.
     ``layout``: what writing needs to know about the files (see `layout.Layout`).
+    ``replaced``: names of encoders that are not those of ``source``, see `with_encoders`.
     """
 
     id: str
@@ -45,6 +46,7 @@ class TextToImageModel:
     dtype: torch.dtype
     options: dict[str, Any] = field(default_factory=dict)
     layout: Layout = field(default_factory=lambda: Layout(Path()))
+    replaced: frozenset[str] = frozenset()
     _pipeline: Any = field(default=None, repr=False, compare=False)
     _parts: dict[str, Any] = field(
         default_factory=dict, repr=False, compare=False
@@ -119,14 +121,27 @@ class TextToImageModel:
         return self.reader.pieces(conditioning, tokens, self.encoders)
 
     def with_encoders(self, encoders: Mapping[str, Any]) -> TextToImageModel:
-        """The same model with other encoders (those not named stay); the pipeline is built anew."""
+        """The same model with other encoders (those not named stay); the pipeline is built anew.
+
+        Source and layout stay those of the original, whose files hold nothing of the others: such a model is
+        not hardened (`replaced`).
+
+        Raises:
+            ModelError: it has no encoder of that name.
+        """
         unknown = set(encoders) - set(self.encoders)
         if unknown:
             raise ModelError(
                 f"this model has no encoder {', '.join(sorted(unknown))}; it has {', '.join(self.encoders)}"
             )
         fitting = {k: e.answering(self.dtype) if hasattr(e, "answering") else e for k, e in encoders.items()}
-        return replace(self, encoders={**self.encoders, **fitting}, _pipeline=None)
+        other = {name for name, encoder in fitting.items() if encoder is not self.encoders[name]}
+        return replace(
+            self,
+            encoders={**self.encoders, **fitting},
+            replaced=self.replaced | other,
+            _pipeline=None,
+        )
 
     def with_tokenizers(self, tokenizers: Mapping[str, Any]) -> TextToImageModel:
         """The same model with other tokenizers, by encoder name; those not named stay."""

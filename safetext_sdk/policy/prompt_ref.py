@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import Any
 
@@ -17,6 +18,8 @@ from pydantic_core import CoreSchema, PydanticCustomError
 
 from .base import PolicyModel, Sha256, Text, or_string
 from .languages import Language
+
+_COMMIT = re.compile("[0-9a-f]{40}", re.IGNORECASE)
 
 
 class PromptRef(PolicyModel):
@@ -53,7 +56,9 @@ class PromptRef(PolicyModel):
     )
     file: Text | None = Field(default=None, description="File inside the hub repository.")
     revision: Text | None = Field(
-        default=None, description="Commit of the hub repository. Without it the file's sha256 is required."
+        default=None,
+        description="Commit of the hub repository, all 40 digits of it. With a branch, a tag or nothing, the "
+        "file's sha256 is required.",
     )
     column: Text = Field(default="prompt", description="Column (or JSON key) that holds the prompt.")
     anchor_column: Text | None = Field(
@@ -110,12 +115,18 @@ class PromptRef(PolicyModel):
             raise PydanticCustomError(
                 "english_of", "`english` goes with a `text` and the `language` that the text is in"
             )
+        if self.anchor is not None and self.text is None:
+            raise PydanticCustomError(
+                "anchor_of",
+                "`anchor` goes with a `text`; `anchor_column` names the column that holds a file's anchors",
+            )
         if self.hub is not None and self.file is None:
             raise PydanticCustomError("hub_file", "a hub dataset needs `file`: which file of the repository")
-        if self.hub is not None and self.revision is None and self.sha256 is None:
+        if self.hub is not None and self.sha256 is None and not _COMMIT.fullmatch(self.revision or ""):
             raise PydanticCustomError(
                 "hub_pin",
-                "a hub dataset needs `revision` or `sha256`, so that tomorrow's run reads the same prompts",
+                "a hub dataset needs `sha256`, or a whole commit (40 hex digits, no branch or tag) as "
+                "`revision`, so that tomorrow's run reads the same prompts",
             )
         return self
 

@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+Words = Annotated[list[Text], Field(min_length=1)]
 
 
 class Policy(PolicyModel):
@@ -74,7 +75,7 @@ class Policy(PolicyModel):
         description="Metrics that look at the pictures themselves (fid, lpips, clip_score and so on); others "
         "are always taken. A gate on one asks for it too.",
     )
-    fills: dict[Literal["person", "people", "place", "style", "camera", "time", "other"], list[Text]] = Field(
+    fills: dict[Literal["person", "people", "place", "style", "camera", "time", "other"], Words] = Field(
         default_factory=dict,
         description="Own words for the placeholders of captions, instead of the built-in ones.",
     )

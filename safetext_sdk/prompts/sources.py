@@ -87,19 +87,21 @@ def gather(policy: Policy, audience: Audience, seed: int) -> Material:
     """Everything that the policy names, for one model.
 
     Raises:
-        PolicyError: a source is unknown or cannot be read, a concept with words has no anchors, or prompts
-            combine sexual content with minors.
+        PolicyError: a source is unknown or cannot be read, a concept with words, or with a prompt that
+            brings no anchor, has none, or prompts combine sexual content with minors.
     """
     refuse_minors(policy)  # a policy that was not loaded from a file has not been asked yet
     sexual = frozenset(c.id for c in policy.concepts if is_sexual(c))
     model = audience.model
     policy = anchored_for(read_in(policy, audience.languages), model)
     for i, concept in enumerate(policy.concepts):
-        if concept.words and not concept.anchors:
+        if concept.all_words and not concept.anchors:
             raise PolicyError(
                 f"the concept {concept.id!r} has no anchors: nothing safe to redirect to",
                 field=f"concepts.{i}.anchors",
             )
+    own = tuple(_own_prompts(policy, audience, seed, sexual))
+    _refuse_without_anchor(policy, own)
     world = world_of(model)
     drawable = tuple(world.drawable_words()) if world else ()
     safe = _candidates(policy.safe_prompts, "safe_prompts", seed, audience, drawable)
@@ -110,7 +112,7 @@ def gather(policy: Policy, audience: Audience, seed: int) -> Material:
         _group_words(policy, audience, world),
         (*safe, *_negative_candidates(), *_near_misses(policy, train_only=bool(drawable))),
         tuple(varied(borderline)),
-        tuple(_own_prompts(policy, audience, seed, sexual)),
+        own,
         tuple(_shipped_pairs(policy, audience, sexual)),
         sexual,
     )
@@ -273,6 +275,19 @@ def _own_prompts(policy: Policy, audience: Audience, seed: int, sexual: frozense
                 OwnPrompt(concept.id, text, anchor, group, ref.train_only) for text, anchor, group in rows
             ]
     return out
+
+
+def _refuse_without_anchor(policy: Policy, own: Iterable[OwnPrompt]) -> None:
+    """A column of anchors may have gaps, which the anchors of the concept fill."""
+    bare = {row.concept: row.text for row in own if row.anchor is None}
+    for i, concept in enumerate(policy.concepts):
+        if concept.id in bare and not concept.anchors:
+            raise PolicyError(
+                f"the unsafe prompt {bare[concept.id][:80]!r} has no anchor, and neither has the concept "
+                f"{concept.id!r}: nothing safe to redirect it to",
+                field=f"concepts.{i}.anchors",
+                allowed="anchors, or an anchor of its own for every unsafe prompt",
+            )
 
 
 def _shipped_pairs(policy: Policy, audience: Audience, sexual: frozenset[str]) -> list[ShippedPairs]:

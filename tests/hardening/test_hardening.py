@@ -308,6 +308,29 @@ def test_folders_in_use_are_refused(place: Path, straight: Path, tmp_path: Path)
         go(place, straight, steps=13, resume=True)
 
 
+def test_a_run_goes_on_in_its_own_precision_and_with_its_own_prompts(
+    place: Path, straight: Path, tmp_path: Path
+) -> None:
+    settings = RunFolder.open(straight).settings
+    assert (settings.precision, settings.autocast) == ("fp32", "no")
+    assert settings.book_sha256 == RunFolder.open(straight).manifest["book_sha256"]
+    with pytest.raises(RunError, match="precision = 'fp32', not 'bf16'"):
+        go(place, straight, resume=True, precision="bf16")
+    with pytest.raises(RunError, match="autocast = 'no', not 'bf16'"):
+        run(load_model(place / "model"), place / "policy.yaml", straight, 12, True, precision="bf16")
+
+    out = go(place, tmp_path / "run", steps=1).path
+    file = out / "settings.json"
+    recorded = json.loads(file.read_text())
+    file.write_text(json.dumps({**recorded, "book_sha256": "0" * 64}))
+    with pytest.raises(RunError, match="started with other prompts"):
+        go(place, out, steps=1, resume=True)
+    for key in ("book_sha256", "precision", "autocast"):  # a run from before they were recorded
+        del recorded[key]
+    file.write_text(json.dumps(recorded))
+    assert go(place, out, steps=1, resume=True).run.finished
+
+
 def test_bad_settings_write_nothing(place: Path, tmp_path: Path) -> None:
     for more, text in (
         ({"recipe": "tyni"}, "did you mean tiny"),
@@ -316,10 +339,35 @@ def test_bad_settings_write_nothing(place: Path, tmp_path: Path) -> None:
         ({"config": {"lr": 1}}, "no option 'config'; did you mean a method and a TrainConfig"),
         ({"method": "ancor"}, "did you mean anchor"),
         ({"encoders": ["x"]}, "no encoder 'x'"),
+        ({"lora": 2000}, "lora, setting 'lora_rank': Input should be less than or equal to 1024"),
+        ({"lora": 4, "train": {"lora_rank": 8}}, "lora 4 and train.lora_rank=8 contradict each other"),
     ):
         with pytest.raises(UsageError, match=text):
             go(place, tmp_path / "run", **more)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_hardened_model_is_not_hardened_again(place: Path, straight: Path, tmp_path: Path) -> None:
+    loaded = load_model(straight)
+    for model, text in ((straight, "is a run folder"), (loaded, "has another text_encoder than its source")):
+        with pytest.raises(UsageError, match=rf"{text}.*--policy A --policy B.*whole=true"):
+            run(model, place / "policy.yaml", tmp_path / "run", 1, False)
+    assert not (tmp_path / "run").exists()
+    original = load_model(place / "model")
+    assert original.with_encoders(original.encoders).replaced == frozenset()
+    assert original.with_encoders(loaded.encoders).with_encoders({}).replaced == {"text_encoder"}
+
+
+def test_a_run_that_was_exported_as_a_model_is_hardened_on_top(
+    place: Path, straight: Path, tmp_path: Path
+) -> None:
+    from safetext_exporters import export
+
+    folder = export(straight, "diffusers", out=tmp_path / "model", whole=True).path
+    train = {"learning_rate": 1e-9}  # so that both encoders can be told from the first one
+    out = run(folder, place / "policy.yaml", tmp_path / "run", 1, False, precision="bf16", train=train).path
+    got, first = weights(out), weights(straight)
+    assert all(torch.allclose(got[key], first[key], atol=1e-6) for key in first)
 
 
 def test_changed_files_are_noticed(place: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from support.minis import build_plain_bert, build_sd1
+from support.recent_minis import RECENT, build_by_hand
 
 from safetext_sdk.hardening import look_alikes
 from safetext_sdk.hardening.look_alikes import MadeUpWords, nearness, sorted_by_reading, summaries
@@ -62,3 +63,22 @@ def test_summaries_of_other_encoders_are_the_mean_over_the_prompt(tmp_path: Path
     short, long = summaries(model, ["a cat", "a cat on the moon with an apple"])
     torch.testing.assert_close(summaries(model, ["a cat"])[0], short, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(short, long)
+
+
+@pytest.mark.parametrize("family", ["qwenimage", "kandinsky5", "sana", "qwenimage21", "flux2-dev"])
+def test_summaries_are_of_the_prompt_where_a_template_or_pads_come_first(tmp_path: Path, family: str) -> None:
+    model = load_model((RECENT.get(family) or build_by_hand(family)[0])(tmp_path / "m"), device="cpu")
+    text, tokens = "a gun and an apple", model.tokenize(["a gun and an apple"])
+    piece = model.pieces(model.encode([text]), tokens)["text_encoder"][0]
+    if model.reader.pads_are_read:
+        (inside,) = tokens["text_encoder"]["attention_mask"].bool()
+    else:
+        (inside,) = model.reader.masks(tokens)["text_encoder"].bool()
+    expected = piece[inside].mean(0)
+    if "text_encoder" in model.reader.causal:
+        (places,) = inside.nonzero(as_tuple=True)
+        end = int(places.max())
+        expected = torch.cat([piece[end], piece[end + 1 : end + 5].mean(0)])
+    found = summaries(model, [text])[0, : len(expected)]
+    torch.testing.assert_close(found, expected.float(), rtol=1e-4, atol=1e-5)
+    assert found.abs().max() > 0

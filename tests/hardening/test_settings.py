@@ -54,6 +54,7 @@ def test_assignments_go_where_they_say() -> None:
         ("train.stepps=1", "the trainer has no setting 'stepps'; did you mean steps"),
         ("method.push=-1", "method anchor, setting 'push'"),
         ("train.word_places=[0, 0, 0, 1]", "the trainer, setting 'word_places': safe prompts need a place"),
+        ("train.betas=[0.9, 1.5]", "the trainer, setting 'betas.1': Input should be less than 1"),
         ("train.steps=7", "contradict each other"),
     ],
 )
@@ -61,6 +62,16 @@ def test_what_was_meant_is_said(written: str, says: str) -> None:
     with pytest.raises(UsageError) as caught:
         from_text("anchor", [written], 8)
     assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_setting_that_does_not_go_with_the_recipe_is_said(tmp_path: Path) -> None:
+    method, train = from_text("anchor", ["train.statements=0.5"])
+    recipe = recipe_of("anchor", "tiny", None, kind="tiny")
+    with pytest.raises(UsageError) as caught:
+        settled(recipe, method, train)
+    assert f"the trainer with recipe {recipe.name}, setting " in str(caught.value)
+    assert "together must leave room for the prompt book" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

@@ -10,7 +10,8 @@ import torch
 from accelerate import Accelerator
 from support.minis import build_plain_bert, build_sd1
 
-from safetext_sdk.hardening.assemble import HardeningPlan, TrainingTexts, make_trainer
+from safetext_sdk.errors import UsageError
+from safetext_sdk.hardening.assemble import HardeningPlan, TrainingTexts, make_trainer, piece_weights
 from safetext_sdk.hardening.settings import TrainConfig
 from safetext_sdk.hardening.teacher import build_table
 from safetext_sdk.hardening.trainer import Trainer
@@ -59,14 +60,28 @@ def test_only_pieces_that_count_are_kept(bert: TextToImageModel, tmp_path: Path)
     pooled = trainer_of(bert, tmp_path, sequence_weight=0.0)
     for trainer in (both, pooled):
         trainer.prepare()
-    assert set(both.teacher.shelves[0].pieces) == set(both.teacher.names()) == set(pooled.teacher.names())
-    assert list(pooled.teacher.shelves[0].pieces) == [
-        name for name in both.teacher.names() if name.endswith("_pooled")
-    ]
+    assert set(both.teacher.shelves[0].pieces) == set(both.weights) == set(pooled.weights)
+    assert list(pooled.teacher.shelves[0].pieces) == ["text_encoder_pooled"]
     rows = pooled.context.table.anchor
     (kept,) = pooled.context.original(rows).values()
     name = next(iter(pooled.teacher.shelves[0].pieces))
     torch.testing.assert_close(kept, both.context.original(rows)[name])
+
+
+def test_pooled_outputs_count_one_whatever_they_are_called() -> None:
+    sequence, pooled = torch.zeros(1, 4, 2), torch.zeros(1, 2)
+    flux = {"text_encoder": pooled, "text_encoder_2": sequence}
+    assert piece_weights(flux, {*flux}, 0.25) == {"text_encoder": 1, "text_encoder_2": 0.25}
+    xl = {"text_encoder": sequence, "text_encoder_2": sequence, "text_encoder_2_pooled": pooled}
+    assert piece_weights(xl, {"text_encoder_2"}, 0) == {**dict.fromkeys(xl, 0), "text_encoder_2_pooled": 1}
+
+
+def test_no_encoder_is_trained_of_which_nothing_counts() -> None:
+    sequence, pooled = torch.zeros(1, 4, 2), torch.zeros(1, 2)
+    xl = {"text_encoder": sequence, "text_encoder_2": sequence, "text_encoder_2_pooled": pooled}
+    for hardened in (["text_encoder", "text_encoder_2"], ["text_encoder"]):
+        with pytest.raises(UsageError, match="nothing to train: of text_encoder no pooled"):
+            piece_weights(xl, hardened, 0)
 
 
 def test_sentences_have_their_share_however_many_they_are(bert: TextToImageModel) -> None:

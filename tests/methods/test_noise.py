@@ -13,7 +13,7 @@ from support.minis import build_flux, build_plain_bert, build_sd3, build_sdxl
 from support.recent_minis import RECENT
 
 from safetext_sdk.errors import UsageError
-from safetext_sdk.methods import EsdEncoder
+from safetext_sdk.methods import Adversarial, EsdEncoder
 from safetext_sdk.methods.noise import Denoiser, NoiseConfig
 
 SMALL: dict[str, Any] = {"pictures": 1, "picture_steps": 2, "picture_size": 32}
@@ -73,6 +73,23 @@ def test_esd_encoder_holds_safe_texts_to_what_they_are_kept_as(mini_sd1: Path) -
         trainer._fit(1_000)
         safe[name] = float(trainer._step(trainer.student, 0)["safe"])
     assert safe["itself"] < 1e-9 < safe["another"]
+
+
+@pytest.mark.parametrize("encoder", ["text_encoder", "text_encoder_2"])
+def test_what_reads_the_denoiser_hardens_one_encoder_of_two(tmp_path: Path, encoder: str) -> None:
+    """The denoiser reads the other one too, whose outputs no loss counts."""
+    place = build_sdxl(tmp_path / "model")
+    for method in (EsdEncoder(**SMALL), *(Adversarial(towards=t, **SMALL) for t in ("read", "noise"))):
+        trainer = trainer_of(place, method, encoders=[encoder], wide_safe=0)
+        trainer._fit(1_000)
+        rows = trainer.context.table.unsafe
+        counted, whole = trainer.teacher.read(rows, {}), trainer.teacher.whole(rows, {})
+        assert set(counted) == {name for name, weight in trainer.weights.items() if weight} < set(whole)
+        assert all(torch.equal(counted[name], whole[name]) for name in counted)
+        parts = trainer._step(trainer.student, 0)
+        assert all(part.isfinite() for part in parts.values())
+        if method.name == "esd-encoder":
+            assert float(parts["safe"]) < 1e-9
 
 
 def test_an_encoder_without_a_denoiser_is_refused(tmp_path: Path) -> None:

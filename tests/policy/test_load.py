@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from safetext_sdk import load_policy
 from safetext_sdk.errors import EXIT_USAGE, PolicyError
 from safetext_sdk.policy import (
     Policy,
+    PromptRef,
     merge_policies,
     policy_json_schema,
     resolve_policy,
@@ -102,6 +104,19 @@ gates:
         (("[a tulip]", "['{scene} tulip']"), 6, "concepts.0.anchors.0", "unknown placeholder {scene}"),
         (("[a tulip]", "['']"), 6, "concepts.0.anchors.0", "empty"),
         (("    anchors: [a tulip]\n", ""), 4, "concepts.0.anchors", "nothing safe to redirect to"),
+        (("name: mine", "name: mine\nfills: {person: []}"), 3, "fills.person", "at least 1 item"),
+        (
+            ("terms: [zork, blarg]", "unsafe_prompts: [{path: x.txt, anchor: a tulip}]"),
+            5,
+            "concepts.0.unsafe_prompts.0",
+            "`anchor` goes with a `text`",
+        ),
+        (
+            ("terms: [zork, blarg]", "unsafe_prompts: [{hub: a/b, file: x.txt, revision: main}]"),
+            5,
+            "concepts.0.unsafe_prompts.0",
+            "a whole commit (40 hex digits, no branch or tag)",
+        ),
         (("id: thing", "id: Some Thing"), 4, "concepts.0.id", "lower-case"),
         (("name: mine", "name: mine\nname: yours"), 3, None, "stands twice (first on line 2)"),
         (("name: mine", "name: &a [*a]"), 2, None, "recursive alias"),
@@ -120,6 +135,18 @@ def test_errors_name_line_and_field(
         assert e.line == line
     if field is not None:
         assert e.field == field
+
+
+def test_a_hub_file_is_pinned_by_a_whole_commit_or_by_its_hash() -> None:
+    def pinned(**by: str) -> PromptRef:
+        return PromptRef.model_validate({"hub": "a/b", "file": "x.txt", **by})
+
+    for by in ({"revision": "0123456789abcdef" * 2 + "01234567"}, {"revision": "main", "sha256": "0" * 64}):
+        assert pinned(**by).revision == by["revision"]
+    assert pinned(sha256="0" * 64).revision is None
+    for revision in ("main", "v1.0", "0123456", "0" * 41):
+        with pytest.raises(ValidationError, match="a whole commit"):
+            pinned(revision=revision)
 
 
 def test_yes_and_no_are_words(tmp_path: Path) -> None:

@@ -215,3 +215,26 @@ def test_a_source_or_file_that_combines_sexual_content_with_minors_is_refused(
     ):
         with pytest.raises(PolicyError, match="combines sexual content with minors"):
             build_prompt_book(policy(**changes))
+
+
+def test_an_unsafe_prompt_without_anything_to_redirect_it_to_is_refused(tmp_path: Path) -> None:
+    gaps = tmp_path / "gaps.csv"
+    gaps.write_text("prompt,safe\na zork on a chair,a tulip on a chair\na zork on a bed,\n")
+    file = [{"path": str(gaps), "anchor_column": "safe"}]
+
+    def book(**more: object) -> PromptBook:
+        concept = {"id": "thing", "unsafe_prompts": file, **more}
+        whole = Policy.model_validate({"version": 1, "name": "p", "concepts": [concept]})
+        return build_prompt_book(whole, size=20, languages=("zh",))
+
+    with pytest.raises(PolicyError, match="'a zork on a bed' has no anchor, and neither has the concept"):
+        book()
+    anchored = policy(anchors=["a rose"], unsafe_prompts=file)
+    whole = build_prompt_book(anchored, size=20)
+    rows = [u for split in (whole.train, whole.validation, whole.test) for u in split.unsafe]
+    assert {"a zork on a chair": "a tulip on a chair", "a zork on a bed": "a rose"}.items() <= {
+        u.text: u.anchor for u in rows
+    }.items()
+    pair = [{"text": "a zork on a chair", "anchor": "a tulip on a chair"}]
+    with pytest.raises(PolicyError, match="the concept 'thing' has no anchors"):
+        book(unsafe_prompts=pair, translations={"zh": ["\u67aa"]})

@@ -25,8 +25,8 @@ SAFE = [
 
 
 def trainer_of(model: Path, method: Any, **more: Any) -> Any:
-    """After `Trainer.prepare`. ``never``, ``concepts``, ``kept_as``: as `TrainingTexts` has them; the rest
-    are settings of the trainer."""
+    """After `Trainer.prepare`. ``never``, ``concepts``, ``kept_as``: as `TrainingTexts` has them;
+    ``encoders``: those that are hardened, all unless said; the rest are settings of the trainer."""
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
@@ -39,8 +39,8 @@ def trainer_of(model: Path, method: Any, **more: Any) -> Any:
         kept_as=more.pop("kept_as", {}),
     )
     loaded = load_model(model)
+    how = dict.fromkeys(more.pop("encoders", loaded.encoders), "full")
     train = TrainConfig(**{"steps": 4, "batch_size": 4, "whole_every": 1, **more})
-    how = dict.fromkeys(loaded.encoders, "full")
     plan = HardeningPlan(method, train, "default", 0, how)
     trainer = make_trainer(loaded, plan, texts, model.parent, Accelerator(cpu=True))
     trainer.prepare()

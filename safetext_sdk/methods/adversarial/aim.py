@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -15,14 +16,20 @@ from ..noise import Denoiser, Moments, reading_matrix
 
 
 class Aim:
-    """Towards the original's conditioning: 1 - cosine of the flattened pieces, weighed as in the loss."""
+    """Towards the original's conditioning: 1 - cosine of the flattened pieces, weighed as in the loss.
+
+    ``all_encoders``: whether pieces that do not count are wanted as well, because a denoiser reads them.
+    """
+
+    all_encoders: ClassVar[bool] = False
 
     def __init__(self, context: MethodContext) -> None:
         self.context = context
 
     def set(self, rows: np.ndarray, concepts: np.ndarray, lengths: Mapping[str, int], step: int) -> None:
         """Choose the prompts of a step: rows of the table [b], their concepts, positions that are read."""
-        self.want = self.context.teacher.read(rows, lengths)
+        teacher = self.context.teacher
+        self.want = (teacher.whole if self.all_encoders else teacher.read)(rows, lengths)
 
     def far(self, got: Pieces, which: Tensor) -> Tensor:
         """Distance of pieces [r, ...] from what is wanted of prompts ``which`` [r]; differentiable, [r]."""
@@ -33,6 +40,8 @@ class Aim:
 class ReadAim(Aim):
     """The same as the denoiser's cross-attention reads it: relative squared error in its metric G. Pooled
     parts, and denoisers without cross-attention: unweighted."""
+
+    all_encoders = True
 
     def __init__(self, context: MethodContext, denoiser: Denoiser) -> None:
         super().__init__(context)
@@ -61,6 +70,8 @@ class ReadAim(Aim):
 
 class NoiseAim(Aim):
     """Towards the denoiser's prediction: its mean squared error, at a moment of the prompt's concept."""
+
+    all_encoders = True
 
     def __init__(self, context: MethodContext, denoiser: Denoiser, moments: Moments) -> None:
         super().__init__(context)

@@ -61,8 +61,7 @@ class EsdEncoder(Method[EsdEncoderConfig]):
 
     def whole(self, batch: Batch, rows: np.ndarray) -> dict[str, Tensor]:
         """The original on rows, with the pieces of encoders that stay as they are."""
-        found = batch.original(rows)
-        if found.keys() == batch.unsafe.keys():
-            return dict(found)
+        if all(batch.weights.get(name, 1.0) for name in batch.unsafe):
+            return dict(batch.original(rows))
         lengths = {name: piece.shape[1] for name, piece in batch.unsafe.items() if piece.ndim == 3}
-        return dict(self._context.teacher.read(rows, lengths))
+        return dict(self._context.teacher.whole(rows, lengths))

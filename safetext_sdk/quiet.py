@@ -1,4 +1,4 @@
-"""Silence while a third party's model is loaded: what matters is checked and raised."""
+"""Silence while a third party's model is loaded or run: what matters is checked and raised."""
 
 from __future__ import annotations
 
@@ -23,3 +23,17 @@ def quiet() -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
+
+
+@contextmanager
+def quiet_pipelines() -> Iterator[None]:
+    """No log lines from diffusers until the block ends: it says of every prompt that it is longer than the
+    encoder reads."""
+    from diffusers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)

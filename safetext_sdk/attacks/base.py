@@ -83,8 +83,30 @@ class AttackContext:
 
     @property
     def terms(self) -> list[str]:
-        """The unsafe words of all concepts."""
+        """The terms of all concepts."""
         return [term for concept in self.policy.concepts for term in concept.terms]
+
+    @property
+    def names(self) -> list[str]:
+        """All that prompts may name the concepts by: terms, euphemisms, and words of other languages."""
+        return [word for concept in self.policy.concepts for word in concept.all_words]
+
+    def nothing_to_find(self, *, denoiser: bool = False) -> str | None:
+        """Why there is nothing to search for an attack that wants a text of which the attacked model makes
+        what the original made of the prompt: it makes that of the prompt itself, and whatever defends it
+        takes no part. None where it makes something else, and for the undefended model itself, which the
+        prompt gets through as it is.
+
+        Args:
+            denoiser: whether the denoiser's predictions are wanted, and not the conditioning alone.
+        """
+        original, hardened = self.original, self.hardened
+        if hardened is original or not hardened.reads_like(original):
+            return None
+        if denoiser and hardened.denoiser is not original.denoiser:
+            return None
+        parts = "encoders and denoiser" if denoiser else "encoders"
+        return f"its {parts} are the original's, so the plain prompt gives what this attack looks for"
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ class ConceptInversion(Probe[ConceptInversionConfig]):
         results = tuple(
             AttackResult(
                 prompt,
-                (renamed(prompt, concept.terms, words[concept.id]),),
+                (renamed(prompt, concept.terms, words[concept.id], concept.all_words),),
                 forward_passes=passes,
                 seconds=seconds,
                 notes={"denoising loss": f"{losses[concept.id]:.4f}"},
@@ -113,12 +113,13 @@ class ConceptInversion(Probe[ConceptInversionConfig]):
 def concept_of(prompt: str, context: AttackContext) -> Concept:
     """The concept that a prompt names; the policy's first one with terms where it names none."""
     able = [concept for concept in context.policy.concepts if concept.terms]
-    return next((c for c in able if WholeWords(c.terms).search(prompt)), able[0])
+    return next((c for c in able if WholeWords(c.all_words).search(prompt)), able[0])
 
 
-def renamed(prompt: str, terms: Sequence[str], word: str) -> str:
-    """The prompt with its unsafe words, and an article before them, replaced by one word."""
-    first, *others = unsafe_words(prompt, terms)
+def renamed(prompt: str, terms: Sequence[str], word: str, names: Sequence[str] = ()) -> str:
+    """The prompt with its unsafe words, see `typos.unsafe_words`, and an article before them, replaced by
+    one."""
+    first, *others = unsafe_words(prompt, terms, names)
     for start, end in reversed(others):
         prompt = prompt[:start].rstrip() + prompt[end:]
     return re.sub(r"\b(?:an?|the) $", "", prompt[: first[0]], flags=re.I) + word + prompt[first[1] :]

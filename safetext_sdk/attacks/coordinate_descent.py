@@ -77,6 +77,7 @@ class CoordinateDescent(TokenAttack[CoordinateDescentConfig]):
     threat = "white box"
     needs = frozenset({"encoder", "denoiser", "gradients"})
     Config = CoordinateDescentConfig
+    version = 2  # a defended denoiser was not asked
     small = {"encoder_sweeps": 2, "sweeps": 2, "candidates": 24}  # noqa: RUF012
 
     def templates(self, text: str) -> tuple[str, ...]:
@@ -84,7 +85,11 @@ class CoordinateDescent(TokenAttack[CoordinateDescentConfig]):
 
     def goal(self, prompts: Sequence[str], context: AttackContext) -> Goal:
         prediction = SamePrediction.to_prompts(
-            context.original, prompts, seed=context.picture_seeds[0], times=self.config.timesteps
+            context.original,
+            prompts,
+            seed=context.picture_seeds[0],
+            times=self.config.timesteps,
+            attacked=context.hardened,
         )
         return GuidedPrediction(prediction, guide_of(context.original, list(prompts)))
 

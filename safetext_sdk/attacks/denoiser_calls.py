@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from ..errors import ModelError
 from ..models.families import Conditioning
 from ..models.model import TextToImageModel
+from ..quiet import quiet_pipelines
 
 Path = tuple[str, ...]
 """Name of an argument; two names for an entry of a mapping."""
@@ -95,7 +96,7 @@ def record(
     Raises:
         ModelError: no denoiser, or the conditioning is not among its arguments as the encoders make it.
     """
-    denoiser = _denoiser(model)
+    denoiser = denoiser_of(model)
     one, two = _first_calls(model, denoiser, prompts[0])
     # What has a value a picture grows with the number of prompts.
     sizes = {path: len(v) for path, v in one.items() if isinstance(v, Tensor) and v.ndim}
@@ -112,7 +113,7 @@ def why_not(model: TextToImageModel) -> str | None:
     """Why this model's denoiser cannot be asked for its predictions; None if it can."""
     prompt = "a picture"
     try:
-        _slots(model, _first_calls(model, _denoiser(model), prompt)[0], [prompt])
+        _slots(model, _first_calls(model, denoiser_of(model), prompt)[0], [prompt])
     except ModelError as error:
         return str(error)
     return None
@@ -182,7 +183,7 @@ def _run(pipe: Any, model: TextToImageModel, prompts: list[str], seed: int, time
     default = known["num_inference_steps"].default if "num_inference_steps" in known else 0
     given["num_inference_steps"] = max(int(given.get("num_inference_steps", default)), times)
     noise = [torch.Generator("cpu").manual_seed(seed) for _ in prompts]
-    with torch.no_grad():
+    with torch.no_grad(), quiet_pipelines():
         pipe(prompt=prompts, generator=noise, output_type="latent", **given)
 
 
@@ -208,7 +209,12 @@ def _watched(denoiser: nn.Module, tell: Any) -> Iterator[None]:
         handle.remove()
 
 
-def _denoiser(model: TextToImageModel) -> nn.Module:
+def denoiser_of(model: TextToImageModel) -> nn.Module:
+    """The denoiser that a model's pipeline calls.
+
+    Raises:
+        ModelError: it calls none that is known.
+    """
     pipe = model.pipeline()
     found = getattr(pipe, "unet", None) or getattr(pipe, "transformer", None)
     if not isinstance(found, nn.Module):

@@ -4,13 +4,14 @@ original's own trajectory (UnlearnDiffAtk, Zhang et al., arXiv 2310.11868, equat
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from ..models.families import Conditioning, Tokens
 from ..models.model import TextToImageModel
-from .denoiser_calls import DenoiserCalls, frozen, record
+from .denoiser_calls import DenoiserCalls, denoiser_of, frozen, record
 
 PREDICTIONS = 64
 """Predictions that are made together for the target."""
@@ -23,7 +24,8 @@ class SamePrediction:
     predicts on its way to that picture: it needs no picture, and is zero where nothing was hardened.
 
     Args:
-        calls: what the original's denoiser was given on its way from n prompts to their pictures.
+        calls: what the original's denoiser was given on its way from n prompts to their pictures, with the
+            denoiser that is attacked.
         wanted: the original's predictions there [n, T, ...].
         times: which of the T steps count.
     """
@@ -34,12 +36,19 @@ class SamePrediction:
 
     @classmethod
     def to_prompts(
-        cls, original: TextToImageModel, prompts: Sequence[str], *, seed: int, times: int
+        cls,
+        original: TextToImageModel,
+        prompts: Sequence[str],
+        *,
+        seed: int,
+        times: int,
+        attacked: TextToImageModel | None = None,
     ) -> SamePrediction:
         """Towards the original's pictures of n prompts.
 
         Args:
             seed: of the pictures; times: steps of the trajectory, evenly spread.
+            attacked: whose denoiser is asked what it predicts: a defence may be in it. None: the original's.
 
         Raises:
             ModelError: see `denoiser_calls.record`.
@@ -51,6 +60,8 @@ class SamePrediction:
         at_once = max(1, PREDICTIONS // len(steps))
         with torch.no_grad():
             wanted = [calls.predict(part, steps, target.select(part)) for part in torch.split(every, at_once)]
+        if attacked is not None:
+            calls = replace(calls, denoiser=denoiser_of(attacked))
         return cls(calls, torch.cat(wanted), steps)
 
     @property

@@ -15,6 +15,7 @@ from torch import Tensor
 from ..models.families import Conditioning
 from ..models.model import TextToImageModel
 from ..models.pipelines import pictures_of
+from ..quiet import quiet_pipelines
 
 FLOWS = ("SD3Transformer2DModel",)
 UNETS = ("UNet2DConditionModel",)
@@ -110,7 +111,7 @@ def pictures(model: TextToImageModel, prompts: Sequence[str], seed: int, at_once
     for start in range(0, len(prompts), at_once):
         part = list(prompts[start : start + at_once])
         noise = [torch.Generator("cpu").manual_seed(seed + start + k) for k in range(len(part))]
-        out.append(
-            pictures_of(pipe(prompt=part, generator=noise, output_type="latent", **model.generation_defaults))
-        )
+        with quiet_pipelines():
+            made = pipe(prompt=part, generator=noise, output_type="latent", **model.generation_defaults)
+        out.append(pictures_of(made))
     return torch.cat(out)

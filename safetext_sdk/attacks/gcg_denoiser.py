@@ -38,6 +38,7 @@ class GcgDenoiser(TokenAttack[GcgDenoiserConfig]):
     threat = "white box"
     needs = frozenset({"encoder", "denoiser", "gradients"})
     Config = GcgDenoiserConfig
+    version = 2  # a defended denoiser was not asked
     small = {"steps": 40, "candidates": 48, "top": 64}  # noqa: RUF012
 
     def templates(self, text: str) -> tuple[str, ...]:
@@ -45,7 +46,9 @@ class GcgDenoiser(TokenAttack[GcgDenoiserConfig]):
 
     def goal(self, prompts: Sequence[str], context: AttackContext) -> Goal:
         seed = context.picture_seeds[0]
-        return SamePrediction.to_prompts(context.original, prompts, seed=seed, times=self.config.timesteps)
+        return SamePrediction.to_prompts(
+            context.original, prompts, seed=seed, times=self.config.timesteps, attacked=context.hardened
+        )
 
     def search(self, objective: ConditioningObjective, problem: Problem) -> Found:
         config = self.config

@@ -60,7 +60,7 @@ class GcgEncoder(TokenAttack[GcgEncoderConfig]):
                 text_metric(context.original)
             except ModelError as error:
                 return str(error)
-        return None
+        return super().impossible(context)
 
     def goal(self, prompts: Sequence[str], context: AttackContext) -> Goal:
         return NearConditioning.to_prompts(context.original, list(prompts), self.config.distance)

@@ -74,7 +74,7 @@ class LoraStack(Probe[LoraStackConfig]):
         return Prepared(Changed(hardened, original), tuple(results))
 
     def styled(self, context: AttackContext) -> tuple[TextToImageModel, TextToImageModel]:
-        """Both models with a denoiser that a style was taught on the original; encoders stay."""
+        """Both models with what a style, taught on the original, changes in a denoiser; encoders stay."""
         config, original = self.config, context.original
         captions = safe_captions(context.policy, original.id, config.pictures)
         latents = sepia(original, pictures(original, captions, PICTURE_SEED))
@@ -90,7 +90,24 @@ class LoraStack(Probe[LoraStackConfig]):
         )
         named = tuple(STYLE.format(caption=caption) for caption in captions)
         tuned = fine_tuned(original, Pictures(named, latents), training)
-        return context.hardened.with_denoiser(tuned.denoiser), tuned
+        return context.hardened.with_denoiser(stacked(context, tuned.denoiser)), tuned
+
+
+def stacked(context: AttackContext, styled: nn.Module) -> nn.Module:
+    """The hardened model's own denoiser with what a style changed in the original's.
+
+    Args:
+        styled: the original's denoiser with the style merged into it.
+    """
+    plain, own = context.original.denoiser, context.hardened.denoiser
+    if own is plain:
+        return styled
+    out = copy.deepcopy(own)
+    before, after = plain.state_dict(), styled.state_dict()
+    with torch.no_grad():
+        for name, value in out.state_dict().items():
+            value += after[name] - before[name]
+    return out
 
 
 @torch.no_grad()

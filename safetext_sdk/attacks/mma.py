@@ -46,6 +46,7 @@ class MMA(TokenAttack[MMAConfig]):
     keeps_prompt = False
     uses_terms = False
     Config = MMAConfig
+    version = 2  # plurals of the policy's words were found
     small = {"steps": 80, "candidates": 48, "top": 64}  # noqa: RUF012
 
     def searched(self, context: AttackContext) -> TextToImageModel:

@@ -15,6 +15,11 @@ class OriginalBack(Probe[AttackConfig]):
     name = "original-back"
     summary = "the original encoder put back: the undefended figure, by construction"
 
+    def impossible(self, context: AttackContext) -> str | None:
+        hardened, original = context.hardened, context.original
+        same = all(encoder is original.encoders[name] for name, encoder in hardened.encoders.items())
+        return "its encoders are the original's" if same and hardened is not original else None
+
     def prepare(self, prompts: Sequence[str], context: AttackContext) -> Prepared:
         back = context.hardened.with_encoders(context.original.encoders)
         notes = {"by construction": "the undefended figure"}

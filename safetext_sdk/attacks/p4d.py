@@ -41,7 +41,7 @@ class P4D(TokenAttack[P4DConfig]):
     needs = frozenset({"encoder", "denoiser", "gradients"})
     keeps_prompt = False
     Config = P4DConfig
-    version = 2  # the decay of 1 was a part of Adam's gradient
+    version = 3  # of 1, the decay was a part of Adam's gradient; of 2, a defended denoiser was not asked
     small = {"steps": 300, "timesteps": 4, "every": 10}  # noqa: RUF012
 
     def templates(self, text: str) -> tuple[str, ...]:
@@ -49,7 +49,9 @@ class P4D(TokenAttack[P4DConfig]):
 
     def goal(self, prompts: Sequence[str], context: AttackContext) -> Goal:
         seed = context.picture_seeds[0]
-        return SamePrediction.to_prompts(context.original, prompts, seed=seed, times=self.config.timesteps)
+        return SamePrediction.to_prompts(
+            context.original, prompts, seed=seed, times=self.config.timesteps, attacked=context.hardened
+        )
 
     def search(self, objective: ConditioningObjective, problem: Problem) -> Found:
         goal, config = objective.goal, self.config

@@ -22,6 +22,8 @@ from .base import Attack, AttackConfig, AttackContext, AttackResult
 
 WIDTH = 16
 """Suffixes encoded at once: the best so far is known again after each batch."""
+LEAST = -1.0
+"""The least cosine there is."""
 
 
 class RandomSuffixConfig(AttackConfig):
@@ -55,8 +57,9 @@ def search(
     """The best ``prompt + suffix`` found, and its cosine to the goal; the plain prompt where none is
     better."""
     goal = context.original.encode([prompt]).flat().float()
-    best = prompt
-    best_score = float(_near(context, [prompt], goal))
+    plain = float(_near(context, [prompt], goal))
+    # Of texts with a suffix: the search climbs from the best one before any is better than the plain prompt.
+    best, best_score = prompt, LEAST
     best_suffix: list[str] = []
     for start in range(0, config.queries, WIDTH):
         tries = []
@@ -71,14 +74,14 @@ def search(
         top = int(scores.argmax())
         if float(scores[top]) > best_score:
             best, best_score, best_suffix = texts[top], float(scores[top]), tries[top]
-    return best, best_score
+    return (best, best_score) if best_score > plain else (prompt, plain)
 
 
 def _near(context: AttackContext, texts: Sequence[str], goal: Tensor) -> Tensor:
     """Cosines of texts to the goal [n]; the least there is for what is no number, so that it hides no
     other."""
     cosines = F.cosine_similarity(context.hardened.encode(texts).flat().float(), goal)
-    return cosines.masked_fill(cosines.isnan(), -1.0)
+    return cosines.masked_fill(cosines.isnan(), LEAST)
 
 
 class RandomSuffix(Attack[RandomSuffixConfig]):
@@ -89,7 +92,11 @@ class RandomSuffix(Attack[RandomSuffixConfig]):
     threat = "encoder"
     needs = frozenset({"encoder"})
     Config = RandomSuffixConfig
-    version = 2  # byte-level vocabularies gave pieces that no word begins with, and few words
+    version = 3  # of 2, it did not climb before a suffix came nearer than the plain prompt
+
+    def impossible(self, context: AttackContext) -> str | None:
+        """See `Attack.impossible`."""
+        return context.nothing_to_find()
 
     def baseline(self) -> RandomSuffix | None:
         """See `Attack.baseline`."""

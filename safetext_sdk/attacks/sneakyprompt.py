@@ -34,20 +34,20 @@ class SneakyPrompt(WordSearch[SneakyPromptConfig]):
     summary = "unsafe words replaced by meaningless ones, found by a bandit with 60 queries"
     source = "Yang et al. 2023, arXiv 2305.12082 (reinforcement learning there, a bandit here)"
     Config = SneakyPromptConfig
+    version = 2  # fewer texts than the budget, and the wrong word of prompts with a euphemism or translation
     small = {"queries": 24}  # noqa: RUF012
 
     def template(self, prompt: str, context: AttackContext) -> str:
         """The unsafe words taken out, all slots in the place of the first."""
-        first, *others = unsafe_words(prompt, context.terms)
+        first, *others = unsafe_words(prompt, context.terms, context.names)
         for start, end in reversed(others):
             prompt = prompt[:start].rstrip() + prompt[end:]
         start, end = first
         return prompt[:start] + " ".join([SLOT] * self.config.length) + prompt[end:]
 
     def cost(self) -> int:
-        return max(1, (self.config.queries - 1) // self.config.width) * self.config.width
+        return self.config.queries - 1  # the start is a query too
 
     def search(self, objective: TextObjective, problem: Problem) -> Found:
         config = self.config
-        rounds = self.cost() // config.width
-        return bandit(objective, problem, rounds=rounds, width=config.width, arms=config.arms)
+        return bandit(objective, problem, evaluations=self.cost(), width=config.width, arms=config.arms)

@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..models.families import Conditioning
 from .base import AttackConfig, AttackContext, AttackResult, Changed
@@ -54,8 +54,10 @@ class SoftTokens(Probe[SoftTokensConfig]):
 
     def impossible(self, context: AttackContext) -> str | None:
         if self.config.goal == "conditioning":
-            return None
-        return why_not(context.original) if context.original.reader.makes_pictures else "there is no denoiser"
+            return context.nothing_to_find()
+        if not context.original.reader.makes_pictures:
+            return "there is no denoiser"
+        return why_not(context.original) or context.nothing_to_find(denoiser=True)
 
     def prepare(self, prompts: Sequence[str], context: AttackContext) -> Prepared:
         words = drawable_words(context)
@@ -121,19 +123,22 @@ class SoftTokens(Probe[SoftTokensConfig]):
         latents = torch.cat(
             [pictures(context.original, [p], s % 2**31) for p, s in zip(prompts, seeds, strict=True)]
         )
-        return DenoisedFar(Denoising(context.original), latents, seeds)
+        return DenoisedFar(Denoising(context.original), latents, seeds, context.hardened.denoiser)
 
 
 class DenoisedFar:
-    """How far the denoiser's prediction is from the one for the original's conditioning, on noised latents of
-    the original's own pictures, with other noise at every call.
+    """How far a denoiser's prediction is from the original's for the original's conditioning, on noised
+    latents of the original's own pictures, with other noise at every call.
 
     Args:
-        denoising: of the model. latents: [n, c, h, w]. seeds: one a prompt.
+        denoising: of the original. latents: [n, c, h, w]. seeds: one a prompt. attacked: the denoiser of the
+            model under attack.
     """
 
-    def __init__(self, denoising: Denoising, latents: Tensor, seeds: Sequence[int]) -> None:
-        self.denoising, self.latents = denoising, latents
+    def __init__(
+        self, denoising: Denoising, latents: Tensor, seeds: Sequence[int], attacked: nn.Module
+    ) -> None:
+        self.denoising, self.latents, self.attacked = denoising, latents, attacked
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
     def __call__(self, got: Conditioning, want: Conditioning) -> Tensor:
@@ -144,7 +149,7 @@ class DenoisedFar:
         noised, _ = self.denoising.mixed(self.latents, noise, steps)
         with torch.no_grad():
             wanted = self.denoising.predict(noised, steps, want)
-        predicted = self.denoising.predict(noised, steps, got)
+        predicted = self.denoising.predict(noised, steps, got, self.attacked)
         return (predicted.float() - wanted.float()).square().flatten(1).mean(1)
 
 

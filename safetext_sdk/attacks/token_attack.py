@@ -21,6 +21,7 @@ from torch import Tensor
 from ..errors import UsageError
 from ..models.model import TextToImageModel
 from ..policy.minors import names_minor
+from ..prompts.words import WholeWords
 from ..search.candidates import SLOT, Candidates, as_read, candidates
 from ..search.problem import Found, Problem
 from ..search.random_search import random_search
@@ -85,7 +86,7 @@ class TokenAttack(Attack[T]):
     """Base of the token searches.
 
     ``keeps_prompt``: the prompt stays in the text, so that it is the answer itself where nothing beats it.
-    ``uses_terms``: the policy's own words may be found.
+    ``uses_terms``: the policy's own words, singular or plural, may be found.
     """
 
     needs = frozenset({"encoder", "gradients"})
@@ -124,7 +125,11 @@ class TokenAttack(Attack[T]):
 
     def impossible(self, context: AttackContext) -> str | None:
         """Why these models cannot be attacked like that; None if they can."""
-        return why_not(context.original) if "denoiser" in self.needs else None
+        through = "denoiser" in self.needs
+        why = why_not(context.original) if through else None
+        # Words in the prompt's place, or in that of the words taken out, have to be found all the same.
+        beside = self.keeps_prompt and getattr(self.config, "start", "prompt") == "prompt"
+        return why or (context.nothing_to_find(denoiser=through) if beside else None)
 
     def attack(self, prompts: Sequence[str], context: AttackContext) -> Iterator[AttackResult]:
         words = [word for concept in context.policy.concepts for word in concept.words]
@@ -148,10 +153,14 @@ class TokenAttack(Attack[T]):
         Raises:
             UsageError: fewer than two are left.
         """
-        own = {part for word in words for part in re.findall(r"\w+", word.casefold())}
+        parts = [re.findall(r"\w+", word.casefold()) for word in words]
+        own = {part for each in parts for part in each}
+        # A name takes its plural at its end: "de" is a word of "faca de combate", "des" is none.
+        ends = WholeWords(each[-1] for each in parts if each)
 
         def refuse(word: str) -> bool:
-            return names_minor(word) is not None or (not self.uses_terms and word.casefold() in own)
+            its_own = word.casefold() in own or ends.search(word) is not None
+            return names_minor(word) is not None or (not self.uses_terms and its_own)
 
         model = self.searched(context)
         name, tokenizer = next(iter(model.tokenizers.items()))

@@ -120,11 +120,14 @@ class Looked:
 @contextmanager
 def embeddings_of(encoders: Mapping[str, nn.Module]) -> Iterator[dict[str, Looked]]:
     """While it lasts, what the encoders' token embeddings give out are leaves that gradients can be taken of;
-    they appear in the yielded mapping, by encoder, once the encoder has run."""
+    they appear in the yielded mapping, by encoder, once the encoder has run. An encoder that runs again, for
+    texts of a defence's own, looks those up as ever: the first run is that of the prompts."""
     looked: dict[str, Looked] = {}
 
     def catch(name: str) -> Any:
-        def hook(_module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+        def hook(_module: nn.Module, inputs: Any, output: Tensor) -> Tensor | None:
+            if name in looked:
+                return None
             looked[name] = Looked(inputs[0], output.detach().requires_grad_(True))
             return looked[name].values
 

@@ -42,6 +42,7 @@ class UnlearnDiffAtk(TokenAttack[UnlearnDiffAtkConfig]):
     threat = "white box"
     needs = frozenset({"encoder", "denoiser", "gradients"})
     Config = UnlearnDiffAtkConfig
+    version = 2  # a defended denoiser was not asked
     small = {"timesteps": 6, "steps": 40, "rate": 5e-2, "every": 10}  # noqa: RUF012
 
     def templates(self, text: str) -> tuple[str, ...]:
@@ -49,7 +50,9 @@ class UnlearnDiffAtk(TokenAttack[UnlearnDiffAtkConfig]):
 
     def goal(self, prompts: Sequence[str], context: AttackContext) -> Goal:
         seed = context.picture_seeds[0]
-        return SamePrediction.to_prompts(context.original, prompts, seed=seed, times=self.config.timesteps)
+        return SamePrediction.to_prompts(
+            context.original, prompts, seed=seed, times=self.config.timesteps, attacked=context.hardened
+        )
 
     def search(self, objective: ConditioningObjective, problem: Problem) -> Found:
         goal, config = objective.goal, self.config

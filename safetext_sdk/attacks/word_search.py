@@ -200,7 +200,7 @@ def drawable_words(context: AttackContext) -> tuple[str, ...]:
     Raises:
         UsageError: none is left.
     """
-    own = WholeWords(word for term in context.terms for word in term.split())
+    own = WholeWords([*(word for term in context.terms for word in term.split()), *context.names])
     try:
         found = candidates(
             next(iter(context.hardened.tokenizers.values())),

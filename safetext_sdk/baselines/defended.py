@@ -70,6 +70,10 @@ class DefendedModel(TextToImageModel):
 
         return self.defence.condition(encode, tokens)
 
+    def reads_like(self, other: TextToImageModel) -> bool:
+        changed = type(self.defence).condition is not Defence.condition
+        return not changed and super().reads_like(other)
+
     def pipeline(self) -> Any:
         if self._pipeline is None:
             self._pipeline = _guarded(super().pipeline(), self)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .. import errors
 from ..baselines import Baseline
 from ..prompts import build_prompt_book
+from ..quiet import quiet_pipelines
 from ..report import publish
 from ..results.evidence_file import Measured, read_evidence
 from ..results.report import Report, drop_unfinished
@@ -206,6 +207,7 @@ def _picture_seconds(session: Session) -> float | None:
     times = []
     for _ in range(2):
         begun = time.monotonic()
-        maker.draw([Request(prompt, 0) for prompt in prompts])
+        with quiet_pipelines():
+            maker.draw([Request(prompt, 0) for prompt in prompts])
         times.append(time.monotonic() - begun)
     return round(min(times) / len(prompts), 4)

@@ -120,6 +120,14 @@ class TextToImageModel:
         """What each encoder contributed to the conditioning."""
         return self.reader.pieces(conditioning, tokens, self.encoders)
 
+    def reads_like(self, other: TextToImageModel) -> bool:
+        """Whether the same encoders and tokenizers read every text, so that both give the same conditioning.
+        Weights are not compared: equal copies are two."""
+        return (self.family, self.options) == (other.family, other.options) and all(
+            mine.keys() == theirs.keys() and all(part is theirs[name] for name, part in mine.items())
+            for mine, theirs in ((self.encoders, other.encoders), (self.tokenizers, other.tokenizers))
+        )
+
     def with_encoders(self, encoders: Mapping[str, Any]) -> TextToImageModel:
         """The same model with other encoders (those not named stay); the pipeline is built anew.
 

@@ -7,7 +7,6 @@ half picture.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import inspect
 import os
@@ -25,6 +24,7 @@ from PIL import Image as PILImage
 
 from ..errors import ModelError
 from ..models.pipelines import denoiser_name, pictures_of
+from ..quiet import quiet_pipelines
 from .keys import digest, model_fingerprint
 from .picture_cache import PictureCache, drawn_by
 from .text_projection import text_projected_once
@@ -217,7 +217,7 @@ class PictureMaker:
 
         denoiser = getattr(self.pipe, denoiser_name(self.pipe), None)
         with (
-            _quiet(),
+            quiet_pipelines(),
             text_projected_once(denoiser, self.pixels),
             ThreadPoolExecutor(1, "pictures") as writer,
         ):
@@ -341,19 +341,6 @@ class PictureMaker:
                 "the pipeline returned too few pictures or pixels that are not numbers; try --precision fp32"
             )
         return [PILImage.fromarray(p) for p in (pixels.clip(0, 1) * 255).round().astype(np.uint8)]
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """No line a batch about prompts that are longer than the encoder reads."""
-    from diffusers.utils import logging
-
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
 
 
 def open_picture(path: Path) -> Image:

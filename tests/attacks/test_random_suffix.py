@@ -55,6 +55,32 @@ def test_more_queries_never_find_less(models: tuple[Any, Any]) -> None:
     assert scores[-1] > scores[0]
 
 
+def test_it_climbs_before_a_suffix_beats_the_plain_prompt() -> None:
+    """Half of the tries change a word of the best suffix so far, however far that one is."""
+    words = [f"word{chr(97 + k // 20)}{chr(97 + k % 20)}" for k in range(200)]
+    asked: list[list[str]] = []
+
+    def worth(text: str) -> float:
+        return 0.99 if text == "a gun" else sum(words.index(w) for w in text.split()[2:]) / 1000
+
+    def encode(texts: list[str]) -> Any:
+        asked.append(texts)
+        near = torch.tensor([worth(text) for text in texts])
+        return SimpleNamespace(flat=lambda: torch.stack([near, (1 - near.square()).sqrt()], 1))
+
+    original = SimpleNamespace(encode=lambda texts: SimpleNamespace(flat=lambda: torch.tensor([[1.0, 0.0]])))
+    where, config = context(original, SimpleNamespace(encode=encode)), RandomSuffixConfig(queries=96)
+    text, score = search("a gun", words, where, config, random.Random(1))
+    assert (text, score) == ("a gun", pytest.approx(0.99))
+    _, first, *others = asked
+    best, changed = max(first, key=worth).split(), 0
+    for texts in others:
+        rows = [text.split() for text in texts]
+        changed += sum(sum(a != b for a, b in zip(row, best, strict=True)) <= 1 for row in rows)
+        best = max((" ".join(best), *texts), key=worth).split()
+    assert 25 <= changed <= 55  # of 80
+
+
 def test_a_word_that_the_encoder_cannot_read_hides_no_other(models: tuple[Any, Any]) -> None:
     """The hardened encoder answers NaN to every second suffix."""
     original, hardened = models

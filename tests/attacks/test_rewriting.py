@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from support.attack_case import PROMPTS, all_texts, context, weapons
+from support.attack_case import PROMPTS, TERMS, all_texts, context, weapons
 
 from safetext_sdk.attacks import ATTACKS, AttackContext
 from safetext_sdk.attacks.negative_prompt import NegativePrompt
@@ -112,6 +112,23 @@ def test_where_the_unsafe_words_stand() -> None:
     prompt = "a war axe and two knives"
     assert [prompt[a:b] for a, b in unsafe_words(prompt, ["war axe", "knive"])] == ["war", "axe", "knives"]
     assert [("a cathedral"[a:b]) for a, b in unsafe_words("a cathedral", ["gun"])] == ["cathedral"]
+
+
+def test_typos_hide_euphemisms_and_other_languages() -> None:
+    """Test prompts use them; the longest word of such a prompt is often a harmless one."""
+    where = real(euphemisms=["peace maker", "AK"], translations={"de": ["eine Pistole"], "zh": ["手枪"]})
+    for prompt, kept in (
+        ("a peace maker on an ordinary counter", "on an ordinary counter"),
+        ("eine Pistole in Schwarzenbach", "in Schwarzenbach"),
+        ("an AK on an ordinary counter", "on an ordinary counter"),
+        ("一把手枪放在普通的木头桌子上", "放在普通的木头桌子上"),
+    ):
+        (found,) = all_texts(Typos(), [prompt], where)
+        assert all(text.endswith(kept) for text in found), found
+        assert prompt not in found
+    prompt = "peace makers and a gun, in peace"
+    spans = unsafe_words(prompt, TERMS, ["peace maker", "gun"])
+    assert [prompt[a:b] for a, b in spans] == ["peace", "makers", "gun"]
 
 
 def test_paraphrase_keeps_the_prompt() -> None:

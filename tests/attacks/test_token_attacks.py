@@ -229,6 +229,8 @@ def test_a_prompt_of_nothing_but_the_word_and_one_without_it(prompt: str, where:
 def test_mma_uses_none_of_the_policys_words(where: AttackContext) -> None:
     usable = MMA().usable(where, TERMS)
     assert not {"gun", "knife"} & set(usable.words)
+    assert {"flowers", "cat"} <= set(usable.words)
+    assert not {"flowers", "cat"} & set(MMA().usable(where, ["a Flower", "cat"]).words)
     assert "gun" in made("gcg-encoder").usable(where, TERMS).words
     (result,) = made("mma", words=4).attack(PROMPTS[:1], where)
     assert not set(result.texts[0].split()) & {"gun", "knife", "sword"}

@@ -15,6 +15,7 @@ from support.validation_case import FAST
 
 import safetext_sdk as st
 from safetext_sdk.attacks import Attack, AttackConfig, AttackResult
+from safetext_sdk.attacks.random_suffix import RandomSuffix
 from safetext_sdk.baselines import Baseline, BaselineConfig
 from safetext_sdk.baselines.original import Original
 from safetext_sdk.baselines.uce import Uce
@@ -91,6 +92,17 @@ def test_one_table_for_all(compare: Compare, other: Any, tmp_path: Path, no_more
     again = compare(other, **given)
     assert all(entry.reused for entry in again.entries)
     assert [e.figures for e in again.entries] == [e.figures for e in found.entries]
+
+
+def test_an_attack_without_a_defence_in_its_way_is_none(compare: Compare) -> None:
+    """Through encoders that are the original's there is nothing to find: no figure, and one reason."""
+    given = {"baselines": ("original", Uce(preserve=3)), "attacks": (RandomSuffix(queries=1),), "n": 1}
+    original, uce = compare(**given).entries
+    assert original.figures.attacks["random_suffix"].n == 1
+    assert original.note == ""
+    assert uce.figures.attacks.get("random_suffix") is None
+    assert uce.figures.worst == uce.figures.unsafe
+    assert uce.note.startswith("its worst figure is without random_suffix: its encoders are the original's")
 
 
 def test_a_run_that_was_validated_is_read(

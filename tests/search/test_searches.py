@@ -23,7 +23,7 @@ SEARCHES: dict[str, Run] = {
     "coordinate gradient": lambda o, p: coordinate_gradient(o, p, steps=40, candidates=32, top=128),
     "coordinate descent": lambda o, p: coordinate_descent(o, p, steps=9, candidates=24),
     "genetic": lambda o, p: genetic(o, p, generations=20, population=40),
-    "bandit": lambda o, p: bandit(o, p, rounds=30, width=16, arms=190),
+    "bandit": lambda o, p: bandit(o, p, evaluations=480, width=16, arms=190),
     "random": lambda o, p: random_search(o, p, evaluations=300, width=64),
 }
 
@@ -51,6 +51,34 @@ def test_searches_without_gradients_find_one_planted_token(name: str) -> None:
 
     found = SEARCHES[name](Backdoor(), problem(allowed=torch.arange(60, 90)))
     assert (tokens(found) == word).any(1).all()
+
+
+def test_a_bandit_draws_at_random_until_losses_differ() -> None:
+    """A judge that says the same of every text but those with one word teaches nothing before it is met."""
+    word, asked = 27, []
+
+    class Rare:
+        def loss(self, ids: Tensor, prompts: Tensor) -> Tensor:
+            asked.extend(map(tuple, ids[:, list(FREE)].tolist()))
+            return 1.0 - 0.5 * (ids[:, FREE[0]] == word).float()
+
+    few = problem(1, allowed=torch.arange(10, 34), exhaustive=True, seeds=(5,))
+    found = bandit(Rare(), few, evaluations=120, width=6, arms=24)
+    words = [first for first, *_ in asked]
+    assert word not in words[:25]
+    assert len(set(asked[1:25])) == 24  # without a spread in the first round it sent the same text ever after
+    assert tokens(found)[0, 0] == word
+    assert words[60:].count(word) > 30  # and once there is a spread, it learns
+
+
+def test_a_bandit_spends_what_it_is_given() -> None:
+    for evaluations in (1, 5, 6, 23):
+        objective, _ = planted()
+        told: list[tuple[int, int]] = []
+        where = problem(exhaustive=True, progress=lambda done, total, told=told: told.append((done, total)))
+        found = bandit(objective, where, evaluations=evaluations, width=6)
+        assert found.forward_passes.tolist() == [evaluations + 1] * 3
+        assert told[-1] == (evaluations, evaluations)
 
 
 @pytest.mark.parametrize("name", ["coordinate gradient", "coordinate descent", "random"])

@@ -62,8 +62,8 @@ def _from_run_alone(run: RunFolder) -> TextToImageModel | None:
     if not all((p.folder / "config.json").is_file() and p.tokenizer.is_dir() for p in places):
         return None
     layout = Layout(run.path, {p.name: encoder_files(p.folder, p.name, p.architecture) for p in places})
-    recorded = manifest["source"]
-    source = Source(str(recorded["id"]), recorded.get("revision"), run.path, str(run.path))
+    recorded = run.record.source
+    source = Source(recorded.id, recorded.revision, run.path, str(run.path))
     return assemble(source, family, places, layout, {}, (torch.device("cpu"), torch.float32))
 
 

@@ -128,7 +128,7 @@ def test_the_report_on_an_export_is_the_one_that_is_judged(options: str, tmp_pat
     assert found["verdict"] == "pass"
 
 
-@pytest.mark.parametrize("options", ["--out elsewhere", "--n 4 --out=elsewhere", "-o elsewhere", "-oelsewhere"])
+@pytest.mark.parametrize("options", ["--out there", "--n 4 --out=there", "-o there", "-othere"])
 @pytest.mark.parametrize("of", ["harden", "validate"])
 @pytest.mark.parametrize("encoder", ["", "owner/name"])
 def test_no_option_sends_run_or_report_elsewhere(

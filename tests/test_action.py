@@ -118,6 +118,33 @@ def test_what_is_called(tmp_path: Path) -> None:
     assert calls[1:] == ["validate r --policy p --quiet", "gate r/report --baseline old --margin 0.1"]
 
 
+@pytest.mark.parametrize("options", ["--encoder r/exports/onnx --n 4", "--n 4 --encoder=r/exports/onnx"])
+def test_the_report_on_an_export_is_the_one_that_is_judged(options: str, tmp_path: Path) -> None:
+    program(tmp_path, "safetext", FAKE)
+    found = Job(tmp_path, policy="p", model="m", run="r", validate_options=options).gate()
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert calls[1:] == [f"validate r --policy p --quiet {options}", "gate r/report-exported"]
+    assert found["report"] == "r/report-exported"
+    assert found["verdict"] == "pass"
+
+
+@pytest.mark.parametrize("options", ["--out there", "--n 4 --out=there", "-o there", "-othere"])
+@pytest.mark.parametrize("of", ["harden", "validate"])
+@pytest.mark.parametrize("encoder", ["", "owner/name"])
+def test_no_option_sends_run_or_report_elsewhere(
+    options: str, of: str, encoder: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """An older report would be judged in the place of the one that was made."""
+    program(tmp_path, "safetext", FAKE)
+    inputs = {f"{of}_options": options, "encoder": encoder}
+    found = Job(tmp_path, policy="p", model="m", run="r", harden="true", **inputs).gate()
+    assert (found["verdict"], found["code"], found["job"]) == ("error", "2", "2")
+    assert not (tmp_path / "calls").exists(), "nothing is begun"
+    said = capfd.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert said[0].startswith(f"error: {of}-options cannot have -")
+
+
 def test_the_comment(tmp_path: Path) -> None:
     program(tmp_path, "gh", 'echo "$*" > said; cat "${@: -1}" > body')
     (tmp_path / "report").mkdir()

@@ -29,7 +29,7 @@ def verify(
         Path | None,
         typer.Option(
             "--public-key",
-            help="Also check the signatures of the folder and its reports with this key (PEM).",
+            help="Also check the signatures of the folder, its reports and its exports with this key (PEM).",
         ),
     ] = None,
     as_json: options.AsJson = False,

@@ -9,7 +9,7 @@ from safetext_sdk.errors import RunError
 from safetext_sdk.models.run_folder import SIGNATURE
 from safetext_sdk.results.evidence_file import EVIDENCE, EVIDENCE_SIGNATURE
 from safetext_sdk.signing import SignatureMismatch, check, sign
-from safetext_sdk.verification.file_checks import record_folder, reports_of
+from safetext_sdk.verification.file_checks import exports_of, record_folder, reports_of
 
 __all__ = ["SignatureMismatch", "check_signature", "check_signatures", "sign_folder"]
 
@@ -47,7 +47,8 @@ def check_signatures(target: str | Path, public_key: str | Path) -> list[str]:
     """Check every signature of a run, an export or a report; returns what is signed.
 
     A run needs no ``model.sig`` of its own where it has reports, whose evidence names its weights and its
-    manifest; but every report must be signed.
+    manifest; but every report must be signed, and so must every export, because no report names its files. A
+    run's own ``model.sig`` is over all of them.
 
     Raises:
         RunError: a report, or an export, is not signed.
@@ -58,9 +59,18 @@ def check_signatures(target: str | Path, public_key: str | Path) -> list[str]:
     if not reports or (folder / SIGNATURE).is_file():
         check_signature(folder, public_key)
     found = [SIGNATURE] if (folder / SIGNATURE).is_file() else []
+    exports = [] if found else exports_of(folder)
     for report in reports:
         if not (report / EVIDENCE).is_file():
             raise RunError(f"{report} has no {EVIDENCE}, so nothing of it is signed")
         check(report / EVIDENCE, report / EVIDENCE_SIGNATURE, public_key)
         found.append(f"{report.name}/{EVIDENCE}")
+    for export in exports:
+        if not (export / SIGNATURE).is_file():
+            raise RunError(
+                f"{export} has no {SIGNATURE}: it was not signed; export it again with --sign, or check a "
+                f"report alone (safetext verify {reports[0]} --public-key ...)"
+            )
+        check_signature(export, public_key)
+        found.append((export / SIGNATURE).relative_to(folder).as_posix())
     return found

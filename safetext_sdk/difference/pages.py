@@ -16,7 +16,7 @@ from ..files import write_together
 from ..metrics import SHARE
 from ..report.cells import NONE, unit_of
 from ..report.html import environment, json_block
-from ..report.pairs import View, described, pair_entry, plain
+from ..report.pairs import View, described, hardens, pair_entry, plain, veiled_alike
 from ..report.thumbnails import Thumbnails
 from ..results.report import RESULTS, Report
 from ..results.summary import Summary
@@ -247,6 +247,9 @@ def page(
     detectors = summaries[1].detectors
     thumbnails = Thumbnails(folder)
     places = [report.folder or folder for report in reports]
+    trusted = (hardens(summaries[0]), hardens(summaries[1]))
+    # Where a probe put the undefended encoder back, the hardened model's row has the undefended picture.
+    undefended = [{row.image for row in report.rows if row.model == "original"} for report in reports]
     ordered = sorted(units, key=lambda unit: OUTCOMES.index(unit.outcome))
     pairs = [
         pair_entry(
@@ -254,13 +257,18 @@ def page(
             unit.outcome,
             detectors,
             (thumbnails.index(unit.a.image, places[0]), thumbnails.index(unit.b.image, places[1])),
+            (
+                trusted[0] and unit.a.image not in undefended[0],
+                trusted[1] and unit.b.image not in undefended[1],
+            ),
         )
         for unit in ordered[:MOST]
     ]
+    pictures = thumbnails.made()
     data = {
         **described(pairs, detectors, View(("A", "B"), OUTCOMES, WRONG)),
-        "pictures": [vars(made) for made in thumbnails.made()],
-        "pairs": [plain(pair) for pair in pairs],
+        "pictures": [vars(made) for made in pictures],
+        "pairs": [plain(pair) for pair in veiled_alike(pairs, pictures)],
     }
     return (
         environment(Path(__file__).parent)

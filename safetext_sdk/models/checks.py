@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from typing import Any
 from ..errors import ModelError
 
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+_WHOLE = ("model.safetensors", "model.fp16.safetensors", "model.bf16.safetensors")
+"""Weights of an encoder in one file, as they are looked for."""
+_SHARD = re.compile(r"-\d+-of-\d+\b")
 _CONVERT = (
     "convert it once, on a machine you can lose: `safetext convert IN --out OUT.safetensors` (tensors only, "
     "in a process of its own)"
@@ -78,22 +82,13 @@ def weight_files(folder: Path) -> list[Path]:
     Raises:
         ModelError: only a pickle is there, a shard is missing, or nothing at all.
     """
-    names = ["model.safetensors", "model.fp16.safetensors", "model.bf16.safetensors"]
-    for name in names:
+    for name in _WHOLE:
         if (folder / name).is_file():
             return [folder / name]
-    # The full weights before a half-precision copy; of a copy that was not downloaded only the index may be
-    # there.
+    # Of a copy that was not downloaded only the index may be there.
     lacking: list[str] = []
-    for index in sorted(
-        folder.glob("model.safetensors.index*.json"),
-        key=lambda p: (p.name != "model.safetensors.index.json", p.name),
-    ):
-        try:
-            shards = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-        except (ValueError, KeyError) as error:
-            raise ModelError(f"{index} is damaged; download or copy it again") from error
-        paths = [folder / shard for shard in shards]
+    for index in _indices(folder):
+        paths = _shards(index)
         missing = [p.name for p in paths if not p.is_file()]
         if not missing:
             return paths
@@ -106,11 +101,45 @@ def weight_files(folder: Path) -> list[Path]:
     raise ModelError(f"{folder} holds no model.safetensors")
 
 
+def weight_sets(folder: Path) -> list[list[Path]]:
+    """Every set of safetensors weights in one encoder folder that ``from_pretrained`` can be asked for.
+
+    The one of `weight_files` comes first, then those of its ``variant=``. Sets that lack a shard are left
+    out; [] if there is none.
+    """
+    known = [[folder / name] for name in _WHOLE if (folder / name).is_file()]
+    for index in _indices(folder):
+        try:
+            shards = _shards(index)
+        except ModelError:  # nothing loads it
+            continue
+        if shards and all(path.is_file() for path in shards):
+            known.append(shards)
+    others = (p for p in sorted(folder.glob("model.*.safetensors")) if not _SHARD.search(p.name))
+    return [*known, *([p] for p in others if [p] not in known)]
+
+
+def _indices(folder: Path) -> list[Path]:
+    """The full weights before a half-precision copy."""
+    full = "model.safetensors.index.json"
+    return sorted(folder.glob("model.safetensors.index*.json"), key=lambda p: (p.name != full, p.name))
+
+
+def _shards(index: Path) -> list[Path]:
+    try:
+        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        return [index.parent / name for name in names]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ModelError(f"{index} is damaged; download or copy it again") from error
+
+
 def variant_of(files: list[Path]) -> str | None:
-    """``"fp16"`` for ``model.fp16.safetensors``, its shards and its like, else None."""
+    """``"fp16"`` for ``model.fp16.safetensors``, its shards and its like, any other word for a whole
+    ``model.WORD.safetensors``, else None."""
     parts = files[0].name.split(".")
     kind = parts[1].split("-")[0] if len(parts) > 2 else ""
-    return kind if kind in ("fp16", "bf16") else None
+    whole = files[0].name == f"model.{kind}.safetensors"
+    return kind if kind and (whole or kind in ("fp16", "bf16")) else None
 
 
 def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:

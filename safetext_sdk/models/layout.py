@@ -151,8 +151,16 @@ def is_tokenizer_file(path: Path) -> bool:
     return path.is_file() and path.name.startswith(starts)
 
 
-def encoder_files(folder: Path, name: str, architecture: Architecture) -> EncoderFiles:
+def encoder_files(
+    folder: Path, name: str, architecture: Architecture, weights: list[Path] | None = None
+) -> EncoderFiles:
     """The files of one encoder, looked at but not read.
+
+    Args:
+        folder: holds its configuration and its weights.
+        name: of the encoder.
+        architecture: what it must be.
+        weights: one of the folder's `weight_sets`; None: the one that is read unless somebody asks.
 
     Raises:
         ModelError: no such folder, a configuration of another architecture, no safetensors weights, or
@@ -168,7 +176,7 @@ def encoder_files(folder: Path, name: str, architecture: Architecture) -> Encode
         )
     if (folder / "adapter_config.json").is_file():
         raise _unfused(folder, "adapter_config.json")
-    weights = weight_files(folder)
+    weights = weight_files(folder) if weights is None else weights
     stored = {key: str(entry["dtype"]) for path in weights for key, entry in read_header(path).items()}
     # peft keeps the weight that it adapts as `base_layer`; transformers would start the layer at random.
     marks = (".base_layer.", ".lora_A.", ".lora_B.")

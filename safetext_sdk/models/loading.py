@@ -61,7 +61,7 @@ def load_model(
 
     Raises:
         ModelError: not found, not safetensors, wrong architecture, truncated, wrong tokenizer, no network.
-        RunError: an unfinished or changed run folder.
+        RunError: an unfinished, changed or damaged run folder.
     """
     if names_run(ref):
         return _load_run(RunFolder.open(Path(ref).expanduser()), device, precision, base)
@@ -214,25 +214,24 @@ def _published(path: Path, family: Family) -> Path:
 
 
 def _load_run(run: RunFolder, device: str, precision: str, base: str | Path | None) -> TextToImageModel:
-    manifest = run.manifest
-    source = manifest["source"]
-    ref, tokenizer = str(source["ref"]), source.get("tokenizer")
+    source = run.record.source
+    ref, tokenizer = source.ref, source.tokenizer
     if base is not None:
         # A checkpoint that moved still has no tokenizer: that of the run stays where it was, or lies beside
         # the file now.
         beside = tokenizer if tokenizer is not None and Path(tokenizer).is_dir() else None
         original = load_model(base, device=device, precision=precision, tokenizer=beside)
-    elif source.get("revision") or ref in CATALOGUE:
-        original = load_model(ref, device=device, precision=precision, revision=source.get("revision"))
+    elif source.revision or ref in CATALOGUE:
+        original = load_model(ref, device=device, precision=precision, revision=source.revision)
     else:
-        place = Path(source["path"])
+        place = Path(source.path)
         if not place.exists():
             raise RunError(
                 f"{run.path} was hardened from {place}, which is not there any more; give its place with "
                 "base="
             )
         original = load_model(place, device=device, precision=precision, tokenizer=tokenizer)
-    changed = [name for name, digest in source["files"].items() if original.source.files.get(name) != digest]
+    changed = [name for name, digest in source.files.items() if original.source.files.get(name) != digest]
     if changed:
         raise RunError(
             f"{run.path} was hardened from other files than {original.source.path} now holds "
@@ -245,7 +244,7 @@ def load_hardened_encoders(run: RunFolder, original: TextToImageModel) -> dict[s
     """The hardened encoders of a run, by name, on the original's device and in its dtype; those left
     untouched are not in it."""
     out = {}
-    for name, state in run.manifest["encoders"].items():
+    for name, state in run.record.encoders.items():
         if state == "hardened":
             files = encoder_files(run.encoder_dir(name), name, original.layout.encoders[name].architecture)
             out[name] = load_encoder(files, original.device, original.dtype)

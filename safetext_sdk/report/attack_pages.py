@@ -184,6 +184,6 @@ def _page(report: AttackReport) -> str:
             note=NOTE,
             judge=judged_by(summary.facts),
             folder=FOLDER,
-            data_json=Markup(json_block(page_data(report.rows, summary.facts.detectors, report.folder))),
+            data_json=Markup(json_block(page_data(report.rows, summary.facts, report.folder))),
         )
     )

@@ -153,7 +153,7 @@ def page(summary: Summary, rows: Sequence[ResultRow], folder: Path) -> str:
         gate_lines=gate_lines(summary),
         ticks=ticks(),
         curves=curves(rows, summary.detectors),
-        data_json=Markup(json_block(page_data(rows, summary.detectors, folder))),
+        data_json=Markup(json_block(page_data(rows, summary, folder))),
         word=cells.verdict_word(summary),
         decision=cells.decision_lines(summary),
     )

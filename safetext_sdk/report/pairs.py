@@ -4,17 +4,18 @@ and sorts."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..results.compute import Pair
 from ..results.detector_entry import DetectorEntry
+from ..results.facts import Facts
 from ..results.rows import ResultRow
 from . import cells
 from .missing import missing_from
 from .sampled import counts_of, pairs_of, shown
-from .thumbnails import Thumbnails
+from .thumbnails import Thumbnail, Thumbnails
 
 STILL_UNSAFE, NEWLY_UNSAFE, LOST, NO_ANCHOR, MADE_SAFE, FINE = (
     "still unsafe",
@@ -49,7 +50,7 @@ class Side:
 
     Attributes:
         picture: index into the pictures of the page.
-        veil: whether it is blurred until somebody asks: unsafe, or asked to be.
+        veil: whether it is blurred until somebody asks, see `veiled`.
         missing: what it was to show and does not.
         scores: detector: label: score, as the row has them.
     """
@@ -95,28 +96,51 @@ def outcome(pair: Pair) -> str:
     return MADE_SAFE if before.unsafe else FINE
 
 
-def all_pairs(
-    rows: Sequence[ResultRow], detectors: Sequence[DetectorEntry], thumbnails: Thumbnails
-) -> list[PairEntry]:
+def all_pairs(rows: Sequence[ResultRow], facts: Facts, thumbnails: Thumbnails) -> list[PairEntry]:
     """Every pair of every set, of very many a sample (`sampled`), what went wrong first; controls have one
     side and are left out."""
-    made = [_entry(pair, detectors, thumbnails) for pair in shown(pairs_of(rows), outcome)]
+    trusted = hardens(facts)
+    made = [_entry(pair, facts.detectors, thumbnails, trusted) for pair in shown(pairs_of(rows), outcome)]
     return sorted(made, key=lambda entry: OUTCOMES.index(entry.outcome))
 
 
-def _entry(pair: Pair, detectors: Sequence[DetectorEntry], thumbnails: Thumbnails) -> PairEntry:
+def _entry(
+    pair: Pair, detectors: Sequence[DetectorEntry], thumbnails: Thumbnails, trusted: bool
+) -> PairEntry:
     pictures = (thumbnails.index(pair[0].image), thumbnails.index(pair[1].image))
-    return pair_entry(pair, outcome(pair), detectors, pictures)
+    return pair_entry(pair, outcome(pair), detectors, pictures, (trusted, trusted))
+
+
+def hardens(facts: Facts) -> bool:
+    """Whether the second model of a report has a hardened encoder: a run's, or an audited one. False for the
+    undefended model beside itself, and for baselines, whatever they change."""
+    known = facts.run is not None or facts.audited is not None
+    return known and "hardened" in facts.encoders.values()
+
+
+def veiled(row: ResultRow, trusted: bool) -> bool:
+    """Whether a picture is blurred until somebody asks: it was judged unsafe or, because a detector may have
+    missed what the prompt asked for, its prompt is unsafe and no hardened model drew it.
+
+    Args:
+        trusted: `hardens` of the row's report.
+    """
+    return row.unsafe or (row.label == "unsafe" and (row.model == "original" or not trusted))
 
 
 def pair_entry(
-    pair: Pair, became: str, detectors: Sequence[DetectorEntry], pictures: tuple[int, int]
+    pair: Pair,
+    became: str,
+    detectors: Sequence[DetectorEntry],
+    pictures: tuple[int, int],
+    trusted: tuple[bool, bool],
 ) -> PairEntry:
     """One pair of rows as the page has it.
 
     Args:
         became: its outcome.
         pictures: numbers of both pictures in the page.
+        trusted: for both rows, whether a hardened model drew it: `hardens` of the report that it is from.
     """
     before, after = pair
     labels = {(entry.name, label) for entry in detectors for label in entry.labels}
@@ -133,17 +157,16 @@ def pair_entry(
         anchor=after.anchor,
         score=max(seen, default=0.0),
         moved=after.change.mean_abs if after.change else None,
-        before=_side(before, detectors, pictures[0]),
-        after=_side(after, detectors, pictures[1]),
+        before=_side(before, detectors, pictures[0], veiled(before, trusted[0])),
+        after=_side(after, detectors, pictures[1], veiled(after, trusted[1])),
     )
 
 
-def _side(row: ResultRow, detectors: Sequence[DetectorEntry], picture: int) -> Side:
+def _side(row: ResultRow, detectors: Sequence[DetectorEntry], picture: int, veil: bool) -> Side:
     return Side(
         picture=picture,
         unsafe=row.unsafe,
-        # Blurred on suspicion too: a detector may have missed what the prompt asked for.
-        veil=row.unsafe or (row.model == "original" and row.label == "unsafe"),
+        veil=veil,
         shows=row.shows.replace("_", " ") if row.shows else None,
         kept=row.kept,
         # An undefended picture is not asked for its anchor.
@@ -152,6 +175,26 @@ def _side(row: ResultRow, detectors: Sequence[DetectorEntry], picture: int) -> S
         ),
         scores=row.scores,
     )
+
+
+def veiled_alike(pairs: Sequence[PairEntry], pictures: Sequence[Thumbnail]) -> list[PairEntry]:
+    """The pairs, with one picture that stands on both sides blurred on both if on one of them: a probe puts
+    the undefended encoder back, and a baseline may leave a prompt alone.
+
+    Args:
+        pictures: of the page, by their numbers.
+    """
+
+    def same(a: Side, b: Side) -> bool:
+        data = pictures[a.picture].data
+        return a.picture == b.picture or (data is not None and data == pictures[b.picture].data)
+
+    def alike(pair: PairEntry) -> PairEntry:
+        if pair.before.veil == pair.after.veil or not same(pair.before, pair.after):
+            return pair
+        return replace(pair, before=replace(pair.before, veil=True), after=replace(pair.after, veil=True))
+
+    return [alike(pair) for pair in pairs]
 
 
 def described(
@@ -179,19 +222,20 @@ def plain(pair: PairEntry) -> dict[str, Any]:
     return {**vars(pair), "before": vars(pair.before), "after": vars(pair.after)}
 
 
-def page_data(rows: Sequence[ResultRow], detectors: Sequence[DetectorEntry], folder: Path) -> dict[str, Any]:
+def page_data(rows: Sequence[ResultRow], facts: Facts, folder: Path) -> dict[str, Any]:
     """All that the script of a page needs, as plain data.
 
     Args:
         rows: of the report.
-        detectors: who judged.
+        facts: of the report: who judged, and whether anything was hardened.
         folder: the report folder, where the pictures lie.
     """
     thumbnails = Thumbnails(folder)
-    pairs = all_pairs(rows, detectors, thumbnails)
+    pairs = all_pairs(rows, facts, thumbnails)
+    pictures = thumbnails.made()
     return {
-        **described(pairs, detectors),
-        "pictures": [vars(made) for made in thumbnails.made()],
-        "pairs": [plain(pair) for pair in pairs],
+        **described(pairs, facts.detectors),
+        "pictures": [vars(made) for made in pictures],
+        "pairs": [plain(pair) for pair in veiled_alike(pairs, pictures)],
         **counts_of(rows, outcome),
     }

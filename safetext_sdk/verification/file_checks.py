@@ -9,7 +9,8 @@ nothing changed since the record was written; who wrote it is proved by a signat
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,10 @@ from ..results.evidence_file import (
 from ..results.measures import recorded_values
 from ..results.report import RESULTS, SUMMARY, Report, is_unfinished, rows_sha256
 
-# Written after the manifest, each with records of its own (exports) or none that prove anything (report,
-# checkpoints).
-_LATER = ("report", "report-exported", "exports", "checkpoints")
+_EXPORTS = "exports"
+# Written after the manifest, each with records of its own (exports, reports) or none that prove anything
+# (checkpoints).
+_LATER = ("report", "report-exported", _EXPORTS, "checkpoints")
 _REPORTS = ("report", "report-exported")
 _NOBODYS = ("images/", f"{ATTACKED}/")
 
@@ -70,7 +72,8 @@ class FileCheck:
 
 
 def verify_files(target: str | Path) -> FileCheck:
-    """Compare a run folder (and the exports in it) or an exported folder with its recorded hashes.
+    """Compare a run folder (exports and reports included) or an exported folder with its recorded hashes.
+    What lies among a run's exports without a record counts as added.
 
     Args:
         target: folder with ``manifest.json`` (run), ``export.json`` (export) or ``evidence.json`` (report); a
@@ -82,14 +85,34 @@ def verify_files(target: str | Path) -> FileCheck:
     folder = record_folder(target)
     if (folder / MANIFEST).is_file():
         check = _compare(folder, _recorded(folder / MANIFEST), skip=_LATER)
-        for record in sorted(folder.glob(f"exports/**/{EXPORT_RECORD}")):
-            check = _joined(check, verify_files(record.parent))
+        exports = exports_of(folder)
+        for export in exports:
+            check = _joined(check, _compare(export, _recorded(export / EXPORT_RECORD)))
+        check = replace(check, added=(*check.added, *_unrecorded(folder, exports)))
         for report in reports_of(folder):
             check = _joined(check, verify_report(report))
         return check
     if (folder / EVIDENCE).is_file():
         return verify_report(folder)
     return _compare(folder, _recorded(folder / EXPORT_RECORD))
+
+
+def exports_of(run: Path) -> list[Path]:
+    """Exported folders in a run folder: those that have a record and lie in no other; one may be a link."""
+    records = (*run.glob(f"{_EXPORTS}/**/{EXPORT_RECORD}"), *run.glob(f"{_EXPORTS}/*/{EXPORT_RECORD}"))
+    found = {record.parent for record in records}
+    return sorted(folder for folder in found if not found & {*folder.parents})
+
+
+def _unrecorded(run: Path, exports: Iterable[Path]) -> tuple[str, ...]:
+    """Files among the exports of a run that no export's record is about: a front-end that is pointed at the
+    folder would load them. A folder that is a link stands for what is in it."""
+    recorded = {*exports}
+    return tuple(
+        path.relative_to(run).as_posix()
+        for path in sorted((run / _EXPORTS).rglob("*"))
+        if (path.is_symlink() or not path.is_dir()) and not recorded & {path, *path.parents}
+    )
 
 
 def reports_of(run: Path) -> list[Path]:

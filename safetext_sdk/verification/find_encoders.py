@@ -4,8 +4,9 @@ through."""
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from torch import nn
 
 from ..errors import ModelError
 from ..models.bare_weights import from_state, read_bare
-from ..models.checks import read_header
-from ..models.families import FAMILIES
+from ..models.checks import read_header, variant_of, weight_sets
+from ..models.families import FAMILIES, all_families
+from ..models.families.model_folder import INDEX
 from ..models.layout import EncoderFiles, Layout, encoder_files, tokenizer_name
 from ..models.loading import assemble, load_model, spec_places
 from ..models.model import TextToImageModel
@@ -29,14 +31,34 @@ _OF_LOOSE = ("encoder.block.", "model.layers.")
 model they stand behind further names."""
 
 
+@dataclass(frozen=True)
+class WeightSet:
+    """Weights in a target that make one encoder or several.
+
+    Attributes:
+        file: what a message calls them.
+        read: reads them.
+        encoders: whose they are; None: known once they are read.
+    """
+
+    file: str
+    read: Callable[[], Parts]
+    encoders: frozenset[str] | None = None
+
+
 @dataclass
 class Parts:
-    """Encoders and tokenizers found in a target, by the name of the encoder, and the device that they run
-    on."""
+    """Encoders and tokenizers found in a target, by the name of the encoder, and the device that they run on.
+
+    ``files``: where the encoders were read from, where a target may hold several. ``further``: more weights
+    for encoders that are here already, not read yet: a front-end may take either.
+    """
 
     encoders: dict[str, Any]
     tokenizers: dict[str, Any] = field(default_factory=dict)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    files: dict[str, str] = field(default_factory=dict)
+    further: list[WeightSet] = field(default_factory=list)
 
 
 def frame_of(run: RunFolder) -> TextToImageModel:
@@ -62,13 +84,13 @@ def _from_run_alone(run: RunFolder) -> TextToImageModel | None:
     if not all((p.folder / "config.json").is_file() and p.tokenizer.is_dir() for p in places):
         return None
     layout = Layout(run.path, {p.name: encoder_files(p.folder, p.name, p.architecture) for p in places})
-    recorded = manifest["source"]
-    source = Source(str(recorded["id"]), recorded.get("revision"), run.path, str(run.path))
+    recorded = run.record.source
+    source = Source(recorded.id, recorded.revision, run.path, str(run.path))
     return assemble(source, family, places, layout, {}, (torch.device("cpu"), torch.float32))
 
 
 def find_encoders(target: Any, frame: TextToImageModel, run: RunFolder) -> Parts:
-    """Find the encoders in ``target``.
+    """Find the encoders in ``target``; of a folder every set of weights, see `Parts`.
 
     Args:
         target: path, diffusers pipeline or `TextToImageModel`.
@@ -86,13 +108,6 @@ def find_encoders(target: Any, frame: TextToImageModel, run: RunFolder) -> Parts
         raise ModelError(f"there is no {path}")
     if path.is_file():
         return _of_file(path, frame, run)
-    onnx = {
-        name: path / name / "model.onnx" for name in frame.encoders if (path / name / "model.onnx").is_file()
-    }
-    if (path / "model.onnx").is_file():
-        return _of_file(path / "model.onnx", frame, run)
-    if onnx:
-        return _with_tokenizers(Parts({name: OnnxEncoder(file) for name, file in onnx.items()}), path, frame)
     return _of_folder(path, frame, run)
 
 
@@ -130,45 +145,146 @@ def _of_comfyui(clip: Any, frame: TextToImageModel) -> Parts:
 
 
 def _of_folder(path: Path, frame: TextToImageModel, run: RunFolder) -> Parts:
-    if (path / "model_index.json").is_file() or RunFolder.is_run(path):
-        model = (
-            frame_of(RunFolder.open(path))
-            if RunFolder.is_run(path)
-            else load_model(path, device="cpu", precision="fp32")
+    sets = [*_in_place(path, frame), *_in_root(path, frame)]
+    if not sets and (path / "config.json").is_file():
+        sets = _encoder_sets(path, _named(path, frame), frame, "")
+    own = {file for each in weight_sets(path) for file in each} if (path / "config.json").is_file() else {}
+    loose = [file for file in sorted(path.glob("*.safetensors")) if file not in own]
+    # Beside a pipeline or an encoder lies all sorts of things; a folder of loose files holds encoders alone.
+    found = [file for file in loose if not sets or _may_hold_encoders(file)]
+    sets += [WeightSet(file.name, partial(_of_file, file, frame, run)) for file in found]
+    if not sets:
+        raise ModelError(
+            f"{path} holds no pipeline, no text encoder, no ONNX file and no checkpoint that this library "
+            "reads"
         )
-        found = {name: e for name, e in model.encoders.items() if name in frame.encoders}
-        return (
-            Parts(found, {name: model.tokenizers[name] for name in found}) if found else Parts(model.encoders)
-        )
-    encoders = {
-        name: _encoder_folder(path / name, frame.layout.encoders[name])
-        for name in frame.encoders
-        if (path / name / "config.json").is_file()
+    return _with_tokenizers(_joined(sets), path, frame)
+
+
+def _joined(sets: Iterable[WeightSet]) -> Parts:
+    """The first weights of each encoder; whatever else there is for it stays to be asked as well."""
+    parts = Parts({})
+    for each in sets:
+        if each.encoders is not None and each.encoders <= parts.encoders.keys():
+            parts.further.append(each)
+            continue
+        try:
+            read = each.read()
+        except Exception:
+            if not parts.encoders:
+                raise
+            parts.further.append(each)  # told there: what was read before may be wrong, which weighs more
+            continue
+        if read.encoders.keys() & parts.encoders.keys():
+            parts.further.append(each)
+        for name in read.encoders.keys() - parts.encoders.keys():
+            parts.encoders[name], parts.files[name] = read.encoders[name], read.files.get(name, each.file)
+            if name in read.tokenizers:
+                parts.tokenizers[name] = read.tokenizers[name]
+    return parts
+
+
+def _in_place(path: Path, frame: TextToImageModel) -> list[WeightSet]:
+    """The encoders of a run, of a pipeline, or of folders that are named as in one."""
+    sets = {name: _encoder_sets(path / name, name, frame, f"{name}/") for name in frame.encoders}
+    if not (RunFolder.is_run(path) or _is_whole(path, sets)):
+        return [each for several in sets.values() for each in several]
+    # All encoders together, each from the first safetensors that its folder has.
+    files = {
+        name: next((s.file for s in several if s.file.endswith(".safetensors")), name)
+        for name, several in sets.items()
     }
-    if encoders:
-        return _with_tokenizers(Parts(encoders), path, frame)
-    if (path / "config.json").is_file():
-        name = path.name if path.name in frame.encoders else _only(frame)
-        return Parts({name: _encoder_folder(path, frame.layout.encoders[name])})
-    files = sorted(path.glob("*.safetensors"))
-    if len(files) == 1:
-        return _of_file(files[0], frame, run)
-    if files and (parts := [_of_file(file, frame, run) for file in files]):
-        return Parts({name: encoder for part in parts for name, encoder in part.encoders.items()})
-    raise ModelError(
-        f"{path} holds no pipeline, no text encoder, no ONNX file and no checkpoint that this library reads"
+    others = [each for name, several in sets.items() for each in several if each.file != files[name]]
+    return [WeightSet(path.name, partial(_whole, path, frame, files)), *others]
+
+
+def _is_whole(path: Path, sets: Mapping[str, list[WeightSet]]) -> bool:
+    """Whether it is a pipeline with weights in every encoder's folder, not an ONNX file in their place."""
+    stored = (not several or bool(weight_sets(path / name)) for name, several in sets.items())
+    return (path / INDEX).is_file() and all(stored)
+
+
+def _whole(path: Path, frame: TextToImageModel, files: Mapping[str, str]) -> Parts:
+    model = (
+        frame_of(RunFolder.open(path))
+        if RunFolder.is_run(path)
+        else load_model(path, device="cpu", precision="fp32")
     )
+    found = {name: e for name, e in model.encoders.items() if name in frame.encoders}
+    if not found:
+        return Parts(model.encoders)
+    return Parts(found, {name: model.tokenizers[name] for name in found}, files=dict(files))
 
 
-def _encoder_folder(path: Path, like: EncoderFiles) -> Any:
-    files = encoder_files(path, path.name, like.architecture)
-    return load_encoder(files, torch.device("cpu"), torch.float32)
+def _in_root(path: Path, frame: TextToImageModel) -> list[WeightSet]:
+    """The ONNX file of one encoder, with whatever else lies in its folder."""
+    if not (path / "model.onnx").is_file():
+        return []
+    return _encoder_sets(path, _named(path, frame), frame, "")
+
+
+def _encoder_sets(folder: Path, name: str, frame: TextToImageModel, prefix: str) -> list[WeightSet]:
+    """Every set of weights in the folder of one encoder: ONNX files; safetensors, whole or in shards, of
+    every variant; a pickle, which is never opened. ``prefix``: of their names in messages."""
+    only = frozenset({name})
+    onnx = sorted(folder.glob("*.onnx"), key=lambda file: (file.name != "model.onnx", file.name))
+    sets = [WeightSet(f"{prefix}{file.name}", partial(_from_onnx, name, file), only) for file in onnx]
+    if not (folder / "config.json").is_file():
+        return sets
+    like, stored = frame.layout.encoders[name], weight_sets(folder)
+    for k, files in enumerate(stored):
+        read = partial(_from_weights, folder, like, files, stored[:k])
+        sets.append(WeightSet(f"{prefix}{files[0].name}", read, only))
+    for file in sorted(folder.glob("pytorch_model*.bin")) if sets else ():
+        sets.append(WeightSet(f"{prefix}{file.name}", _refused, only))
+    if not sets:
+        # Nothing there, or a pickle alone: told by whoever looks for weights.
+        sets.append(WeightSet(prefix or folder.name, partial(_from_weights, folder, like, None, []), only))
+    return sets
+
+
+def _from_onnx(name: str, file: Path) -> Parts:
+    return Parts({name: OnnxEncoder(file)})
+
+
+def _from_weights(
+    folder: Path, like: EncoderFiles, weights: list[Path] | None, before: list[list[Path]]
+) -> Parts:
+    """Weights of an encoder folder by ``from_pretrained``; None: those that it takes unless told otherwise.
+    ``before``: sets that it prefers."""
+    if weights is not None and variant_of(weights) in {variant_of(files) for files in before}:
+        raise ModelError(
+            f"{folder} holds the same weights twice, in one file and in shards ({weights[0].name}), and only "
+            "one of them is loaded; remove the other"
+        )
+    files = encoder_files(folder, folder.name, like.architecture, weights)
+    return Parts({like.name: load_encoder(files, torch.device("cpu"), torch.float32)})
+
+
+def _refused() -> Parts:
+    raise ModelError("it is a pickle, which is never opened; remove it if nothing is to load it")
+
+
+def _may_hold_encoders(file: Path) -> bool:
+    """Whether a safetensors file says that a text encoder is in it, or cannot be read."""
+    try:
+        keys = read_header(file)
+    except ModelError:
+        return True
+    starts = ("text_model.", "text_projection", *_OF_LOOSE)
+    forms = (family.single_file for family in all_families())
+    return any(key.startswith(starts) for key in keys) or any(form.fits(keys) for form in forms if form)
+
+
+def _named(path: Path, frame: TextToImageModel) -> str:
+    """The encoder that a folder of one holds: its name says which, as in an exported pipeline."""
+    return path.name if path.name in frame.encoders else _only(frame)
 
 
 def _with_tokenizers(parts: Parts, path: Path, frame: TextToImageModel) -> Parts:
-    for name in parts.encoders:
+    for name in parts.encoders.keys() & frame.tokenizers.keys():
         folder = path / tokenizer_name(name)
-        if folder.is_dir():
+        if name not in parts.tokenizers and folder.is_dir():
             parts.tokenizers[name] = load_tokenizer(folder, type(frame.tokenizers[name]).__name__)
     return parts
 
@@ -181,9 +297,7 @@ def _only(frame: TextToImageModel) -> str:
 
 def _of_file(path: Path, frame: TextToImageModel, run: RunFolder) -> Parts:
     if path.suffix == ".onnx":
-        # The folder's name says which encoder it is, as in an exported pipeline.
-        name = path.parent.name if path.parent.name in frame.encoders else _only(frame)
-        return Parts({name: OnnxEncoder(path)})
+        return Parts({_named(path.parent, frame): OnnxEncoder(path)})
     if path.suffix != ".safetensors":
         raise ModelError(f"{path.name} is neither .onnx nor .safetensors; nothing else is opened")
     keys = read_header(path)

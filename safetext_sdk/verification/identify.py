@@ -9,8 +9,9 @@ its files look.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,9 +19,11 @@ from ..errors import EXIT_FAIL, EXIT_PASS, EXIT_RUNTIME, RunError, SafeTextError
 from ..models.canaries import TOLERANCE, compare, fingerprint
 from ..models.model import TextToImageModel
 from ..models.run_folder import MANIFEST, RunFolder
-from .find_encoders import Parts, find_encoders, frame_of
+from .find_encoders import Parts, WeightSet, find_encoders, frame_of
 
 Verdict = Literal["hardened", "original", "neither", "partly", "unknown"]
+_WORSE: tuple[Verdict, ...] = ("hardened", "unknown", "partly", "neither", "original")
+"""Answers on several sets of weights, the worst last: what is known to be wrong outweighs what is unknown."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +73,18 @@ def verify_against(run: str | Path | RunFolder, target: Any) -> EncoderCheck:
     if not folder.manifest.get("canaries"):
         raise RunError(f"{folder.path / MANIFEST} has no canaries, so no encoder can be recognised with it")
     name = str(target) if isinstance(target, str | Path) else type(target).__name__
-    try:
+
+    def ask() -> EncoderCheck:
         frame = frame_of(folder)
-        parts = find_encoders(target, frame, folder)
-        return identify(frame, parts, folder.manifest, name)
+        return identify(frame, find_encoders(target, frame, folder), folder.manifest, name)
+
+    return _answered(ask, name)
+
+
+def _answered(ask: Callable[[], EncoderCheck], name: str) -> EncoderCheck:
+    """The answer, or that there is none and why."""
+    try:
+        return ask()
     except SafeTextError as error:
         return EncoderCheck("unknown", name, _one_line(error))
     except Exception as error:
@@ -90,12 +101,40 @@ def _one_line(error: Exception) -> str:
 def identify(frame: TextToImageModel, parts: Parts, manifest: Mapping[str, Any], name: str) -> EncoderCheck:
     """What the encoders of ``parts`` are, by the canaries of ``manifest``.
 
+    Where there are further weights for an encoder, each takes its place in turn, and the worst answer stands:
+    a front-end may load any of them.
+
     Args:
         frame: the run's hardened model; it stands in for encoders that ``parts`` lacks.
         parts: what was found in the target.
         manifest: the run's manifest.
         name: the target, for messages.
     """
+    first = _of_one_set(frame, parts, manifest, name)
+    if not parts.further:
+        return first
+    found = [(", ".join(parts.files.values()), first)]
+    for each in parts.further:
+        ask = partial(_with_further, frame, parts, each, manifest, name)
+        found.append((each.file, _answered(ask, name)))
+    file, worst = max(found, key=lambda answer: _WORSE.index(answer[1].verdict))
+    several = f"the target has {len(found)} sets of weights ({'; '.join(file for file, _ in found)})"
+    if worst.verdict == "hardened":
+        return replace(worst, reason=f"{worst.reason}; {several}, and each is hardened")
+    return replace(worst, reason=f"{file}: {worst.reason}; {several}")
+
+
+def _with_further(
+    frame: TextToImageModel, parts: Parts, further: WeightSet, manifest: Mapping[str, Any], name: str
+) -> EncoderCheck:
+    """With these weights in the place of the first ones."""
+    encoders = {**parts.encoders, **further.read().encoders}
+    return _of_one_set(frame, replace(parts, encoders=encoders), manifest, name)
+
+
+def _of_one_set(
+    frame: TextToImageModel, parts: Parts, manifest: Mapping[str, Any], name: str
+) -> EncoderCheck:
     canaries: Mapping[str, Any] = manifest["canaries"]
     coarse = any(getattr(e, "quantized", False) for e in parts.encoders.values())
     # int8 moves a fingerprint by 0.1 to 0.2; twice the tolerance must still lie below the gap between

@@ -4,7 +4,9 @@ stays as it was."""
 from __future__ import annotations
 
 import errno
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -70,6 +72,19 @@ def test_kill_9_in_the_middle_leaves_no_half_export(made, tmp_path: Path, older:
         again = export(hardened, "onnx", out=out, recheck=0)
         assert again.files["text_encoder/model.onnx"] == kept.files["text_encoder/model.onnx"]
         assert verify_files(out).ok
+
+
+@pytest.mark.parametrize("field", ["source", "encoders"])
+def test_a_damaged_manifest_is_named_in_one_line(made, field: str, tmp_path: Path, capsys) -> None:
+    shutil.copytree(made[0].path, tmp_path / "run")
+    manifest = tmp_path / "run" / "manifest.json"
+    written = json.loads(manifest.read_text())
+    del written[field]
+    manifest.write_text(json.dumps(written))
+    assert safetext(["export", str(tmp_path / "run"), "-t", "diffusers"]) == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{manifest} is damaged: {field}: " in line
+    assert "unexpected" not in line
 
 
 def full_disk(path: object, *_args: object, **_kwargs: object) -> None:

@@ -112,7 +112,7 @@ def test_pairs_show_both_models_and_no_control(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     for row in report.rows[:4]:
         Image.new("RGB", (4, 4)).save(tmp_path / row.image)
-    found = page_data(report.rows, report.facts.detectors, tmp_path)
+    found = page_data(report.rows, report.facts, tmp_path)
     assert {"context", "typos"} <= set(found["sets"])
     assert "context:control" not in found["sets"]
     assert found["sets"]["context"] == "unsafe prompts under this attack"

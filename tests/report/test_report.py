@@ -139,7 +139,7 @@ def test_the_page_loads_nothing_and_runs_its_own_script_alone(report: Report) ->
 
 def test_unsafe_pictures_are_veiled(report: Report, tmp_path: Path) -> None:
     report = with_rows(report, first(1, becomes_unsafe), set_="safe", model="hardened")
-    pairs = page_data(report.rows, report.facts.detectors, tmp_path)["pairs"]
+    pairs = page_data(report.rows, report.facts, tmp_path)["pairs"]
     unsafe = [p for p in pairs if p["set"] == "unsafe"]
     safe = [p for p in pairs if p["set"] == "safe"]
     assert all(p["before"]["veil"] for p in unsafe)  # asked to be unsafe
@@ -150,8 +150,42 @@ def test_unsafe_pictures_are_veiled(report: Report, tmp_path: Path) -> None:
     assert not any(p["after"]["veil"] for p in safe[1:])
 
 
+@pytest.mark.parametrize(
+    "nothing_hardened",
+    [
+        {"encoders": {"text_encoder": "untouched"}},
+        {"run": None, "bound": None, "method": None},  # a baseline, whatever it changes
+    ],
+)
+def test_where_nothing_was_hardened_both_pictures_of_unsafe_prompts_are_veiled(
+    report: Report, nothing_hardened: dict[str, Any], tmp_path: Path
+) -> None:
+    report = with_facts(report, **nothing_hardened)
+    pairs = page_data(report.rows, report.facts, tmp_path)["pairs"]
+    asked = [p for p in pairs if p["set"] == "unsafe"]
+    assert asked
+    assert not any(p["after"]["unsafe"] for p in asked)
+    assert all(p["before"]["veil"] and p["after"]["veil"] for p in asked)
+    assert not any(p["after"]["veil"] for p in pairs if p["set"] == "safe")
+
+
+@pytest.mark.parametrize("by", ["name", "bytes"])
+def test_the_undefended_picture_is_veiled_on_both_sides(report: Report, by: str, tmp_path: Path) -> None:
+    """A hardened model's row can have it: a probe put the undefended encoder back."""
+    before = next(r for r in report.rows if (r.set, r.model) == ("unsafe", "original"))
+    after = next(r for r in report.rows if (r.model, r.prompt) == ("hardened", before.prompt))
+    if by == "bytes":
+        (tmp_path / after.image).write_bytes((tmp_path / before.image).read_bytes())
+    else:
+        same = after.model_copy(update={"image": before.image})
+        report = replace(report, rows=[same if row is after else row for row in report.rows])
+    pairs = page_data(report.rows, report.facts, tmp_path)["pairs"]
+    veiled = [p["prompt"] for p in pairs if p["set"] == "unsafe" and p["after"]["veil"]]
+    assert veiled == [before.prompt]
+
+
 def test_every_pair_is_in_the_page(report: Report, tmp_path: Path) -> None:
-    data = page_data(report.rows, report.facts.detectors, tmp_path)
+    data = page_data(report.rows, report.facts, tmp_path)
     assert len(data["pairs"]) == 360
     assert len(data["pictures"]) == 720
     assert {p["outcome"] for p in data["pairs"]} == {"made safe", "as before"}
@@ -168,7 +202,7 @@ def test_a_picture_says_what_is_missing_from_it(report: Report, tmp_path: Path) 
     report = with_rows(report, first(1, lambda _: {**lost, "scores": scores}), set_="safe", model="hardened")
     no_anchor = {"anchor_shown": False, "scores": {"toy/a": {"weapon": 0.1, "cactus": 0.01}, "toy/b": {}}}
     report = with_rows(report, first(1, lambda _: no_anchor), set_="unsafe", model="hardened")
-    data = page_data(report.rows, report.facts.detectors, tmp_path)
+    data = page_data(report.rows, report.facts, tmp_path)
     found = {p["outcome"]: p["after"]["missing"] for p in data["pairs"] if p["after"]["missing"]}
     assert found == {
         "lost what it showed": ("the palm tree", "its prompt, says clip-r-precision"),

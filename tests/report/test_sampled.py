@@ -24,7 +24,7 @@ def test_few_pairs_are_all_shown(report: Report, tmp_path: Path) -> None:
     pairs = pairs_of(report.rows)
     assert len(pairs) == 720
     assert shown(pairs, outcome) is pairs
-    assert "all" not in page_data(report.rows, report.facts.detectors, tmp_path)
+    assert "all" not in page_data(report.rows, report.facts, tmp_path)
 
 
 def test_of_many_a_fixed_sample_from_every_set_and_outcome(report: Report) -> None:
@@ -42,7 +42,7 @@ def test_the_page_says_how_many_there_are(
     report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sampled, "SHOWN", 50)
-    data = page_data(report.rows, report.facts.detectors, tmp_path)
+    data = page_data(report.rows, report.facts, tmp_path)
     assert (len(data["pairs"]), data["all"]) == (50, 720)
     assert data["counts"]["set"] == {"unsafe": 120, "safe": 120, "borderline": 120, "context": 360}
     assert data["counts"]["attack"] == {"context": 360}

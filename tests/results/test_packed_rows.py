@@ -93,7 +93,7 @@ def test_figures_verdict_and_page_are_those_of_plain_rows(tmp_path: Path) -> Non
     assert summarise(packed) == summarise(plain)
     assert verdict_of(packed) == verdict_of(plain)
     judges = plain.facts.detectors
-    assert page_data(packed.rows, judges, tmp_path) == page_data(plain.rows, judges, tmp_path)
+    assert page_data(packed.rows, packed.facts, tmp_path) == page_data(plain.rows, plain.facts, tmp_path)
     assert curves(packed.rows, judges) == curves(plain.rows, judges)
 
 

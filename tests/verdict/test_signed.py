@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from support.gate_case import becomes_unsafe, first, number, with_rows
 
 from safetext_sdk import gate
 from safetext_sdk.errors import RunError, UsageError
+from safetext_sdk.files import sha256_file
 from safetext_sdk.report import report_text, write_report
 from safetext_sdk.results.evidence_file import Measured, signature_of, write_evidence
 from safetext_sdk.results.report import Report
@@ -104,6 +106,40 @@ def test_a_forged_report_does_not_pass_where_a_key_is_asked_for(run: Path, keys:
     said = {g.name: g.verdict for g in verdict.gates}
     assert (said["unsafe_rate"], said["signature"], verdict.verdict) == ("pass", "fail", "fail")
     assert safetext(["gate", str(run), "--public-key", str(public), "--quiet"]) == 3, "unsigned by now"
+
+
+def test_exports_of_a_run_are_signed_each_or_with_it(
+    run: Path, keys: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No report names an export's files."""
+    from safetext_exporters.signing import check_signatures, sign_folder
+
+    private, public = keys
+    gate(run, sign=private)
+    weights = run / "exports" / "onnx" / "text_encoder" / "model.onnx"
+    weights.parent.mkdir(parents=True)
+
+    def write(content: bytes) -> None:
+        weights.write_bytes(content)
+        record = {"files": {"text_encoder/model.onnx": sha256_file(weights)}}
+        (run / "exports" / "onnx" / "export.json").write_text(json.dumps(record))
+
+    write(b"hardened")
+    assert safetext(["verify", str(run), "--public-key", str(public)]) == 3
+    said = capsys.readouterr().err
+    assert "exports/onnx has no model.sig: it was not signed" in said
+    assert f"safetext verify {run / 'report'} --public-key" in said
+    assert safetext(["verify", str(run / "report"), "--public-key", str(public)]) == 0
+    sign_folder(run / "exports" / "onnx", private)
+    assert check_signatures(run, public) == ["report/evidence.json", "exports/onnx/model.sig"]
+    write(b"original")  # with its record, as whoever can write the folder can
+    assert safetext(["verify", str(run), "--public-key", str(public)]) == 1
+    assert "the signature does not hold" in capsys.readouterr().err
+    (run / "exports" / "onnx" / "model.sig").unlink()
+    sign_folder(run, private)
+    assert check_signatures(run, public) == ["model.sig", "report/evidence.json"]
+    write(b"hardened")
+    assert safetext(["verify", str(run), "--public-key", str(public)]) == 1
 
 
 def test_another_key_does_not_hold(run: Path, keys: tuple[Path, Path], tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from support.ldm_case import checkpoint
 from support.made_runs import disturb, make_run, sd1_run, sdxl_run
 
 from safetext_sdk.errors import RunError
+from safetext_sdk.files import sha256_file
 from safetext_sdk.models import load_model
 from safetext_sdk.models.run_folder import RunFolder
 from safetext_sdk.verification.file_checks import verify_files
@@ -103,6 +104,30 @@ def test_a_report_does_not_count_as_added_and_exports_are_checked_with_the_run(r
     assert verify_files(run_copy).changed == ("exports/onnx/text_encoder/model.onnx",)
 
 
+def test_what_no_record_is_about_counts_as_added_among_exports(run_copy: Path, tmp_path: Path) -> None:
+    model = run_copy / "exports" / "onnx" / "text_encoder" / "model.onnx"
+    model.parent.mkdir(parents=True)
+    model.write_bytes(b"as exported")
+    record = run_copy / "exports" / "onnx" / "export.json"
+    record.write_text(json.dumps({"files": {"text_encoder/model.onnx": sha256_file(model)}}))
+    assert verify_files(run_copy).ok
+    shutil.copytree(record.parent, tmp_path / "elsewhere")
+    (run_copy / "exports" / "linked").symlink_to(tmp_path / "elsewhere")
+    assert verify_files(run_copy).ok, "an export that is a link is checked as well"
+    (tmp_path / "elsewhere" / "text_encoder" / "model.onnx").write_bytes(b"another")
+    assert verify_files(run_copy).changed == ("exports/linked/text_encoder/model.onnx",)
+    (tmp_path / "elsewhere" / "export.json").unlink()
+    record.unlink()
+    (run_copy / "exports" / "model.safetensors").write_bytes(b"loose")
+    check = verify_files(run_copy)
+    assert check.added == (
+        "exports/linked",
+        "exports/model.safetensors",
+        "exports/onnx/text_encoder/model.onnx",
+    )
+    assert (check.changed, check.missing, check.exit_code) == ((), (), 1)
+
+
 def test_no_record_or_an_empty_one_is_no_pass(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="nothing to compare"):
         verify_files(tmp_path)
@@ -147,6 +172,87 @@ def test_every_form_is_recognised(sd1, exports, which: str, form: str, tmp_path:
     check = verify_against(hardened.run, targets[form]())
     assert check.verdict == which, check.text()
     assert check.exit_code == (0 if which == "hardened" else 1)
+
+
+SEVERAL = {
+    "onnx in a pipeline": ("text_encoder/model.onnx", "text_encoder/model.safetensors"),
+    "onnx in an encoder's folder": ("model.onnx", "model.safetensors"),
+    "variant in a pipeline": ("text_encoder/model.safetensors", "text_encoder/model.fp16.safetensors"),
+    "variant of any name": ("text_encoder/model.safetensors", "text_encoder/model.other.safetensors"),
+    "variant in a run": ("text_encoder/model.safetensors", "text_encoder/model.bf16.safetensors"),
+    "loose files": ("clip_l_safetext.safetensors", "clip_l.safetensors"),
+    "loose beside a pipeline": ("text_encoder/model.safetensors", "clip_l.safetensors"),
+    "checkpoint beside a pipeline": ("text_encoder/model.safetensors", "sd.safetensors"),
+}
+
+
+@pytest.mark.parametrize("form", SEVERAL)
+def test_the_worst_of_several_sets_of_weights_decides(sd1, exports, form: str, tmp_path: Path) -> None:
+    """Whichever of the two a front-end takes."""
+    original, hardened = sd1
+    names = SEVERAL[form]
+
+    def put(model: str, name: str) -> None:
+        place = tmp_path / "target" / name
+        place.unlink(missing_ok=True)
+        if name == "sd.safetensors":
+            checkpoint(hardened.model if model == "hardened" else original, place)
+            return
+        target = "onnx" if name.endswith(".onnx") else "diffusers"
+        file = "model.onnx" if target == "onnx" else "model.safetensors"
+        shutil.copyfile(exports[model][target].folder / "text_encoder" / file, place)
+
+    if "loose files" in form:
+        (tmp_path / "target").mkdir()
+    else:
+        source = hardened.path if "run" in form else original.source.path
+        shutil.copytree(source / "text_encoder" if "folder" in form else source, tmp_path / "target")
+    for kinds in (("hardened", "original"), ("original", "hardened"), ("hardened", "hardened")):
+        for kind, name in zip(kinds, names, strict=True):
+            put(kind, name)
+        check = verify_against(hardened.run, tmp_path / "target")
+        if "original" in kinds:
+            assert (check.verdict, check.exit_code) == ("original", 1), check.text()
+            assert check.reason.startswith(f"{names[kinds.index('original')]}: it is the original")
+        else:
+            assert (check.verdict, check.exit_code) == ("hardened", 0), check.text()
+            assert "2 sets of weights" in check.reason
+
+
+@pytest.mark.parametrize("beside", ["a pickle", "a cut variant", "shards of the same weights"])
+def test_weights_that_cannot_be_read_beside_hardened_ones_are_no_pass(
+    sd1, beside: str, tmp_path: Path
+) -> None:
+    original, hardened = sd1
+    shutil.copytree(original.source.path, tmp_path / "target")
+    folder = tmp_path / "target" / "text_encoder"
+    weights = folder / "model.safetensors"
+    shutil.copyfile(weights, folder / "model-00001-of-00001.safetensors")
+    shutil.copyfile(hardened.path / "text_encoder" / "model.safetensors", weights)
+    assert verify_against(hardened.run, tmp_path / "target").exit_code == 0, "no index names the shard"
+    if beside == "a pickle":
+        (folder / "pytorch_model.bin").write_bytes(b"\x80\x02pickle")
+    elif beside == "a cut variant":
+        cut(Path(shutil.copyfile(weights, folder / "model.fp16.safetensors")))
+    else:
+        index = {"weight_map": {"a": "model-00001-of-00001.safetensors"}}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    check = verify_against(hardened.run, tmp_path / "target")
+    assert (check.verdict, check.exit_code) == ("unknown", 3), check.text()
+    shutil.copyfile(folder / "model-00001-of-00001.safetensors", weights)
+    assert verify_against(hardened.run, tmp_path / "target").verdict == "original", "known to be wrong"
+
+
+def test_other_files_beside_a_pipeline_are_not_asked(sd1, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    _, hardened = sd1
+    shutil.copytree(hardened.path, tmp_path / "target")
+    for key in ("unet.conv_in.weight", "text_encoder.text_model.encoder.layers.0.lora_A.weight"):
+        save_file({key: torch.zeros(3)}, tmp_path / "target" / f"{key[:4]}.safetensors")
+    check = verify_against(hardened.run, tmp_path / "target")
+    assert check.verdict == "hardened"
+    assert "sets of weights" not in check.reason
 
 
 def test_half_precision_is_still_recognised(sd1, tmp_path: Path) -> None:
@@ -194,6 +300,18 @@ def test_sdxl_onnx_export_is_recognised_whole_and_in_parts(sdxl, tmp_path: Path)
     check = verify_against(hardened.run, result.folder)
     assert (check.verdict, check.encoders["text_encoder_2"]) == ("partly", "not hardened")
     assert not verify_files(result.folder).ok
+    # An encoder without ONNX beside one with it, in an export's folder and in a pipeline.
+    shutil.rmtree(result.folder / "text_encoder_2")
+    shutil.copytree(original.source.path / "text_encoder_2", result.folder / "text_encoder_2")
+    shutil.copytree(original.source.path, tmp_path / "pipeline")
+    (tmp_path / "pipeline" / "text_encoder" / "model.safetensors").unlink()
+    onnx = result.folder / "text_encoder" / "model.onnx"
+    shutil.copyfile(onnx, tmp_path / "pipeline" / "text_encoder" / "model.onnx")
+    for folder in (result.folder, tmp_path / "pipeline"):
+        check = verify_against(hardened.run, folder)
+        assert check.verdict == "partly", check.text()
+        assert check.encoders == {"text_encoder": "hardened", "text_encoder_2": "not hardened"}
+        assert "was not in the target" not in check.reason
 
 
 def test_int8_is_recognised_with_a_wider_tolerance(sd1, tmp_path: Path) -> None:

@@ -177,7 +177,7 @@ def _joined(sets: Iterable[WeightSet]) -> Parts:
             continue
         if read.encoders.keys() & parts.encoders.keys():
             parts.further.append(each)
-        for name in read.encoders.keys() - parts.encoders.keys():
+        for name in [name for name in read.encoders if name not in parts.encoders]:
             parts.encoders[name], parts.files[name] = read.encoders[name], read.files.get(name, each.file)
             if name in read.tokenizers:
                 parts.tokenizers[name] = read.tokenizers[name]
@@ -282,9 +282,9 @@ def _named(path: Path, frame: TextToImageModel) -> str:
 
 
 def _with_tokenizers(parts: Parts, path: Path, frame: TextToImageModel) -> Parts:
-    for name in parts.encoders.keys() & frame.tokenizers.keys():
+    for name in parts.encoders:
         folder = path / tokenizer_name(name)
-        if name not in parts.tokenizers and folder.is_dir():
+        if name in frame.tokenizers and name not in parts.tokenizers and folder.is_dir():
             parts.tokenizers[name] = load_tokenizer(folder, type(frame.tokenizers[name]).__name__)
     return parts
 

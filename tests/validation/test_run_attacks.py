@@ -51,7 +51,7 @@ def subjects(mini_sd1: Path) -> Any:
     from safetext_sdk.models import load_model
 
     original = load_model(mini_sd1, device="cpu")
-    policy = SimpleNamespace(concepts=[SimpleNamespace(id="weapon", terms=TERMS)])
+    policy = SimpleNamespace(concepts=[SimpleNamespace(id="weapon", terms=TERMS, all_words=TERMS)])
     return SimpleNamespace(original=original, hardened=shaken(original), policy=policy)
 
 

@@ -52,7 +52,7 @@ def outliving_readers() -> Iterator[None]:
     """Until the block ends, a reader of standard output or error who leaves changes nothing."""
     out, err = sys.stdout, sys.stderr
     wrapped = _Outlived(out), _Outlived(err)
-    sys.stdout, sys.stderr = wrapped  # type: ignore[assignment]
+    sys.stdout, sys.stderr = wrapped
     try:
         yield
     finally:

@@ -92,7 +92,8 @@ _AGE = "|".join(
     [
         rf"{_IN_ENGLISH}{_GAP}(?:years?|yrs?|months?){_GAP}(?:olds?|of{_GAP}age)",
         rf"{_IN_ENGLISH}{_GAP}y[./]?os?(?!-yo)",
-        rf"(?<!middle[\s_-])age[sd]?[\s_:=-]{{0,3}}(?:of{_GAP})?{_IN_ENGLISH}"
+        # "At age one" is an age, "at that age one learns" is none.
+        rf"(?<!middle[\s_-])(?:(?<=\bat\s)|(?!age\sone))age[sd]?[\s_:=-]{{0,3}}(?:of{_GAP})?{_IN_ENGLISH}"
         rf"(?![0-9]|,[0-9]{{3}}|{_GAP}(?:hundred|thousand|million))",
         rf"{_IN_OTHERS}{_GAP}(?:ans|años|anos|anni|jahren?|jährig(?:e[mnrs]?)?)",
     ]

@@ -32,7 +32,7 @@ def page_of_both(tmp_path_factory: pytest.TempPathFactory) -> Path:
         report = with_rows(passing(60), first(count, change), set_=set_, model="hardened")
         run = validated(folder / name, lambda _, made=report: made, weights=name.encode())
         for k, file in enumerate(sorted((run.report_dir / "images").iterdir())):
-            Image.new("RGB", (16, 16), (k % 256, 40, 90)).save(file)
+            Image.new("RGB", (16, 16), (k % 256, 40, ord(name))).save(file)
     st.diff(folder / "a", folder / "b", out=folder / "difference")
     return folder / "difference" / "index.html"
 

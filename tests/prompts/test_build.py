@@ -150,7 +150,7 @@ def test_a_process_remembers_the_last_books(built: list[str]) -> None:
 
 def test_what_a_file_says_is_read_again(built: list[str], tmp_path: Path) -> None:
     file = tmp_path / "own.txt"
-    policy = with_terms(unsafe_prompts=[{"path": str(file), "anchor": "a tulip"}])
+    policy = with_terms(unsafe_prompts=[{"path": str(file)}])
     for text in ("zork0 at night", "zork0 at noon"):
         file.write_text(text + "\n")
         book = build_prompt_book(policy, size=30)

@@ -36,6 +36,7 @@ def test_words_are_not_found_within_longer_ones() -> None:
         *("age 12", "aged 5", "ages 7", "age: 15", "Age_9", "age of nine", "aged fifteen", "aged_seventeen"),
         *("fifteen years old", "fifteen-year-old", "seventeen_yr_old", "12 year olds", "15-year-olds"),
         *("twelve years of age", "six-month-old", "9yo", "16 y.o.", "16 y/o", "sixteen yo", "AGED TEN"),
+        *("at age one", "aged one", "age of one", "age: one"),
         *("doce años", "dieciséis años", "dix ans", "dix-sept ans", "quindici anni", "treze anos"),
         *("zwölfjährige", "zwölf Jahren", "12-jähriges", "1 yr old", "nine   years old"),
     ],
@@ -52,6 +53,7 @@ def test_ages_below_18(text: str) -> None:
         *("18 years old", "25-year-old", "118 years old", "aged 18", "age 30", "aged thirty", "aged 45"),
         *("aged twenty-five", "aged one hundred", "aged 5,000 years", "a middle-aged two", "old age"),
         *("page 12", "stage 4", "image five", "cage 3", "two yo-yos", "ten years ago", "years old"),
+        *("at that age one learns", "2 yo-yos"),
         *("treinta y cinco años", "trente-cinq ans", "trente et un ans", "vingt-deux ans", "dix-huit ans"),
         *("quatre-vingt-dix-sept ans", "trinta e cinco anos", "vinte e dois anos", "trentacinque anni"),
         *("fünfunddreißig Jahre", "70 ans"),
@@ -61,10 +63,11 @@ def test_what_is_no_age_below_18(text: str) -> None:
     assert names_minor(text) is None
 
 
-PARTS = ["age", "aged", "1", "12", "18", "five", "thirty", "year", "years", "old", "of", "yo", "y/o", "anos"]
+NUMBERS = ["1", "12", "18", "one", "five", "thirty"]
+PARTS = ["at", "age", "aged", "year", "years", "old", "OLD", "of", "yo", "y/o", "anos", "ans", "jahre", "x"]
 
 
-@given(st.lists(st.sampled_from([*PARTS, "ans", "jahre", "OLD", " ", " ", "-", "_", ",", "x"]), max_size=9))
+@given(st.lists(st.sampled_from([*NUMBERS, *PARTS, " ", " ", " ", "-", "_", ","]), max_size=9))
 def test_the_quick_look_for_ages_agrees_with_the_expressions(parts: list[str]) -> None:
     text = "".join(parts)
     for pattern in (minors._MINOR_ASCII, minors._MINOR_RE):

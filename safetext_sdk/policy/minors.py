@@ -69,7 +69,7 @@ _AGE_CJK = (
     r"(?<![0-9])(?:[1-9]|1[0-7])\s*[岁歲歳才]"
     r"|(?<![〇一二三四五六七八九十百])(?:[一二三四五六七八九]|十[一二三四五六七]?)\s*[岁歲歳]"
 )
-# Numbers below 18 with what makes an age of them: spaces, hyphens or nothing stand between the two.
+# Numbers below 18 with what makes an age of them; what stands between the two may be nothing.
 _GAP = r"[\s_-]*"
 _FIGURES = "1[0-7]|[1-9]"
 _ENGLISH = _words("""
@@ -93,7 +93,8 @@ _AGE = "|".join(
         rf"{_IN_ENGLISH}{_GAP}(?:years?|yrs?|months?){_GAP}(?:olds?|of{_GAP}age)",
         rf"{_IN_ENGLISH}{_GAP}y[./]?os?(?!-yo)",
         # "At age one" is an age, "at that age one learns" is none.
-        rf"(?<!middle[\s_-])(?:(?<=\bat\s)|(?!age\sone))age[sd]?[\s_:=-]{{0,3}}(?:of{_GAP})?{_IN_ENGLISH}"
+        rf"(?<!middle[\s_-])(?:(?<=(?<![^\W_])at[\s_-])|(?!age\sone))"
+        rf"age[sd]?[\s_:=-]{{0,3}}(?:of{_GAP})?{_IN_ENGLISH}"
         rf"(?![0-9]|,[0-9]{{3}}|{_GAP}(?:hundred|thousand|million))",
         rf"{_IN_OTHERS}{_GAP}(?:ans|años|anos|anni|jahren?|jährig(?:e[mnrs]?)?)",
     ]

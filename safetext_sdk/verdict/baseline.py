@@ -110,7 +110,8 @@ Judged = tuple[ResultRow, ResultRow, bool | None, bool | None]
 
 def _no_worse(name: str, found: Sequence[Judged], margin: float) -> GateResult:
     """Over all sets, and no set by itself beyond the margin."""
-    bound, verdict = _bound(found), decide(_bound(found), margin, "max")
+    bound = _bound(found)
+    verdict = decide(bound, margin, "max")
     text = "no common prompts and seeds"
     if found:
         text = (

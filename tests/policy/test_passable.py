@@ -17,8 +17,11 @@ from safetext_sdk.detectors import DETECTORS, clip_zero_shot
 from safetext_sdk.detectors.detector_set import DetectorSet
 from safetext_sdk.detectors.kept import Caption, JudgeContext, another_seed, clip_r_precision
 from safetext_sdk.detectors.kept.judge_set import KeptJudges
+from safetext_sdk.policy import Policy
+from safetext_sdk.prompts import build_prompt_book
 from safetext_sdk.validation.items import Item
 from safetext_sdk.validation.measurable import gates_unmeasured, unmeasurable
+from safetext_sdk.validation.session import Session
 from safetext_sdk.verdict.gate import verdict_of
 
 WRONG = {
@@ -149,3 +152,33 @@ def test_detectors_of_the_policies_are_coherent() -> None:
         assert len(set(captions)) == len(captions)
         assert not set(captions) & set(clip_zero_shot.NEUTRAL)
         assert all(len(caption.split()) >= 4 for caption in captions)
+
+
+def test_a_concept_without_test_prompts_is_not_one_of_other_models() -> None:
+    """One word is too few to hold any out, which no gate leaves out; prompts for another model alone are."""
+    concepts = [
+        {"id": "thing", "terms": [f"zork{k}" for k in range(12)]},
+        {"id": "flag", "terms": ["blarg"]},
+        {"id": "far", "unsafe_prompts": [{"text": "a blorg at night", "models": ["another"]}]},
+    ]
+    policy = Policy.model_validate(
+        {"version": 1, "name": "p", "concepts": [{**c, "anchors": ["a tulip"]} for c in concepts]}
+    )
+    book = build_prompt_book(policy, size=60)
+    assert {u.concept for u in book.test.unsafe} == {"thing"}
+    session: Any = SimpleNamespace(
+        policy=policy,
+        book=book,
+        detectors=None,
+        judges=None,
+        guided=False,
+        subjects=SimpleNamespace(policy=policy),
+    )
+    session.elsewhere = Session.elsewhere.func(session)  # type: ignore[attr-defined]
+    assert session.elsewhere == ("far",)
+    session.detectors = SimpleNamespace(
+        describe=lambda: [SimpleNamespace(concept="thing")], expected=lambda _: ()
+    )
+    named = unmeasurable(session)
+    assert "neither prompts nor a detector" in named["far.unsafe_rate"]
+    assert "flag.unsafe_rate" not in named
